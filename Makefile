@@ -1,0 +1,41 @@
+# The two commands of the README are `make demo` and `make test`; both set up what a bare machine lacks.
+# CARGO_BUILD_JOBS may be set from outside; debug information is off in the dev profile (Cargo.toml).
+
+KCHAOS := target/debug/kchaos
+
+.PHONY: help setup build demo test test-unit test-live lint bench clean
+
+help:
+	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
+	@echo 'make test       lint, unit tests, and the tests against real clusters'
+	@echo 'make test-unit  lint and what needs no cluster'
+	@echo 'make test-live  only what needs a cluster'
+	@echo 'make bench      benchmarks, with their yardsticks'
+	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	cargo build --workspace --all-targets --locked
+
+demo: build
+	@scripts/demo.sh $(KCHAOS)
+
+test: test-unit test-live
+
+test-unit: build lint
+	cargo test --workspace --locked
+
+test-live: build
+	@scripts/test-live.sh
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: setup
+	cargo bench -p kchaos-checkers --locked
+
+clean:
+	cargo clean

@@ -1,0 +1,148 @@
+//! How fast a JSONL history is judged, beside yardsticks measured in the same run: `cargo bench -p kchaos-checkers`.
+//!
+//! Time is the thread's own on a processor, best of three. A figure alone says more of the machine than of the code, so each is also given as a ratio. The history is built in memory from a fixed
+//! seed: 4 keys, 8 producers with up to 5 sends in flight each, 1 reader for each key with polls of about 10 records, all read at the end.
+//! `KCHAOS_BENCH_SENDS` sets its size (default 400,000 sends, about 900,000 lines).
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::hint::black_box;
+
+use kchaos_checkers::{FinalRead, JudgeOptions, check_reader, read_ops};
+use kchaos_core::Validity;
+
+const KEYS: usize = 4;
+const PRODUCERS: usize = 8;
+const IN_FLIGHT: usize = 5;
+
+fn main() {
+    let sends = std::env::var("KCHAOS_BENCH_SENDS").ok().and_then(|text| text.parse().ok()).unwrap_or(400_000);
+    let history = build(sends);
+    let lines = memchr::memchr_iter(b'\n', history.as_bytes()).count();
+    println!("{sends} sends, {lines} lines, {:.0} MB, {:.0} B a line", history.len() as f64 / 1e6, history.len() as f64 / lines as f64);
+
+    let scan = best(|| memchr::memchr_iter(b'\n', black_box(history.as_bytes())).count());
+    let dom = best(|| history.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count());
+    let parse = best(|| {
+        let mut ops = 0;
+        let _ = read_ops(history.as_bytes(), "bench", |op| ops += usize::from(black_box(op).op_type.is_completion()));
+        ops
+    });
+    let before = resident_kib();
+    let check = best(|| {
+        let options = JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() };
+        let report = check_reader(history.as_bytes(), "bench", options);
+        assert!(matches!(&report, Ok(report) if report.valid == Validity::Valid), "the bench's history is clean: {report:?}");
+        lines
+    });
+    for (name, seconds) in [("newline scan", scan), ("serde_json DOM", dom), ("ops parsed", parse), ("check", check)] {
+        println!(
+            "{name:15} {:7.2} M lines/s  {:7.0} MB/s  {:6.2} x the DOM's time  {:7.1} x the scan's",
+            lines as f64 / seconds / 1e6,
+            history.len() as f64 / seconds / 1e6,
+            seconds / dom,
+            seconds / scan,
+        );
+    }
+    let grown = resident_kib().saturating_sub(before);
+    println!("peak memory grew by {:.0} MiB: {:.0} MiB a million sends", grown as f64 / 1024.0, grown as f64 / 1024.0 / (sends as f64 / 1e6));
+}
+
+/// Seconds on the processor of the best of three: the machine is shared. Work is repeated until it takes long enough to be measured.
+fn best(mut work: impl FnMut() -> usize) -> f64 {
+    let mut once = || {
+        let (start, mut times) = (cpu_seconds(), 0);
+        while cpu_seconds() - start < 0.1 {
+            black_box(work());
+            times += 1;
+        }
+        (cpu_seconds() - start) / f64::from(times)
+    };
+    (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
+}
+
+/// How long this thread has run on a processor.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds: u64 = stat.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0);
+    assert!(nanoseconds > 0, "this bench needs /proc/thread-self/schedstat");
+    nanoseconds as f64 / 1e9
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+struct Flight {
+    process: usize,
+    key: usize,
+    value: usize,
+    offset: usize,
+}
+
+fn build(sends: usize) -> String {
+    let mut history = History { text: String::with_capacity(sends * 260), index: 0 };
+    let mut logs: Vec<Vec<usize>> = vec![Vec::new(); KEYS];
+    let (mut read, mut sent) = ([0; KEYS], [0; PRODUCERS]);
+    let mut flights: Vec<VecDeque<Flight>> = (0..PRODUCERS).map(|_| VecDeque::new()).collect();
+    let mut seed = 42_u64;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for value in 0..sends {
+        let client = random(PRODUCERS);
+        if flights[client].len() == IN_FLIGHT {
+            history.acknowledge(client, flights[client].pop_front());
+        }
+        // A lane of the client that is free: they are acknowledged in turn.
+        let (key, process) = (random(KEYS), client * IN_FLIGHT + sent[client] % IN_FLIGHT);
+        sent[client] += 1;
+        history.line(process, "invoke", "send", &format!("[[\"send\",{key},{value}]],\"client\":{client}"));
+        flights[client].push_back(Flight { process, key, value, offset: logs[key].len() });
+        logs[key].push(value);
+        if value % 10 == 9 {
+            let key = (value / 10) % KEYS;
+            history.poll(key, &logs[key], &mut read[key]);
+        }
+    }
+    for (client, flights) in flights.into_iter().enumerate() {
+        for flight in flights {
+            history.acknowledge(client, Some(flight));
+        }
+    }
+    for key in 0..KEYS {
+        history.poll(key, &logs[key], &mut read[key]);
+    }
+    history.text
+}
+
+struct History {
+    text: String,
+    index: usize,
+}
+
+impl History {
+    fn line(&mut self, process: usize, op_type: &str, f: &str, value: &str) {
+        let (index, time) = (self.index, self.index * 31_337);
+        let line = format_args!(r#"{{"index":{index},"time":{time},"process":{process},"type":"{op_type}","f":"{f}","value":{value}}}"#);
+        let _ = writeln!(self.text, "{line}");
+        self.index += 1;
+    }
+
+    fn acknowledge(&mut self, client: usize, flight: Option<Flight>) {
+        if let Some(Flight { process, key, value, offset }) = flight {
+            self.line(process, "ok", "send", &format!("[[\"send\",{key},[{offset},{value}]]],\"client\":{client}"));
+        }
+    }
+
+    fn poll(&mut self, key: usize, log: &[usize], read: &mut usize) {
+        let records: Vec<String> = (*read..log.len()).map(|offset| format!("[{offset},{}]", log[offset])).collect();
+        *read = log.len();
+        let process = 1000 + key;
+        self.line(process, "invoke", "poll", "[[\"poll\"]]");
+        self.line(process, "ok", "poll", &format!("[[\"poll\",{{\"{key}\":[{}]}}]]", records.join(",")));
+    }
+}

@@ -1,0 +1,341 @@
+//! What a history proves, before anybody judges it: completions paired with invocations, the log of each key, and the hints of the run.
+//!
+//! Pairing. A process does one thing at a time, so a completion belongs to the last invocation of its process. Histories that hold only
+//! completions are read too: then nothing is known of when something was sent, and rules that need it are silent.
+//!
+//! All-or-nothing. A `send` is judged value by value. Of an info `txn`, any value that an ok op read (at read_committed) proves all; that
+//! is settled at the end, when all reads are known.
+//!
+//! Hints. A run of ours tells what it knows of the end in ops of the process "nemesis": `final-offsets`, `final-reads` (see [`Hints`]).
+//! Their data is open: what is absent or has another shape is passed over.
+
+use std::collections::{BTreeMap, HashSet};
+
+use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send};
+use serde_json::Value as Json;
+
+use crate::hash::IntMap;
+use crate::log::{Isolation, KeyLog, Outcome};
+
+/// How many names of unknown `f`s are kept apart.
+const MAX_UNKNOWN_FS: usize = 64;
+
+/// What a process has begun.
+pub(crate) struct Invocation {
+    pub(crate) client: Option<u32>,
+    pub(crate) in_txn: bool,
+    pub(crate) sends: Vec<Send>,
+}
+
+impl Invocation {
+    /// A completion that lists other sends only, and none of these, completes something else.
+    fn is_of(&self, sends: &[Send]) -> bool {
+        let name = |send: &Send| (send.key, send.value);
+        match (self.sends.first(), sends.first()) {
+            (Some(asked), Some(told)) if name(asked) != name(told) => self.sends.iter().any(|asked| sends.iter().any(|told| name(asked) == name(told))),
+            _ => true,
+        }
+    }
+}
+
+/// Counts of ops and values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) ops: u64,
+    pub(crate) ok_sends: u64,
+    pub(crate) ok_polls: u64,
+    pub(crate) ok_txns: u64,
+    pub(crate) registers: u64,
+    pub(crate) ok_registers: u64,
+    pub(crate) acknowledged_values: u64,
+    pub(crate) unknown_fs: BTreeMap<String, u64>,
+}
+
+/// The log's end as its current leader told it, after all was mended and the ISR full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FinalOffsets {
+    pub(crate) start: Offset,
+    /// The high watermark: the next offset.
+    pub(crate) end: Offset,
+    pub(crate) leader_epoch: Option<i64>,
+}
+
+/// What a run tells of its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    /// `final-offsets`: `{"0": {"start": 0, "end": 123, "leader": 2, "leader_epoch": 4}, …}`.
+    pub(crate) offsets: BTreeMap<Key, FinalOffsets>,
+    /// `final-reads`: `{"complete": true, "keys": {"0": {"next": 124, "end": 124}, …}}`.
+    pub(crate) reads_complete: Option<bool>,
+    /// Keys whose final read stopped before their end.
+    pub(crate) unfinished_keys: Vec<Key>,
+}
+
+pub(crate) struct Facts {
+    logs: IntMap<Key, KeyLog>,
+    open: IntMap<u32, Invocation>,
+    /// Transactions of which nobody knows: their sends.
+    unknown_txns: Vec<Vec<Send>>,
+    pub(crate) counts: Counts,
+    pub(crate) hints: Hints,
+    /// Why the history's end is missing, if it is.
+    pub(crate) truncated: Option<String>,
+    default_isolation: Isolation,
+    /// Of the op that was taken in last: what it sends, its invocation if it is a completion, and how it read.
+    sends: Vec<Send>,
+    invocation: Option<Invocation>,
+    isolation: Isolation,
+}
+
+impl Facts {
+    pub(crate) fn new(default_isolation: Isolation) -> Self {
+        Self {
+            logs: IntMap::default(),
+            open: IntMap::default(),
+            unknown_txns: Vec::new(),
+            counts: Counts::default(),
+            hints: Hints::default(),
+            truncated: None,
+            default_isolation,
+            sends: Vec::new(),
+            invocation: None,
+            isolation: default_isolation,
+        }
+    }
+
+    /// Takes an op in. What [`Facts::sends`], [`Facts::invocation`] and [`Facts::isolation`] say is of this op until the next.
+    pub(crate) fn update(&mut self, op: &Op) {
+        self.counts.ops += 1;
+        self.sends.clear();
+        self.invocation = None;
+        self.isolation = match op.extra.isolation.as_deref() {
+            Some("read_uncommitted") => Isolation::Uncommitted,
+            Some("read_committed") => Isolation::Committed,
+            _ => self.default_isolation,
+        };
+        self.count(op);
+        let Process::Client(process) = op.process else {
+            self.hint(&op.body);
+            return;
+        };
+        if op.op_type == OpType::Invoke {
+            self.begin(process, op);
+        } else {
+            self.end(process, op);
+        }
+    }
+
+    fn count(&mut self, op: &Op) {
+        let ok = u64::from(op.op_type == OpType::Ok);
+        let counts = &mut self.counts;
+        match &op.body {
+            Body::Send(_) => counts.ok_sends += ok,
+            Body::Poll(_) => counts.ok_polls += ok,
+            Body::Txn(parts) => {
+                counts.ok_txns += ok;
+                counts.ok_polls += if parts.iter().any(|part| matches!(part, MicroOp::Poll(_))) { ok } else { 0 };
+            }
+            Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => {
+                counts.registers += 1;
+                counts.ok_registers += ok;
+            }
+            Body::Unknown { f } => {
+                let name = if counts.unknown_fs.len() < MAX_UNKNOWN_FS || counts.unknown_fs.contains_key(f) { f } else { "…" };
+                *counts.unknown_fs.entry(name.to_owned()).or_default() += 1;
+            }
+            Body::Assign { .. } | Body::Subscribe { .. } | Body::Commit(_) | Body::Committed { .. } | Body::Crash | Body::Nemesis { .. } => {}
+        }
+    }
+
+    fn begin(&mut self, process: u32, op: &Op) {
+        if let Some(abandoned) = self.open.remove(&process) {
+            self.abandon(abandoned);
+        }
+        let in_txn = matches!(op.body, Body::Txn(_));
+        if !in_txn && !matches!(op.body, Body::Send(_)) {
+            return;
+        }
+        collect_sends(&op.body, &mut self.sends);
+        for send in &self.sends {
+            log(&mut self.logs, send.key).invoked(send.value, op.index, in_txn);
+        }
+        self.open.insert(process, Invocation { client: op.client, in_txn, sends: self.sends.clone() });
+    }
+
+    /// An invocation that will never complete.
+    fn abandon(&mut self, invocation: Invocation) {
+        if invocation.in_txn && !invocation.sends.is_empty() {
+            self.unknown_txns.push(invocation.sends);
+        }
+    }
+
+    fn end(&mut self, process: u32, op: &Op) {
+        let in_txn = matches!(op.body, Body::Txn(_));
+        if in_txn || matches!(op.body, Body::Send(_)) {
+            collect_sends(&op.body, &mut self.sends);
+            match self.open.remove(&process) {
+                Some(invocation) if invocation.in_txn == in_txn && invocation.is_of(&self.sends) => self.invocation = Some(invocation),
+                Some(other) => {
+                    self.open.insert(process, other);
+                }
+                None => {}
+            }
+            self.end_sends(op, in_txn);
+        }
+        let ok = op.op_type == OpType::Ok;
+        for polled in polls(&op.body) {
+            for (key, records) in &polled.0 {
+                let log = log(&mut self.logs, *key);
+                for (offset, value) in records {
+                    log.polled(*value, *offset, op.index, ok, self.isolation);
+                }
+            }
+        }
+    }
+
+    fn end_sends(&mut self, op: &Op, in_txn: bool) {
+        let asked = self.invocation.as_ref().map_or(&[][..], |invocation| &invocation.sends);
+        // The completion speaks for what it lists. Of what it leaves out (a fail or info op may carry no value at all) only a failure is sure.
+        let listed = self.sends.len();
+        let name = |send: &Send| (send.key, send.value);
+        let as_asked = self.sends.iter().map(name).eq(asked.iter().map(name));
+        let invoked: HashSet<_> = if as_asked { HashSet::new() } else { asked.iter().map(name).collect() };
+        if !as_asked {
+            let told: HashSet<_> = self.sends.iter().map(name).collect();
+            self.sends.extend(asked.iter().filter(|send| !told.contains(&name(send))).map(|send| Send { offset: None, ..*send }));
+        }
+        for (position, send) in self.sends.iter().enumerate() {
+            let acknowledged = send.offset.is_some_and(|offset| offset >= 0) && !in_txn;
+            let outcome = match op.op_type {
+                OpType::Ok if position < listed => Outcome::Ok,
+                OpType::Info if acknowledged => Outcome::Ok,
+                OpType::Fail => Outcome::Fail,
+                _ => Outcome::Info,
+            };
+            let was_invoked = as_asked || invoked.contains(&name(send));
+            let log = log(&mut self.logs, send.key);
+            log.completed(send.value, outcome, op.index, was_invoked, in_txn);
+            if outcome == Outcome::Ok {
+                self.counts.acknowledged_values += 1;
+                if let Some(offset) = send.offset {
+                    log.acknowledged_at(send.value, offset, op.index);
+                }
+            }
+        }
+        if in_txn && op.op_type == OpType::Info && !self.sends.is_empty() {
+            self.unknown_txns.push(self.sends.clone());
+        }
+    }
+
+    fn hint(&mut self, body: &Body) {
+        let Body::Nemesis { f, value } = body else { return };
+        match f.as_str() {
+            "final-offsets" => {
+                for (key, told) in by_key(value) {
+                    let number = |name| told.get(name).and_then(Json::as_i64);
+                    if let (Some(start), Some(end)) = (number("start"), number("end")) {
+                        self.hints.offsets.insert(key, FinalOffsets { start, end, leader_epoch: number("leader_epoch") });
+                    }
+                }
+            }
+            "final-reads" => {
+                self.hints.reads_complete = value.get("complete").and_then(Json::as_bool);
+                let keys = value.get("keys").map(by_key).into_iter().flatten();
+                let number = |told: &Json, name| told.get(name).and_then(Json::as_i64);
+                self.hints.unfinished_keys = keys
+                    .filter(|(_, told)| matches!((number(told, "next"), number(told, "end")), (Some(next), Some(end)) if next < end))
+                    .map(|(key, _)| key)
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+
+    /// Called once, when there are no more ops: settles what the reads prove of unknown transactions.
+    pub(crate) fn settle(&mut self) {
+        self.sends.clear();
+        self.invocation = None;
+        let mut open: Vec<u32> = self.open.keys().copied().collect();
+        open.sort_unstable();
+        for process in open {
+            if let Some(invocation) = self.open.remove(&process) {
+                self.abandon(invocation);
+            }
+        }
+        for sends in std::mem::take(&mut self.unknown_txns) {
+            let read = |send: &Send| self.logs.get(&send.key).and_then(|log| log.find(send.value));
+            if !sends.iter().filter_map(read).any(|written| written.is_read_committed()) {
+                continue;
+            }
+            for send in sends {
+                let log = log(&mut self.logs, send.key);
+                log.prove(send.value);
+                let known_by = log.find(send.value).map(|written| written.completed);
+                if let (Some(offset), Some(op)) = (send.offset, known_by.and_then(|op| op.get())) {
+                    log.acknowledged_at(send.value, offset, op);
+                }
+            }
+        }
+    }
+
+    /// What the op sends, with the offsets it tells; in a completion also what only its invocation lists.
+    pub(crate) fn sends(&self) -> &[Send] {
+        &self.sends
+    }
+
+    pub(crate) fn invocation(&self) -> Option<&Invocation> {
+        self.invocation.as_ref()
+    }
+
+    pub(crate) fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// The logs in the order of their keys.
+    pub(crate) fn logs(&self) -> Vec<(Key, &KeyLog)> {
+        let mut logs: Vec<_> = self.logs.iter().map(|(key, log)| (*key, log)).collect();
+        logs.sort_unstable_by_key(|(key, _)| *key);
+        logs
+    }
+
+    pub(crate) fn log(&self, key: Key) -> Option<&KeyLog> {
+        self.logs.get(&key)
+    }
+
+    /// Offsets below were removed on purpose (retention, delete-records): nothing is owed there.
+    pub(crate) fn log_start(&self, key: Key) -> Offset {
+        self.hints.offsets.get(&key).map_or(0, |told| told.start)
+    }
+}
+
+fn log(logs: &mut IntMap<Key, KeyLog>, key: Key) -> &mut KeyLog {
+    logs.entry(key).or_insert_with(KeyLog::new)
+}
+
+fn collect_sends(body: &Body, sends: &mut Vec<Send>) {
+    match body {
+        Body::Send(all) => sends.extend_from_slice(all),
+        Body::Txn(parts) => sends.extend(parts.iter().filter_map(|part| match part {
+            MicroOp::Send(send) => Some(*send),
+            MicroOp::Poll(_) => None,
+        })),
+        _ => {}
+    }
+}
+
+/// The polls of an op that returned something, in order.
+pub(crate) fn polls(body: &Body) -> impl Iterator<Item = &Polled> {
+    let (alone, parts) = match body {
+        Body::Poll(polled) => (polled.as_ref(), &[][..]),
+        Body::Txn(parts) => (None, &parts[..]),
+        _ => (None, &[][..]),
+    };
+    alone.into_iter().chain(parts.iter().filter_map(|part| match part {
+        MicroOp::Poll(polled) => polled.as_ref(),
+        MicroOp::Send(_) => None,
+    }))
+}
+
+fn by_key(value: &Json) -> impl Iterator<Item = (Key, &Json)> {
+    value.as_object().into_iter().flatten().filter_map(|(key, told)| Some((key.parse().ok()?, told)))
+}

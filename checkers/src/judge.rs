@@ -1,0 +1,164 @@
+//! One pass of a history past every checker: the same object online, while a run goes on, and offline.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kchaos_core::{Checker, Example, Key, Offset, Op, Process, Reason, Validity, Value, Verdict};
+
+use crate::ALL;
+use crate::facts::Facts;
+use crate::load::Load;
+use crate::recovery_windows::Windows;
+use crate::report::{CheckReport, CheckerVerdict};
+use crate::rule::{JudgeOptions, Rule, Spec};
+use crate::rules::lost_write;
+
+/// Shorter times without an acknowledgement are not listed as unavailable.
+const UNAVAILABLE_MIN_NS: u64 = 1_000_000_000;
+
+/// Judges a history op by op, in file order. [`Judge::suspects`] may be asked at any time, [`Judge::finish`] ends it.
+pub struct Judge {
+    options: JudgeOptions,
+    facts: Facts,
+    seats: Vec<Seat>,
+    load: Load,
+    windows: Windows,
+    last_time_ns: u64,
+    notes: Vec<String>,
+}
+
+/// A rule at work. One that panics is dismissed; the others go on.
+struct Seat {
+    spec: &'static Spec,
+    rule: Option<Box<dyn Rule>>,
+}
+
+/// What would speak against a run if it ended now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Suspects {
+    /// Violations that no later op can undo, by anomaly.
+    pub proved: Vec<(String, Example)>,
+    /// Values that readers passed. Nothing is proved while readers go on: reread these at the current leader epoch with the ISR full,
+    /// record that as ops, and ask again.
+    pub unread: Vec<SuspectValue>,
+}
+
+/// A value that was written for certain, at or below an offset that was read, and that no ok op returned so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuspectValue {
+    pub key: Key,
+    pub value: Value,
+    pub offset: Offset,
+    /// The op that acknowledged it.
+    pub op: Option<u64>,
+}
+
+impl Judge {
+    pub fn new(options: JudgeOptions) -> Self {
+        let facts = Facts::new(options.profile.default_isolation);
+        let seats = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
+        let windows = Windows::new(UNAVAILABLE_MIN_NS);
+        Self { options, facts, seats, load: Load::new(), windows, last_time_ns: 0, notes: Vec::new() }
+    }
+
+    pub fn update(&mut self, op: &Op) {
+        self.facts.update(op);
+        for seat in &mut self.seats {
+            let Some(rule) = &mut seat.rule else { continue };
+            if catch_unwind(AssertUnwindSafe(|| rule.update(op, &self.facts))).is_err() {
+                seat.rule = None;
+            }
+        }
+        self.load.update(op, &self.facts);
+        self.windows.op(op);
+        if op.process != Process::Nemesis {
+            self.last_time_ns = self.last_time_ns.max(op.time_ns);
+        }
+    }
+
+    /// Says that the history's end was cut off: the verdict is unknown unless a violation is proved.
+    pub fn truncated(&mut self, text: impl Into<String>) {
+        self.facts.truncated = Some(text.into());
+    }
+
+    /// Something worth knowing of how the history was read.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    /// Every value so far is looked at: milliseconds for each 100,000, so ask once a second rather than at every op.
+    pub fn suspects(&self) -> Suspects {
+        let mut suspects = Suspects::default();
+        for Seat { rule, spec } in self.seats.iter().filter(|seat| seat.spec.stable) {
+            let Some(rule) = rule else { continue };
+            let verdict = verdict_of(rule.as_ref(), spec, &self.facts, &self.options);
+            for (name, finding) in verdict.anomalies.into_iter().filter(|(name, _)| !verdict.unproved.contains(name)) {
+                suspects.proved.extend(finding.examples.into_iter().map(|example| (name.clone(), example)));
+            }
+        }
+        for (key, log) in self.facts.logs() {
+            let lost = lost_write::lost(&self.facts, key, log).into_iter().map(|(id, _)| (log.of(id), log.last_offset(id)));
+            let suspect = lost.map(|(written, offset)| SuspectValue { key, value: written.value, offset, op: written.completed.get() });
+            suspects.unread.extend(suspect);
+        }
+        suspects
+    }
+
+    /// Ops taken in so far.
+    pub fn ops(&self) -> u64 {
+        self.facts.counts.ops
+    }
+
+    pub fn finish(mut self) -> CheckReport {
+        self.facts.settle();
+        let mut joined = Verdict::default();
+        let mut checkers = Vec::new();
+        for seat in &self.seats {
+            let verdict = match &seat.rule {
+                Some(rule) => verdict_of(rule.as_ref(), seat.spec, &self.facts, &self.options),
+                None => failed(seat.spec),
+            };
+            checkers.push(CheckerVerdict {
+                name: seat.spec.name.to_owned(),
+                about: seat.spec.about.to_owned(),
+                valid: verdict.validity(),
+                anomalies: verdict.anomalies.keys().cloned().collect(),
+                reasons: verdict.reasons.iter().map(|reason| reason.name.clone()).collect(),
+            });
+            joined.merge(verdict);
+        }
+        let valid: Validity = joined.validity();
+        CheckReport {
+            valid,
+            ops: self.facts.counts.ops,
+            profile: self.options.profile.name,
+            anomalies: joined.anomalies,
+            ignored: joined.ignored,
+            reasons: joined.reasons,
+            unproved: joined.unproved.into_iter().collect(),
+            checkers,
+            load: self.load.phases(),
+            unavailable: self.windows.finish(self.last_time_ns),
+            unknown_fs: self.facts.counts.unknown_fs,
+            notes: self.notes,
+        }
+    }
+}
+
+fn verdict_of(rule: &dyn Rule, spec: &Spec, facts: &Facts, options: &JudgeOptions) -> Verdict {
+    catch_unwind(AssertUnwindSafe(|| rule.verdict(facts, options))).unwrap_or_else(|_| failed(spec))
+}
+
+fn failed(spec: &Spec) -> Verdict {
+    let text = format!("the checker {} failed on this history: a bug of kchaos; what the others found stands", spec.name);
+    Verdict { reasons: vec![Reason { name: "checker-failed".to_owned(), text }], ..Verdict::default() }
+}
+
+impl Checker for Judge {
+    fn update(&mut self, op: &Op) {
+        Judge::update(self, op);
+    }
+
+    fn finish(self: Box<Self>) -> Verdict {
+        (*self).finish().verdict()
+    }
+}

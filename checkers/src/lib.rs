@@ -1,0 +1,62 @@
+//! Judgement: a history in, a verdict out.
+//!
+//! Why it can be fast: a partition's offsets order its values, and values are unique for their key, so what makes checking hard elsewhere
+//! (an unknown order of writes, unknown reads-from) is given here. What is left are statements about a log, each provable in linear time.
+//!
+//! How it is built: [`Judge`] takes ops in file order, once. `facts` turns them into the log of each key; the rules in `rules` look at it.
+//! The same object judges online and offline. [`check_reader`] reads a history and judges it; [`render_text`] tells a person.
+//!
+//! **Invariants of absence:** no IO but the reader that is handed in, no clock, no Kafka, no cluster. No history makes a checker panic, and
+//! no offset, however large, makes it allocate.
+//!
+//! To add a checker: a file in `rules/`, a `mod` line there, a line in [`ALL`], and a good and a bad history for each of its anomalies.
+
+// What a run says afterwards: measurements, not judgements of safety.
+pub mod latency;
+mod latency_log;
+pub mod latency_series;
+#[cfg(test)]
+mod latency_tests;
+pub mod recovery;
+mod recovery_acks;
+mod recovery_moments;
+pub mod recovery_summary;
+#[cfg(test)]
+mod recovery_tests;
+pub mod recovery_windows;
+
+// Judgement.
+mod facts;
+mod hash;
+mod input;
+mod judge;
+mod load;
+mod log;
+mod profile;
+mod report;
+mod rule;
+mod rules;
+mod slots;
+mod text;
+
+pub use input::{InputError, Lines, check_reader, read_ops};
+pub use judge::{Judge, SuspectValue, Suspects};
+pub use load::PhaseLoad;
+pub use profile::{NamedProfile, PROFILES, Profile, Ruling, UnknownProfile};
+pub use report::{CheckReport, CheckerVerdict};
+pub use rule::{FinalRead, JudgeOptions, Spec};
+pub use text::render_text;
+
+/// Every checker, in reading order.
+pub const ALL: &[Spec] = &[
+    rules::lost_write::SPEC,
+    rules::unseen::SPEC,
+    rules::duplicate::SPEC,
+    rules::inconsistent_offsets::SPEC,
+    rules::phantom::SPEC,
+    rules::aborted_read::SPEC,
+    rules::poll_order::SPEC,
+    rules::send_order::SPEC,
+    rules::reordered::SPEC,
+    rules::experiment::SPEC,
+];

@@ -1,0 +1,286 @@
+//! When a partition took no writes although somebody tried: unavailable windows, and partitions that never came back.
+//!
+//! A window opens at the earliest moment since the last ack at which an attempt was open (its intended start, where there is one), and closes
+//! with the next ack. An attempt that failed leaves it open: nothing has shown the partition to be back. A window that is open at the end of the
+//! run counts, up to the end of the last attempt; so does one that was open since the first attempt. A quiet partition, to which nobody wrote, has none. An ack is an ok, or an
+//! offset inside an info.
+//!
+//! Limits: an attempt refused for its own fault (a record too large) counts as an attempt like any other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hdrhistogram::Histogram;
+use kchaos_core::{Body, Example, Finding, Key, MicroOp, Observation, Observed, Offset, Op, OpType, Process, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::recovery_moments::FaultLife;
+use crate::recovery_summary::{PhaseSummary, duration_histogram, record};
+
+/// Windows kept one by one; the summary counts them all.
+const WINDOWS_MAX: usize = 10_000;
+
+/// A stretch of time in which a partition acknowledged nothing although an attempt was open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnavailableWindow {
+    pub key: Key,
+    pub from_ns: u64,
+    /// The ack that ended it; without one, the end of the run, or of the last attempt if none was left open.
+    pub to_ns: u64,
+    /// Nothing had been acknowledged before it.
+    pub open_at_start: bool,
+    /// Nothing was acknowledged after it.
+    pub open_at_end: bool,
+    /// Attempts that ended in it without an ack: failed for certain, and unknown.
+    pub failed: u64,
+    pub unknown: u64,
+}
+
+/// All windows of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unavailability {
+    /// By time.
+    pub windows: Vec<UnavailableWindow>,
+    /// Windows beyond the number that is kept; the summary has them all the same.
+    pub omitted: u64,
+    pub summary: PhaseSummary,
+    /// Sum of all windows by partition.
+    pub total_ns: BTreeMap<Key, u64>,
+    /// Acks seen: without any, no window proves nothing.
+    pub acks: u64,
+}
+
+/// What a completion says of its invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// When it was handed to the client.
+    pub(crate) invoked_ns: u64,
+}
+
+pub(crate) struct Windows {
+    min_ns: u64,
+    open: HashMap<Process, Attempt>,
+    keys: BTreeMap<Key, KeyState>,
+    found: Unavailability,
+    lengths: Histogram<u64>,
+}
+
+#[derive(Default)]
+struct KeyState {
+    attempts_open: u64,
+    /// Since when somebody waits for an ack.
+    waiting_since_ns: Option<u64>,
+    last_ack_ns: Option<u64>,
+    last_end_ns: u64,
+    failed: u64,
+    unknown: u64,
+}
+
+impl Windows {
+    pub(crate) fn new(min_ns: u64) -> Self {
+        Self { min_ns, open: HashMap::new(), keys: BTreeMap::new(), found: Unavailability::default(), lengths: duration_histogram() }
+    }
+
+    /// Follows one op; for a write's completion, gives back when it was invoked.
+    pub(crate) fn op(&mut self, op: &Op) -> Option<Attempt> {
+        if op.process == Process::Nemesis || !matches!(op.body, Body::Send(_) | Body::Txn(_) | Body::Write { .. } | Body::Cas { .. }) {
+            return None;
+        }
+        if op.op_type == OpType::Invoke {
+            let start_ns = op.extra.intended_ns.unwrap_or(op.time_ns).min(op.time_ns);
+            self.open.insert(op.process, Attempt { invoked_ns: op.time_ns });
+            each_key(&op.body, |key, _| self.keys.entry(key).or_default().invoked(start_ns));
+            return None;
+        }
+        let attempt = self.open.remove(&op.process);
+        each_key(&op.body, |key, offset| {
+            let state = self.keys.entry(key).or_default();
+            state.last_end_ns = op.time_ns;
+            if attempt.is_some() {
+                state.attempts_open = state.attempts_open.saturating_sub(1);
+            }
+            if is_ack(op.op_type, offset) {
+                self.found.acks += 1;
+                if let Some(window) = state.acked(key, op.time_ns, self.min_ns) {
+                    keep(&mut self.found, &mut self.lengths, window);
+                }
+            } else {
+                state.failed += u64::from(op.op_type == OpType::Fail);
+                state.unknown += u64::from(op.op_type == OpType::Info);
+            }
+        });
+        attempt
+    }
+
+    pub(crate) fn finish(mut self, end_ns: u64) -> Unavailability {
+        for (key, state) in &mut self.keys {
+            let to_ns = if state.attempts_open > 0 { end_ns } else { state.last_end_ns };
+            if let Some(window) = state.window(*key, to_ns, true, self.min_ns) {
+                keep(&mut self.found, &mut self.lengths, window);
+            }
+        }
+        self.found.windows.sort_by_key(|window| (window.from_ns, window.key));
+        self.found.summary = PhaseSummary::of_exact(&self.lengths);
+        self.found
+    }
+}
+
+impl KeyState {
+    fn invoked(&mut self, start_ns: u64) {
+        self.attempts_open += 1;
+        if self.waiting_since_ns.is_none() {
+            self.waiting_since_ns = Some(start_ns.max(self.last_ack_ns.unwrap_or(0)));
+        }
+    }
+
+    fn acked(&mut self, key: Key, time_ns: u64, min_ns: u64) -> Option<UnavailableWindow> {
+        let window = self.window(key, time_ns, false, min_ns);
+        self.last_ack_ns = Some(time_ns);
+        // Those that are still open go on waiting, from here.
+        self.waiting_since_ns = (self.attempts_open > 0).then_some(time_ns);
+        (self.failed, self.unknown) = (0, 0);
+        window
+    }
+
+    fn window(&self, key: Key, to_ns: u64, open_at_end: bool, min_ns: u64) -> Option<UnavailableWindow> {
+        let from_ns = self.waiting_since_ns?;
+        (to_ns.saturating_sub(from_ns) >= min_ns).then_some(UnavailableWindow {
+            key,
+            from_ns,
+            to_ns,
+            open_at_start: self.last_ack_ns.is_none(),
+            open_at_end,
+            failed: self.failed,
+            unknown: self.unknown,
+        })
+    }
+}
+
+fn keep(found: &mut Unavailability, lengths: &mut Histogram<u64>, window: UnavailableWindow) {
+    let length_ns = window.to_ns - window.from_ns;
+    record(lengths, length_ns);
+    *found.total_ns.entry(window.key).or_default() += length_ns;
+    if found.windows.len() < WINDOWS_MAX {
+        found.windows.push(window);
+    } else {
+        found.omitted += 1;
+    }
+}
+
+/// An ok acknowledges; so does an offset inside an info (ANOMALIES.md, what an op proves).
+pub(crate) fn is_ack(op_type: OpType, offset: Option<Offset>) -> bool {
+    op_type == OpType::Ok || (op_type == OpType::Info && offset.is_some())
+}
+
+/// Calls once for each key that an op writes, with the offset of its first write there that has one.
+pub(crate) fn each_key(body: &Body, mut call: impl FnMut(Key, Option<Offset>)) {
+    match body {
+        Body::Send(sends) => match sends.as_slice() {
+            [send] => call(send.key, send.offset),
+            sends => merged(sends.iter().map(|send| (send.key, send.offset)), call),
+        },
+        Body::Txn(micro_ops) => merged(
+            micro_ops.iter().filter_map(|micro_op| match micro_op {
+                MicroOp::Send(send) => Some((send.key, send.offset)),
+                MicroOp::Poll(_) => None,
+            }),
+            call,
+        ),
+        Body::Write { key, .. } | Body::Cas { key, .. } => call(*key, None),
+        _ => {}
+    }
+}
+
+fn merged(writes: impl Iterator<Item = (Key, Option<Offset>)>, mut call: impl FnMut(Key, Option<Offset>)) {
+    let mut keys: BTreeMap<Key, Option<Offset>> = BTreeMap::new();
+    for (key, offset) in writes {
+        let first = keys.entry(key).or_default();
+        *first = first.or(offset);
+    }
+    keys.into_iter().for_each(|(key, offset)| call(key, offset));
+}
+
+/// The stretches after a fault in which all was mended: from the last mend to the next fault, or to the end.
+pub(crate) fn quiet_periods(lives: &[&FaultLife], end_ns: u64) -> Vec<(u64, u64)> {
+    let mut spans: Vec<(u64, u64)> = lives
+        .iter()
+        .filter_map(|life| Some((life.in_effect?.after_ns, life.mended().map_or(u64::MAX, |mended| mended.before_ns))))
+        .collect();
+    spans.sort_unstable();
+    let mut quiet = Vec::new();
+    let mut mended_ns = 0;
+    for (index, (_, to_ns)) in spans.iter().enumerate() {
+        mended_ns = mended_ns.max(*to_ns);
+        let next_ns = spans.get(index + 1).map_or(end_ns, |(from_ns, _)| *from_ns);
+        if mended_ns < next_ns {
+            quiet.push((mended_ns, next_ns));
+        }
+    }
+    quiet
+}
+
+/// `never-recovered`: all was mended for at least `limit_ns`, and for as long a partition acknowledged nothing it was asked for, or its ISR
+/// was not whole. A run that ends sooner while something is not back proves nothing either way: a reason, not an anomaly.
+pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observation], quiet: &[(u64, u64)], limit_ns: u64) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut finding = Finding::default();
+    let states = isr_deficits(timeline);
+    for (index, (from_ns, to_ns)) in quiet.iter().enumerate() {
+        let is_last = index + 1 == quiet.len();
+        let stuck = windows
+            .iter()
+            .map(|window| (window.key, window.from_ns, window.to_ns, window.open_at_end, "acknowledged nothing although it was asked"))
+            .chain(
+                states
+                    .iter()
+                    .map(|(key, from_ns, to)| (*key, *from_ns, to.unwrap_or(u64::MAX), to.is_none(), "had an ISR that was not whole")),
+            );
+        for (key, stuck_from_ns, stuck_to_ns, open_at_end, what) in stuck {
+            let overlap_ns = stuck_to_ns.min(*to_ns).saturating_sub(stuck_from_ns.max(*from_ns));
+            if overlap_ns >= limit_ns {
+                finding.count += 1;
+                finding.examples.push(Example {
+                    key: Some(key),
+                    explanation: format!(
+                        "all faults were mended at {:.1} s, and for {:.1} s after that partition {key} {what}; it should have been back within {:.0} s",
+                        seconds(*from_ns),
+                        seconds(overlap_ns),
+                        seconds(limit_ns),
+                    ),
+                    ..Example::default()
+                });
+            } else if is_last && open_at_end && overlap_ns > 0 {
+                verdict.reason(
+                    "not-recovered-yet",
+                    format!("the run ended {:.1} s after the last mend, and to its end partition {key} {what}", seconds(overlap_ns)),
+                );
+            }
+        }
+    }
+    if finding.count > 0 {
+        verdict.anomalies.insert("never-recovered".to_owned(), finding);
+    }
+    verdict
+}
+
+/// Stretches in which a partition's ISR was smaller than the largest seen before: key, from, to (`None`: to the end).
+fn isr_deficits(timeline: &[Observation]) -> Vec<(Key, u64, Option<u64>)> {
+    let mut largest: BTreeMap<Key, usize> = BTreeMap::new();
+    let mut since: BTreeMap<Key, u64> = BTreeMap::new();
+    let mut deficits = Vec::new();
+    for observation in timeline {
+        let Observed::PartitionState { key, isr, .. } = &observation.what else { continue };
+        let most = largest.entry(*key).or_default();
+        *most = (*most).max(isr.len());
+        if isr.len() < *most {
+            since.entry(*key).or_insert(observation.when.before_ns);
+        } else if let Some(from_ns) = since.remove(key) {
+            deficits.push((*key, from_ns, Some(observation.when.before_ns)));
+        }
+    }
+    deficits.extend(since.into_iter().map(|(key, from_ns)| (key, from_ns, None)));
+    deficits
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

@@ -1,0 +1,128 @@
+//! What a checker is made of: a rule, its entry in the registry, and the collector of its findings.
+
+use std::collections::BTreeMap;
+
+use kchaos_core::{Example, Finding, Key, Offset, Op, Reason, Value, Verdict};
+
+use crate::facts::Facts;
+use crate::log::OpRef;
+use crate::profile::{Profile, Ruling};
+
+/// Whether what is unread at the end had its chance to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinalRead {
+    /// Nobody says; a run's own `final-reads` may.
+    #[default]
+    Unknown,
+    Complete,
+}
+
+/// What a check is told beside the history.
+#[derive(Clone, Debug)]
+pub struct JudgeOptions {
+    pub profile: Profile,
+    pub final_read: FinalRead,
+    /// How many examples of each anomaly are kept. Counts are of all.
+    pub examples: usize,
+}
+
+impl Default for JudgeOptions {
+    fn default() -> Self {
+        Self { profile: Profile::default(), final_read: FinalRead::Unknown, examples: 8 }
+    }
+}
+
+/// One promise, or a few of one kind, judged over shared [`Facts`].
+///
+/// `update` sees every op once, after the facts took it in; most rules need nothing but the facts. `verdict` may be asked at any time, and
+/// says what would be found if the history ended here. A rule is total: no history makes it panic.
+pub(crate) trait Rule: Send {
+    fn update(&mut self, _op: &Op, _facts: &Facts) {}
+    fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict;
+}
+
+/// An entry of the registry.
+pub struct Spec {
+    /// The checker's name: a test case of its own in JUnit.
+    pub name: &'static str,
+    pub about: &'static str,
+    /// The anomalies it may name (ANOMALIES.md).
+    pub anomalies: &'static [&'static str],
+    /// `true`: what it finds while the run goes on, no later op can undo.
+    pub(crate) stable: bool,
+    pub(crate) build: fn() -> Box<dyn Rule>,
+}
+
+/// Sorts findings into violations and allowed ones, counts all and keeps the first examples.
+pub(crate) struct Findings<'a> {
+    options: &'a JudgeOptions,
+    verdict: Verdict,
+}
+
+/// Several things that one example may list.
+pub(crate) const MAX_LISTED: usize = 16;
+
+impl<'a> Findings<'a> {
+    pub(crate) fn new(options: &'a JudgeOptions) -> Self {
+        Self { options, verdict: Verdict::default() }
+    }
+
+    /// `rule` is the anomaly's name or ANOMALY/CASE (see [`crate::profile`]).
+    pub(crate) fn add(&mut self, rule: &str, example: impl FnOnce() -> Example) {
+        let into = match self.options.profile.ruling(rule) {
+            Ruling::Violation => &mut self.verdict.anomalies,
+            Ruling::Allowed => &mut self.verdict.ignored,
+        };
+        add(into, rule, self.options.examples, example);
+    }
+
+    /// Legal here whatever the profile says.
+    pub(crate) fn ignore(&mut self, anomaly: &str, example: impl FnOnce() -> Example) {
+        add(&mut self.verdict.ignored, anomaly, self.options.examples, example);
+    }
+
+    /// Says that the anomaly, if it is listed, proves nothing against the cluster: the verdict is unknown for this reason.
+    pub(crate) fn unproved(&mut self, anomaly: &str, reason: &str, text: impl Into<String>) {
+        if self.verdict.anomalies.contains_key(anomaly) {
+            self.verdict.unproved.insert(anomaly.to_owned());
+        }
+        self.reason(reason, text);
+    }
+
+    pub(crate) fn reason(&mut self, name: &str, text: impl Into<String>) {
+        self.verdict.reasons.push(Reason { name: name.to_owned(), text: text.into() });
+    }
+
+    pub(crate) fn has(&self, anomaly: &str) -> bool {
+        self.verdict.anomalies.contains_key(anomaly)
+    }
+
+    pub(crate) fn verdict(self) -> Verdict {
+        self.verdict
+    }
+}
+
+fn add(into: &mut BTreeMap<String, Finding>, rule: &str, limit: usize, example: impl FnOnce() -> Example) {
+    let anomaly = rule.split('/').next().unwrap_or(rule);
+    if !into.contains_key(anomaly) {
+        into.insert(anomaly.to_owned(), Finding::default());
+    }
+    let Some(finding) = into.get_mut(anomaly) else { return };
+    finding.count += 1;
+    if finding.examples.len() < limit {
+        finding.examples.push(example());
+    }
+}
+
+/// An example; ops are cited in order, each once.
+pub(crate) fn example(key: Key, values: Vec<Value>, offsets: Vec<Offset>, ops: &[OpRef], explanation: String) -> Example {
+    let mut ops: Vec<u64> = ops.iter().filter_map(|op| op.get()).collect();
+    ops.sort_unstable();
+    ops.dedup();
+    Example { key: Some(key), values, offsets, ops, explanation }
+}
+
+/// " (op 5)", or nothing where the op is not known.
+pub(crate) fn cite(op: OpRef) -> String {
+    op.get().map_or_else(String::new, |index| format!(" (op {index})"))
+}

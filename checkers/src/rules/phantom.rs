@@ -1,0 +1,77 @@
+//! `phantom`: a polled value that nobody sent, or that is not what was sent (checksum, key, partition, headers: the op's `corrupt`).
+//! `read-before-send`: a poll that completed before its value's send was invoked. That cannot be the cluster's doing: the harness's ids or
+//! order are wrong, and the run is unknown.
+//!
+//! A value polled before it was sent is a phantom only while no send of it comes. Where a history holds no invocations, nothing is said of
+//! when something was sent.
+
+use std::collections::BTreeMap;
+
+use kchaos_core::{Key, Offset, Op, Verdict};
+
+use crate::facts::Facts;
+use crate::log::OpRef;
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+
+pub(crate) const SPEC: Spec = Spec {
+    name: "phantom",
+    about: "what is polled was sent before, as it was sent",
+    anomalies: &["phantom", "read-before-send"],
+    stable: true,
+    build: || Box::new(Phantom { corrupt: BTreeMap::new() }),
+};
+
+struct Phantom {
+    /// Each place once, however many readers complain of it.
+    corrupt: BTreeMap<(Key, Offset), (String, OpRef)>,
+}
+
+impl Rule for Phantom {
+    fn update(&mut self, op: &Op, _: &Facts) {
+        if op.op_type.is_completion() {
+            for (key, offset, text) in &op.extra.corrupt {
+                self.corrupt.entry((*key, *offset)).or_insert_with(|| (text.clone(), OpRef::new(op.index)));
+            }
+        }
+    }
+
+    fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
+        let mut findings = Findings::new(options);
+        for ((key, offset), (text, op)) in &self.corrupt {
+            findings.add("phantom", || {
+                let explanation = format!("the record at offset {offset} of key {key}{} is not what was sent: {text}", cite(*op));
+                example(*key, Vec::new(), vec![*offset], &[*op], explanation)
+            });
+        }
+        for (key, log) in facts.logs() {
+            for (_, written) in log.written().filter(|(_, written)| written.is_polled() && !written.is_sent()) {
+                findings.add("phantom", || {
+                    let op = if written.placed == OpRef::default() { written.read } else { written.placed };
+                    let place = if written.offset >= 0 { format!(" at offset {}", written.offset) } else { String::new() };
+                    let explanation = format!("value {} of key {key} was polled{place}{}, and nobody sent it", written.value, cite(op));
+                    example(key, vec![written.value], offsets(written.offset), &[op], explanation)
+                });
+            }
+            for (_, written) in log.written().filter(|(_, written)| written.is_polled_early()) {
+                findings.add("read-before-send", || {
+                    let explanation = format!(
+                        "value {} of key {key} was polled{} before its send was invoked{}: the order or the ids of this history are wrong",
+                        written.value,
+                        cite(written.placed),
+                        cite(written.invoked),
+                    );
+                    example(key, vec![written.value], offsets(written.offset), &[written.placed, written.invoked], explanation)
+                });
+            }
+        }
+        if findings.has("read-before-send") {
+            let text = "a value was polled before it was sent: the order of events or the ids of values are wrong";
+            findings.unproved("read-before-send", "read-before-send", text);
+        }
+        findings.verdict()
+    }
+}
+
+fn offsets(offset: Offset) -> Vec<Offset> {
+    if offset >= 0 { vec![offset] } else { Vec::new() }
+}

@@ -1,0 +1,252 @@
+//! The inventory (`kchaos.toml`): which hosts there are, which daemons run on them, how to reach them, and how far kchaos may go.
+//!
+//! The lab writes one too, so a lab and staging are driven the same way. Unknown keys are errors with file and line. Secrets stand in it only
+//! by reference: `env:NAME` or `file:PATH`. They are followed when they are needed and not before, so that `kchaos heal` works where nobody knows
+//! Kafka's password.
+//!
+//! Paths on this machine (`key_file`, `known_hosts_file`, `network_namespace`) may begin with `~/`, and are otherwise relative to the
+//! inventory's directory. Paths on a host (`opt_in_file`, `log_dir`, `find`'s `pid-file`) are absolute.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+mod load;
+mod lookup;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{InventoryError, Problem, find_inventory};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    pub cluster: ClusterSection,
+    #[serde(default)]
+    pub limits: Limits,
+    pub ssh: SshSection,
+    pub kafka: KafkaSection,
+    pub zookeeper: ZooKeeperSection,
+    #[serde(rename = "host")]
+    pub hosts: Vec<Host>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSection {
+    pub name: String,
+    /// `production` needs the typed consent.
+    pub environment: Environment,
+    /// The id in ZooKeeper's `/cluster/id`; a cluster that answers with another is not touched.
+    pub expect_cluster_id: String,
+    #[serde(default)]
+    pub firewall: Firewall,
+    /// Lab only: the network namespace that the client side of a run enters before it starts threads (`/run/netns/NAME` or another path).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_namespace: Option<PathBuf>,
+    /// Settings worth showing in a report ("ZooKeeper session 6 s, not the default 18 s").
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Environment {
+    Lab,
+    Staging,
+    Production,
+}
+
+/// How cuts are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firewall {
+    /// nftables where `nft` works, else iptables.
+    #[default]
+    Auto,
+    Nftables,
+    Iptables,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Never more hosts down at once than this.
+    pub hosts_down_max: usize,
+    pub fault_duration_max_s: u64,
+    /// How long the cluster may take to be whole again after the last mend before the verdict is `never-recovered`.
+    pub recovery_timeout_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshSection {
+    pub user: String,
+    #[serde(default = "default_ssh_port")]
+    pub port: u16,
+    pub key_file: PathBuf,
+    /// The key's passphrase, by reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_passphrase: Option<String>,
+    pub known_hosts_file: PathBuf,
+    #[serde(default = "default_connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    #[serde(default = "default_command_timeout_ms")]
+    pub command_timeout_ms: u64,
+    /// Channels open at once on one connection; sshd's own `MaxSessions` is 10.
+    #[serde(default = "default_channels_max")]
+    pub channels_max: usize,
+    /// Run commands through `sudo -n` (for a user other than root).
+    #[serde(default)]
+    pub sudo: bool,
+}
+
+/// What a host overrides of `[ssh]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SshOverride {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSection {
+    /// `host:port` of brokers.
+    pub bootstrap: Vec<String>,
+    /// librdkafka properties for every client (`security.protocol`, …); values may be `env:` or `file:` references.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZooKeeperSection {
+    /// `host:port` of every server.
+    pub connect: Vec<String>,
+    /// Where Kafka keeps its nodes; empty for the root.
+    #[serde(default)]
+    pub chroot: String,
+    /// Of kchaos' own session.
+    #[serde(default = "default_zookeeper_session_timeout_ms")]
+    pub session_timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    pub name: String,
+    /// As the other hosts of the cluster reach it: an IP address or a name.
+    pub address: String,
+    #[serde(default)]
+    pub ssh: SshOverride,
+    /// The consent on the host: a file that holds the cluster's name, made by its administrator, never by kchaos.
+    #[serde(default = "default_opt_in_file")]
+    pub opt_in_file: PathBuf,
+    #[serde(rename = "daemon", default)]
+    pub daemons: Vec<DaemonEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DaemonEntry {
+    pub kind: DaemonKind,
+    /// `broker.id`, or ZooKeeper's `myid`.
+    pub id: i32,
+    /// Where clients reach it on this host.
+    pub port: u16,
+    /// ZooKeeper's quorum and election ports, the broker's other listeners.
+    #[serde(default)]
+    pub peer_ports: Vec<u16>,
+    #[serde(default)]
+    pub manager: ManagerKind,
+    /// With `manager = "scripts"`: the command that starts it and returns.
+    pub start: String,
+    /// The command that stops it in good order; it may return before the daemon is gone.
+    pub stop: String,
+    pub find: Find,
+    /// Where its daemon logs are; fetched at the end of a run.
+    pub log_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonKind {
+    Kafka,
+    Zookeeper,
+}
+
+/// How a daemon is started, stopped and found. systemd and Docker come behind the same trait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ManagerKind {
+    #[default]
+    Scripts,
+}
+
+/// How to tell the daemon's process from all others. Never by a name alone: a broker and a ZooKeeper are both `java`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Find {
+    /// The process of which each of these is, exactly, one argument (its main class and its settings file).
+    Argv(Vec<String>),
+    /// The process whose id stands in this file.
+    PidFile(PathBuf),
+    /// The process that listens on this TCP port.
+    Port(u16),
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { hosts_down_max: 1, fault_duration_max_s: 600, recovery_timeout_s: 300 }
+    }
+}
+
+fn default_ssh_port() -> u16 {
+    22
+}
+
+fn default_connect_timeout_ms() -> u64 {
+    5_000
+}
+
+fn default_command_timeout_ms() -> u64 {
+    30_000
+}
+
+fn default_channels_max() -> usize {
+    6
+}
+
+fn default_zookeeper_session_timeout_ms() -> u64 {
+    10_000
+}
+
+fn default_opt_in_file() -> PathBuf {
+    PathBuf::from("/etc/kchaos/allow")
+}
+
+impl DaemonKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            DaemonKind::Kafka => "kafka",
+            DaemonKind::Zookeeper => "zookeeper",
+        }
+    }
+}
+
+impl DaemonEntry {
+    /// `kafka:1`, `zookeeper:2`.
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.kind.name(), self.id)
+    }
+}

@@ -1,0 +1,222 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// An inventory with nothing wrong with it. Tests replace a part of it.
+const GOOD: &str = r#"[cluster]
+name = "lab"
+environment = "lab"
+expect_cluster_id = "x5T0cUZgQsyq0bRyr9CSeg"
+
+[ssh]
+user = "root"
+key_file = "id_ed25519"
+known_hosts_file = "known_hosts"
+
+[kafka]
+bootstrap = ["10.0.0.1:9092", "[fd00::2]:9092"]
+
+[kafka.properties]
+"security.protocol" = "SASL_SSL"
+"sasl.password" = "env:KCHAOS_TEST_PASSWORD"
+
+[zookeeper]
+connect = ["b1.example:2181"]
+
+[[host]]
+name = "b1"
+address = "10.0.0.1"
+
+[[host.daemon]]
+kind = "kafka"
+id = 1
+port = 9092
+start = "/opt/kafka/bin/kafka-server-start.sh -daemon /opt/kafka/config/server.properties"
+stop = "/opt/kafka/bin/kafka-server-stop.sh"
+find = { argv = ["kafka.Kafka", "/opt/kafka/config/server.properties"] }
+log_dir = "/opt/kafka/logs"
+
+[[host]]
+name = "b2"
+address = "fd00::2"
+ssh = { port = 2222, user = "admin" }
+
+[[host.daemon]]
+kind = "zookeeper"
+id = 1
+port = 2181
+peer_ports = [2888, 3888]
+start = "zkServer.sh start"
+stop = "zkServer.sh stop"
+find = { pid-file = "/var/run/zookeeper.pid" }
+log_dir = "/var/log/zookeeper"
+"#;
+
+fn parse(text: &str) -> Result<Inventory, InventoryError> {
+    Inventory::parse(Path::new("kchaos.toml"), text)
+}
+
+/// Replaces `from` by `to` in the good one, and expects this error, whole.
+fn check(from: &str, to: &str, expect: &str) {
+    assert!(GOOD.contains(from), "{from}");
+    let error = parse(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
+    assert_eq!(error, expect);
+}
+
+/// As `check`, for a part of the error.
+fn check_says(from: &str, to: &str, part: &str) {
+    assert!(GOOD.contains(from), "{from}");
+    let error = parse(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
+    assert!(error.contains(part), "{error}");
+}
+
+#[test]
+fn a_good_inventory_is_read_and_its_parts_are_found() {
+    let inventory = parse(GOOD).unwrap();
+    assert_eq!(inventory.ssh.channels_max, 6);
+    assert_eq!(inventory.limits, Limits::default());
+    let (host, daemon) = inventory.broker(1).unwrap();
+    assert_eq!((host.name.as_str(), daemon.label().as_str()), ("b1", "kafka:1"));
+    assert_eq!(inventory.zookeeper(1).unwrap().0.name, "b2");
+    assert!(inventory.broker(2).is_none());
+    assert_eq!(inventory.daemon_by_label("zookeeper:1").unwrap().1.port, 2181);
+    assert_eq!(inventory.daemons().count(), 2);
+    let host = inventory.host("b2").unwrap();
+    assert_eq!((host.ssh_user(&inventory), host.ssh_address(), host.ssh_port(&inventory)), ("admin", "fd00::2", 2222));
+    assert_eq!(host.opt_in_file, Path::new("/etc/kchaos/allow"));
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let inventory = parse(GOOD).unwrap();
+    assert_eq!(parse(&toml::to_string(&inventory).unwrap()).unwrap(), inventory);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_file_line_and_column() {
+    check_says("expect_cluster_id = ", "expect_cluster_ids = ", "kchaos.toml:4:1: cluster.expect_cluster_ids: unknown key `expect_cluster_ids`");
+    check_says("port = 2181", "prot = 2181", "kchaos.toml:42:1: host[2].daemon[1].prot: unknown key `prot`");
+    check_says("port = 2222", "prot = 2222", "kchaos.toml:37:9: host[2].ssh.prot: unknown key `prot`");
+    check_says("pid-file = ", "pidfile = ", "kchaos.toml:46:10: host[2].daemon[1].find.pidfile: unknown");
+    check_says("[zookeeper]", "[zookeper]", "kchaos.toml:18:2: zookeper: unknown key `zookeper`");
+}
+
+#[test]
+fn a_wrong_type_is_named_with_file_line_and_column() {
+    check_says("port = 9092", "port = \"9092\"", "kchaos.toml:28:8: host[1].daemon[1].port: invalid type: string \"9092\", expected u16");
+    check_says("port = 9092", "port = 99092", "kchaos.toml:28:8: host[1].daemon[1].port: ");
+    check_says("environment = \"lab\"", "environment = \"labs\"", "kchaos.toml:3:15: cluster.environment: unknown variant `labs`");
+    check_says("kind = \"kafka\"", "kind = \"kafak\"", "unknown variant `kafak`");
+    check_says("user = \"root\"\n", "", "ssh: missing key `user`");
+    check_says("address = \"10.0.0.1\"\n", "", "missing key `address`");
+}
+
+#[test]
+fn what_is_no_toml_is_named_with_file_line_and_column() {
+    check_says("name = \"lab\"", "name = \"lab", "kchaos.toml:2:");
+    check_says("[ssh]", "[ssh", "kchaos.toml:6:");
+    assert!(parse("").unwrap_err().to_string().starts_with("kchaos.toml:1:1: "));
+}
+
+#[test]
+fn names_ids_and_ports_are_unique() {
+    check("name = \"b2\"", "name = \"b1\"", "kchaos.toml:35:1: host[2].name: b1 is there twice");
+    check_says("kind = \"zookeeper\"", "kind = \"kafka\"", "kchaos.toml:41:1: host[2].daemon[1].id: kafka:1 is there twice");
+    check(
+        "address = \"fd00::2\"\nssh = { port = 2222, user = \"admin\" }",
+        "address = \"10.0.0.1\"",
+        "kchaos.toml:36:1: host[2].address: the way to a host by SSH, 10.0.0.1 port 22 is there twice",
+    );
+}
+
+#[test]
+fn a_cluster_has_a_broker_and_a_zookeeper() {
+    check_says("kind = \"zookeeper\"\nid = 1", "kind = \"kafka\"\nid = 2", "no host has a ZooKeeper");
+    check_says("kind = \"kafka\"", "kind = \"zookeeper\"", "no host has a broker");
+}
+
+#[test]
+fn values_are_sane() {
+    check_says("name = \"lab\"", "name = \"my lab\"", "cluster.name: \"my lab\": a name is");
+    check_says("name = \"b1\"", "name = \"../b1\"", "host[1].name: ");
+    check_says("address = \"10.0.0.1\"", "address = \"10.0.0.1:22\"", "host[1].address: \"10.0.0.1:22\" is no IP address");
+    check_says("[ssh]", "[limits]\nhosts_down_max = 2\n\n[ssh]", "kchaos.toml:7:1: limits.hosts_down_max: is 2, but there are only 2 hosts");
+    check_says("[ssh]", "[limits]\nhosts_down_max = 0\n\n[ssh]", "limits.hosts_down_max: is 0");
+    check_says("[ssh]", "[limits]\nfault_duration_max_s = 864000\n\n[ssh]", "limits.fault_duration_max_s: is 864000");
+    check_says("[ssh]", "[ssh]\nchannels_max = 0", "ssh.channels_max: is 0");
+    check_says("10.0.0.1:9092", "10.0.0.1", "kchaos.toml:12:14: kafka.bootstrap[1]: \"10.0.0.1\" is no host:port");
+    check_says("[fd00::2]:9092", "fd00::2:9092", "kafka.bootstrap[2]");
+    check_says("connect = [\"b1.example:2181\"]", "connect = []", "zookeeper.connect: is empty");
+    check_says("[zookeeper]", "[zookeeper]\nchroot = \"kafka/\"", "zookeeper.chroot: \"kafka/\"");
+    check_says("log_dir = \"/opt", "log_dir = \"opt", "host[1].daemon[1].log_dir: \"opt/kafka/logs\" is a path on the host");
+    check_says("argv = [\"kafka.Kafka\", \"/opt/kafka/config/server.properties\"]", "argv = []", "host[1].daemon[1].find: is empty");
+    check_says("id = 1\nport = 2181", "id = 0\nport = 2181", "host[2].daemon[1].id: is 0: a myid");
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let text = GOOD.replacen("name = \"b2\"", "name = \"b1\"", 1).replacen("log_dir = \"/opt", "log_dir = \"opt", 1);
+    let InventoryError::Invalid { problems } = parse(&text).unwrap_err() else { panic!("not invalid") };
+    assert_eq!(problems.len(), 2);
+}
+
+#[test]
+fn secrets_stand_there_by_reference_only_and_are_never_shown() {
+    check_says("env:KCHAOS_TEST_PASSWORD", "canary-7f3a", "kafka.properties.sasl.password: a secret stands here by reference only");
+    check_says("[ssh]", "[ssh]\nkey_passphrase = \"canary-7f3a\"", "ssh.key_passphrase: a secret stands here by reference only");
+    let error = parse(&GOOD.replacen("env:KCHAOS_TEST_PASSWORD", "canary-7f3a", 1)).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"));
+
+    let mut inventory = parse(GOOD).unwrap();
+    let shown = inventory.without_secrets().to_string();
+    assert!(shown.contains("env:KCHAOS_TEST_PASSWORD"), "{shown}");
+    inventory.kafka.properties.insert("ssl.key.password".to_owned(), "canary-7f3a".to_owned());
+    inventory.ssh.key_passphrase = Some("canary-7f3a".to_owned());
+    let shown = inventory.without_secrets().to_string();
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn a_reference_is_followed_when_it_is_needed() {
+    let error = parse(GOOD).unwrap().kafka_properties().unwrap_err().to_string();
+    assert!(error.starts_with("kafka.properties.sasl.password: environment variable KCHAOS_TEST_PASSWORD is not set"), "{error}");
+    let text = GOOD.replacen("env:KCHAOS_TEST_PASSWORD", "env:PATH", 1);
+    let properties = parse(&text).unwrap().kafka_properties().unwrap();
+    assert_eq!(properties["security.protocol"].reveal(), "SASL_SSL");
+    assert_eq!(properties["sasl.password"].reveal(), std::env::var("PATH").unwrap());
+}
+
+#[test]
+fn files_are_looked_for_beside_the_inventory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kchaos.toml");
+    std::fs::write(&path, GOOD).unwrap();
+    let error = Inventory::load(&path).unwrap_err().to_string();
+    assert!(error.contains("kchaos.toml:8:1: ssh.key_file: ") && error.contains("ssh-keygen -t ed25519"), "{error}");
+    assert!(error.contains("kchaos.toml:9:1: ssh.known_hosts_file: ") && error.contains("ssh-keyscan"), "{error}");
+    for name in ["id_ed25519", "known_hosts"] {
+        std::fs::write(directory.path().join(name), "").unwrap();
+    }
+    let inventory = Inventory::load(&path).unwrap();
+    assert_eq!(inventory.ssh.key_file, directory.path().join("id_ed25519"));
+}
+
+#[test]
+fn the_flag_is_meant_even_if_its_file_is_not_there() {
+    let path = Path::new("/nonexistent/kchaos.toml");
+    assert_eq!(find_inventory(Some(path)).as_deref(), Some(path));
+    assert!(Inventory::load(path).unwrap_err().to_string().contains("/nonexistent/kchaos.toml"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_loader_panic(position in 0..GOOD.len(), junk in "[\\[\\]{}=\".a0\n]{0,3}", cut in 0_usize..40) {
+        let end = (position + cut).min(GOOD.len());
+        let text = format!("{}{junk}{}", &GOOD[..position], &GOOD[end..]);
+        if let Err(InventoryError::Invalid { problems }) = parse(&text) {
+            prop_assert!(problems.iter().all(|problem| problem.line <= text.lines().count() + 1));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What a well-formed inventory may still get wrong. All of it is found at once, so that a person mends a file in one go.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::path::Path;
+
+use super::load::{Finding, Step};
+use super::lookup::is_secret_property;
+use super::{DaemonEntry, DaemonKind, Find, Host, Inventory};
+use crate::secret;
+
+/// sshd's own limit on channels is 10 by default; hundreds are a typing error.
+const CHANNELS_MAX: usize = 100;
+/// A day: no fault is meant to last longer.
+const FAULT_DURATION_MAX_S: u64 = 86_400;
+
+struct Findings(Vec<Finding>);
+
+/// What can be told from the text alone.
+pub(super) fn contents(inventory: &Inventory) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    cluster_and_limits(inventory, &mut findings);
+    ssh(inventory, &mut findings);
+    kafka_and_zookeeper(inventory, &mut findings);
+    for (index, host) in inventory.hosts.iter().enumerate() {
+        check_host(index, host, &mut findings);
+    }
+    uniqueness(inventory, &mut findings);
+    findings.0
+}
+
+/// What needs a look at this machine. The network namespace is not looked for: whoever enters it says so better.
+pub(super) fn files(inventory: &Inventory) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    let key_hint = "name the private key that logs in on the hosts, or make one with ssh-keygen -t ed25519";
+    let known_hosts_hint = "make it with ssh-keyscan ADDRESS, and compare the fingerprints with the hosts' own before you trust it";
+    findings.file(&["ssh", "key_file"], &inventory.ssh.key_file, key_hint);
+    findings.file(&["ssh", "known_hosts_file"], &inventory.ssh.known_hosts_file, known_hosts_hint);
+    for (index, host) in inventory.hosts.iter().enumerate() {
+        if let Some(path) = &host.ssh.key_file {
+            let key = in_host(index, &["ssh", "key_file"]);
+            findings.file_at(key, path, key_hint);
+        }
+    }
+    findings.0
+}
+
+fn cluster_and_limits(inventory: &Inventory, findings: &mut Findings) {
+    let cluster = &inventory.cluster;
+    findings.name(keys(&["cluster", "name"]), &cluster.name);
+    findings.require(!cluster.expect_cluster_id.trim().is_empty(), &["cluster", "expect_cluster_id"], || {
+        "is empty: read it from ZooKeeper's /cluster/id, and write it here".to_owned()
+    });
+    let limits = &inventory.limits;
+    let host_count = inventory.hosts.len();
+    findings.require(limits.hosts_down_max >= 1, &["limits", "hosts_down_max"], || {
+        "is 0: no fault could ever be injected; 1 is the least".to_owned()
+    });
+    findings.require(host_count <= 1 || limits.hosts_down_max < host_count, &["limits", "hosts_down_max"], || {
+        format!("is {}, but there are only {host_count} hosts: at least one must stay up", limits.hosts_down_max)
+    });
+    findings.require((1..=FAULT_DURATION_MAX_S).contains(&limits.fault_duration_max_s), &["limits", "fault_duration_max_s"], || {
+        format!("is {}: it must be between 1 and {FAULT_DURATION_MAX_S}", limits.fault_duration_max_s)
+    });
+    findings.require(limits.recovery_timeout_s >= 1, &["limits", "recovery_timeout_s"], || "is 0: a cluster needs time to recover".to_owned());
+}
+
+fn ssh(inventory: &Inventory, findings: &mut Findings) {
+    let ssh = &inventory.ssh;
+    findings.require(!ssh.user.trim().is_empty(), &["ssh", "user"], || "is empty: the user who logs in on the hosts".to_owned());
+    findings.require(ssh.port != 0, &["ssh", "port"], || "is 0: a port is between 1 and 65535".to_owned());
+    let timeouts = [("connect_timeout_ms", ssh.connect_timeout_ms, 100), ("command_timeout_ms", ssh.command_timeout_ms, 1_000)];
+    for (key, value, least) in timeouts {
+        findings.require(value >= least, &["ssh", key], || format!("is {value}: it must be {least} or more"));
+    }
+    findings.require((1..=CHANNELS_MAX).contains(&ssh.channels_max), &["ssh", "channels_max"], || {
+        format!("is {}: it must be between 1 and {CHANNELS_MAX}, and below sshd's MaxSessions (10 by default)", ssh.channels_max)
+    });
+    if let Some(reference) = &ssh.key_passphrase {
+        findings.require(secret::is_reference(reference), &["ssh", "key_passphrase"], || BY_REFERENCE.to_owned());
+    }
+}
+
+const BY_REFERENCE: &str = "a secret stands here by reference only: write env:NAME or file:PATH";
+
+fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
+    for (section, key, endpoints) in
+        [("kafka", "bootstrap", &inventory.kafka.bootstrap), ("zookeeper", "connect", &inventory.zookeeper.connect)]
+    {
+        findings.require(!endpoints.is_empty(), &[section, key], || "is empty: give at least one host:port".to_owned());
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let path = [keys(&[section, key]), vec![Step::Index(index)]].concat();
+            findings.require_at(is_endpoint(endpoint), path, || format!("\"{endpoint}\" is no host:port"));
+        }
+    }
+    for (name, value) in &inventory.kafka.properties {
+        let in_order = !is_secret_property(name) || secret::is_reference(value);
+        findings.require(in_order, &["kafka", "properties", name], || BY_REFERENCE.to_owned());
+        let ours = ["bootstrap.servers", "metadata.broker.list"].contains(&name.as_str());
+        findings.require(!ours, &["kafka", "properties", name], || "the brokers stand in kafka.bootstrap".to_owned());
+    }
+    let zookeeper = &inventory.zookeeper;
+    let chroot = &zookeeper.chroot;
+    let chroot_in_order = chroot.is_empty() || (chroot.starts_with('/') && !chroot.ends_with('/') && !chroot.contains("//"));
+    findings.require(chroot_in_order, &["zookeeper", "chroot"], || {
+        format!("\"{chroot}\" must be empty, or begin with / and not end with one")
+    });
+    findings.require(zookeeper.session_timeout_ms >= 1_000, &["zookeeper", "session_timeout_ms"], || {
+        format!("is {}: it must be 1000 or more", zookeeper.session_timeout_ms)
+    });
+    for (kind, what) in [(DaemonKind::Kafka, "a broker (kind = \"kafka\")"), (DaemonKind::Zookeeper, "a ZooKeeper (kind = \"zookeeper\")")] {
+        let found = inventory.daemons_of(kind).next().is_some();
+        findings.require(found, &["host"], || format!("no host has {what}: add [[host.daemon]] to the hosts that run one"));
+    }
+}
+
+fn check_host(index: usize, host: &Host, findings: &mut Findings) {
+    findings.name(in_host(index, &["name"]), &host.name);
+    findings.require_at(is_address(&host.address), in_host(index, &["address"]), || not_an_address(&host.address));
+    if let Some(address) = &host.ssh.address {
+        findings.require_at(is_address(address), in_host(index, &["ssh", "address"]), || not_an_address(address));
+    }
+    findings.require_at(host.ssh.port != Some(0), in_host(index, &["ssh", "port"]), || "is 0: a port is between 1 and 65535".to_owned());
+    findings.require_at(host.opt_in_file.is_absolute(), in_host(index, &["opt_in_file"]), || not_absolute(&host.opt_in_file));
+    for (daemon_index, daemon) in host.daemons.iter().enumerate() {
+        check_daemon(|key| in_daemon(index, daemon_index, key), daemon, findings);
+    }
+}
+
+fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findings: &mut Findings) {
+    let ids = match daemon.kind {
+        DaemonKind::Kafka => 0..=i32::MAX,
+        DaemonKind::Zookeeper => 1..=255,
+    };
+    findings.require_at(ids.contains(&daemon.id), key(&["id"]), || match daemon.kind {
+        DaemonKind::Kafka => format!("is {}: a broker.id is 0 or more", daemon.id),
+        DaemonKind::Zookeeper => format!("is {}: a myid is between 1 and 255", daemon.id),
+    });
+    findings.require_at(daemon.port != 0, key(&["port"]), || "is 0: a port is between 1 and 65535".to_owned());
+    findings.require_at(!daemon.peer_ports.contains(&0), key(&["peer_ports"]), || "holds 0: a port is between 1 and 65535".to_owned());
+    for (name, command) in [("start", &daemon.start), ("stop", &daemon.stop)] {
+        findings.require_at(!command.trim().is_empty(), key(&[name]), || format!("is empty: the command that would {name} it"));
+        findings.require_at(!command.contains('\0'), key(&[name]), || "holds a NUL".to_owned());
+    }
+    findings.require_at(daemon.log_dir.is_absolute(), key(&["log_dir"]), || not_absolute(&daemon.log_dir));
+    let message = match &daemon.find {
+        Find::Argv(words) if words.is_empty() => "is empty: give the arguments that only this daemon has, its main class and its settings file",
+        Find::Argv(words) if words.iter().any(|word| word.is_empty() || word.contains(['\0', '\n'])) => {
+            "holds an empty argument, or one with a NUL or a line break"
+        }
+        Find::PidFile(path) if !path.is_absolute() => "must be an absolute path on the host",
+        Find::Port(0) => "is 0: a port is between 1 and 65535",
+        _ => return,
+    };
+    findings.require_at(false, key(&["find"]), || message.to_owned());
+}
+
+fn uniqueness(inventory: &Inventory, findings: &mut Findings) {
+    findings.unique(inventory.hosts.iter().enumerate().map(|(index, host)| {
+        let key = in_host(index, &["name"]);
+        (key, host.name.as_str(), host.name.clone())
+    }));
+    findings.unique(inventory.hosts.iter().enumerate().map(|(index, host)| {
+        let way = (host.ssh_address().to_ascii_lowercase(), host.ssh_port(inventory));
+        let text = format!("the way to a host by SSH, {} port {}", way.0, way.1);
+        (in_host(index, &["address"]), way, text)
+    }));
+    let daemons: Vec<(usize, usize, &DaemonEntry)> = inventory
+        .hosts
+        .iter()
+        .enumerate()
+        .flat_map(|(index, host)| host.daemons.iter().enumerate().map(move |(daemon_index, daemon)| (index, daemon_index, daemon)))
+        .collect();
+    findings.unique(daemons.iter().map(|(index, daemon_index, daemon)| {
+        let key = in_daemon(*index, *daemon_index, &["id"]);
+        (key, (daemon.kind, daemon.id), daemon.label())
+    }));
+    findings.unique(daemons.iter().map(|(index, daemon_index, daemon)| {
+        let text = format!("port {} on host {}", daemon.port, inventory.hosts[*index].name);
+        (in_daemon(*index, *daemon_index, &["port"]), (*index, daemon.port), text)
+    }));
+}
+
+impl Findings {
+    fn require(&mut self, holds: bool, key: &[&str], message: impl FnOnce() -> String) {
+        self.require_at(holds, keys(key), message);
+    }
+
+    fn require_at(&mut self, holds: bool, key: Vec<Step>, message: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(Finding { key, message: message() });
+        }
+    }
+
+    /// Names end up in file names, in chains' names and in scripts.
+    fn name(&mut self, key: Vec<Step>, name: &str) {
+        let in_order = !name.is_empty()
+            && name.len() <= 64
+            && !name.starts_with(['.', '-'])
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        self.require_at(in_order, key, || {
+            format!("\"{}\": a name is 1 to 64 letters, digits, dots, underscores and hyphens, and begins with none of . and -", name.escape_default())
+        });
+    }
+
+    fn file(&mut self, key: &[&str], path: &Path, hint: &str) {
+        self.file_at(keys(key), path, hint);
+    }
+
+    fn file_at(&mut self, key: Vec<Step>, path: &Path, hint: &str) {
+        if let Err(error) = std::fs::File::open(path) {
+            self.require_at(false, key, || format!("{}: {error}; {hint}", path.display()));
+        }
+    }
+
+    fn unique<T: Eq + Hash>(&mut self, entries: impl Iterator<Item = (Vec<Step>, T, impl Display)>) {
+        let mut seen = HashMap::new();
+        for (key, value, text) in entries {
+            if seen.insert(value, ()).is_some() {
+                self.require_at(false, key, || format!("{text} is there twice"));
+            }
+        }
+    }
+}
+
+fn keys(names: &[&str]) -> Vec<Step> {
+    names.iter().map(|name| Step::Key((*name).to_owned())).collect()
+}
+
+fn in_host(index: usize, names: &[&str]) -> Vec<Step> {
+    [keys(&["host"]), vec![Step::Index(index)], keys(names)].concat()
+}
+
+fn in_daemon(index: usize, daemon_index: usize, names: &[&str]) -> Vec<Step> {
+    [in_host(index, &["daemon"]), vec![Step::Index(daemon_index)], keys(names)].concat()
+}
+
+/// An IP address or a host's name; whether it exists is DNS' to say.
+fn is_address(text: &str) -> bool {
+    let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !text.starts_with(['.', '-']);
+    !text.is_empty() && (is_name || text.parse::<std::net::IpAddr>().is_ok())
+}
+
+/// `host:port` or `[v6]:port`.
+fn is_endpoint(text: &str) -> bool {
+    let Some((address, port)) = text.rsplit_once(':') else { return false };
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address_in_order = match bare {
+        Some(bare) => bare.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_address(address) && !address.contains(':'),
+    };
+    address_in_order && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+fn not_an_address(text: &str) -> String {
+    format!("\"{}\" is no IP address and no host name (ports stand apart, without brackets)", text.escape_default())
+}
+
+fn not_absolute(path: &Path) -> String {
+    format!("\"{}\" is a path on the host, and must begin with /", path.display())
+}

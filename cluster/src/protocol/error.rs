@@ -1,0 +1,101 @@
+//! What can go wrong between us and one broker. Every variant names the broker and its address.
+
+use std::fmt;
+
+use super::wire::WireError;
+
+/// The broker at the other end, as far as we know it: its id is unknown at a bootstrap address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub broker: Option<i32>,
+    /// `host:port`.
+    pub address: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProtocolError {
+    #[error("{peer} cannot be reached: {reason}")]
+    Connect { peer: Peer, reason: std::io::Error },
+    #[error("no answer to {what} from {peer} within {timeout_ms} ms")]
+    Timeout { peer: Peer, what: &'static str, timeout_ms: u64 },
+    #[error("the connection to {peer} failed during {what}: {reason}")]
+    Io { peer: Peer, what: &'static str, reason: std::io::Error },
+    #[error("{peer} sent a malformed answer to {what}: {reason}")]
+    Malformed { peer: Peer, what: &'static str, reason: WireError },
+    #[error("{peer} announced an answer to {what} of {bytes} bytes; at most {max_bytes} are taken")]
+    FrameSize { peer: Peer, what: &'static str, bytes: i64, max_bytes: usize },
+    #[error("{peer} answered request {got} where {want} was asked ({what})")]
+    Correlation { peer: Peer, what: &'static str, want: i32, got: i32 },
+    /// A call was dropped before its answer came, so the stream's place is unknown.
+    #[error("the connection to {peer} was left in the middle of a call and cannot be used again")]
+    Abandoned { peer: Peer },
+    #[error("{peer} does not speak {what} version {wants} (it offers {offers})")]
+    Version { peer: Peer, what: &'static str, wants: i16, offers: String },
+    /// The broker's own refusal.
+    #[error("{peer} answered {what} with {} ({code})", error_name(*code))]
+    Refused { peer: Peer, what: String, code: i16 },
+    #[error("broker {broker} is neither in the inventory nor in the metadata of the bootstrap brokers")]
+    UnknownBroker { broker: i32 },
+    #[error(
+        "security.protocol = {protocol:?} is not supported by the view and the observer, which speak PLAINTEXT; give them a plaintext listener"
+    )]
+    Security { protocol: String },
+    #[error("[kafka] bootstrap names no broker")]
+    NoBootstrap,
+    #[error("no broker answered {what}; the last one: {last}")]
+    NoneAnswered { what: &'static str, last: Box<ProtocolError> },
+}
+
+impl ProtocolError {
+    /// The broker's error code, where the broker refused.
+    pub fn code(&self) -> Option<i16> {
+        match self {
+            ProtocolError::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// The stream ended under us: with a connection that had been idle, worth one more try on a new one.
+    pub(super) fn is_closed_stream(&self) -> bool {
+        matches!(self, ProtocolError::Io { .. } | ProtocolError::Abandoned { .. })
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.broker {
+            Some(broker) => write!(f, "broker {broker} ({})", self.address),
+            None => write!(f, "the broker at {}", self.address),
+        }
+    }
+}
+
+/// Kafka's name of an error code, as in `org.apache.kafka.common.protocol.Errors`; those that the calls made here can meet.
+pub fn error_name(code: i16) -> &'static str {
+    match code {
+        -1 => "UNKNOWN_SERVER_ERROR",
+        0 => "NONE",
+        1 => "OFFSET_OUT_OF_RANGE",
+        3 => "UNKNOWN_TOPIC_OR_PARTITION",
+        5 => "LEADER_NOT_AVAILABLE",
+        6 => "NOT_LEADER_OR_FOLLOWER",
+        7 => "REQUEST_TIMED_OUT",
+        8 => "BROKER_NOT_AVAILABLE",
+        9 => "REPLICA_NOT_AVAILABLE",
+        13 => "NETWORK_EXCEPTION",
+        17 => "INVALID_TOPIC_EXCEPTION",
+        29 => "TOPIC_AUTHORIZATION_FAILED",
+        31 => "CLUSTER_AUTHORIZATION_FAILED",
+        35 => "UNSUPPORTED_VERSION",
+        40 => "INVALID_CONFIG",
+        41 => "NOT_CONTROLLER",
+        42 => "INVALID_REQUEST",
+        43 => "UNSUPPORTED_FOR_MESSAGE_FORMAT",
+        56 => "KAFKA_STORAGE_ERROR",
+        72 => "LISTENER_NOT_FOUND",
+        74 => "FENCED_LEADER_EPOCH",
+        75 => "UNKNOWN_LEADER_EPOCH",
+        78 => "OFFSET_NOT_AVAILABLE",
+        _ => "an error without a name here",
+    }
+}

@@ -1,0 +1,66 @@
+//! The view: what the cluster looks like at one moment, from its own sources.
+//!
+//! Why: people answered "who leads, who is in the ISR, who is the controller, which ZooKeeper leads" with four tools side by side
+//! (`kafkacat -L`, `kafka-topics --describe`, `zookeeper-shell ls /brokers/ids`, a script around `srvr`). This joins them in one look.
+//!
+//! Sources: brokers, controller and partitions from ZooKeeper, which holds what the controller decided, read after a `sync` in one session;
+//! modes from each ZooKeeper server by itself. A minority of servers may be down; they show as mode `none` with the reason.
+//!
+//! Limit: the parts of one look are read within a few milliseconds of each other, not at one instant. Who needs moments uses the observer.
+
+mod look;
+mod predicates;
+mod render;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use look::{ViewError, Viewer, cluster_id, effective_config, look, topic_config};
+pub use predicates::{all_registered, isr_full, isr_lacking, leaders_lacking, preferred_leaders, registrations_lacking};
+pub use render::render_text;
+
+/// One look at the cluster: `kchaos status --format json` prints it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    pub cluster_id: String,
+    /// `/brokers/ids`.
+    pub brokers: BTreeMap<i32, BrokerView>,
+    pub controller: Option<i32>,
+    pub controller_epoch: Option<i32>,
+    /// By topic, then partition.
+    pub partitions: Vec<PartitionView>,
+    /// By host name, each server asked by itself.
+    pub zookeepers: BTreeMap<String, ZooKeeperView>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BrokerView {
+    /// The inventory's name of the host, where it has one.
+    pub host: Option<String>,
+    pub endpoints: Vec<String>,
+    pub rack: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartitionView {
+    pub topic: String,
+    pub partition: i32,
+    pub leader: Option<i32>,
+    /// -1 before the first election.
+    pub leader_epoch: i32,
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ZooKeeperView {
+    pub id: i32,
+    /// `leader`, `follower`, `standalone`, or `none` while it does not serve.
+    pub mode: String,
+    pub zxid: Option<i64>,
+    pub version: String,
+    /// Why the mode is `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

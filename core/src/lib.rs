@@ -1,0 +1,26 @@
+//! The words of kchaos.
+//!
+//! Why this crate exists: checkers, workloads, nemeses and reports must mean the same thing when they say *op*, *fault* or *invalid*,
+//! and must be able to say it without knowing one another. So the words stand here, and nothing else does.
+//!
+//! **Invariant of absence:** no IO, no clock, no thread, no Kafka. Whoever needs the time takes a [`Clock`], whoever writes ops takes a [`Recorder`].
+
+mod checker;
+mod clock;
+mod fault;
+mod op;
+mod op_json;
+mod plan;
+mod recorder;
+mod timeline;
+mod verdict;
+
+pub use checker::Checker;
+pub use clock::{Clock, Interval};
+pub use fault::{Chosen, Effect, FaultEvent, FaultMoment, NemesisName, Proof, Target};
+pub use op::{Body, Extra, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
+pub use op_json::OpError;
+pub use plan::{KeyEntry, Plan, PlannedFault};
+pub use recorder::{Draft, Recorder, Stamp};
+pub use timeline::{Observation, Observed};
+pub use verdict::{Example, Finding, Reason, Validity, Verdict};

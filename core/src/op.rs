@@ -1,0 +1,156 @@
+//! Ops: what clients and the nemesis did, and when. The JSON shapes are FORMATS.md's and stand in `op_json`.
+
+use std::collections::BTreeMap;
+
+/// A Kafka partition (or a register), as an integer; `plan.json` maps it to topic and partition.
+pub type Key = i64;
+/// A Kafka offset.
+pub type Offset = i64;
+/// What was written: an integer, unique for its key.
+pub type Value = i64;
+
+/// One line of a history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Op {
+    /// Dense from 0.
+    pub index: u64,
+    /// Nanoseconds since the run's start, on one monotonic clock.
+    pub time_ns: u64,
+    pub process: Process,
+    pub op_type: OpType,
+    pub body: Body,
+    pub error: Option<String>,
+    /// The producer or consumer instance, so that per-producer order can be judged across lanes; a restarted one is new.
+    pub client: Option<u32>,
+    pub node: Option<String>,
+    pub extra: Extra,
+}
+
+/// A logical client, which does one thing at a time. (What the kernel runs is a *daemon*.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Process {
+    Client(u32),
+    Nemesis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OpType {
+    /// About to be tried.
+    Invoke,
+    /// It took effect.
+    Ok,
+    /// It certainly did not.
+    Fail,
+    /// Nobody knows.
+    Info,
+}
+
+/// What was done. Closed: checkers match it exhaustively.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    Send(Vec<Send>),
+    /// `None` while invoked.
+    Poll(Option<Polled>),
+    Txn(Vec<MicroOp>),
+    Assign { keys: Vec<Key>, seek_to_beginning: bool },
+    Subscribe { keys: Vec<Key> },
+    /// Offsets are the next to read.
+    Commit(BTreeMap<Key, Offset>),
+    /// The keys asked for while invoked; the offsets once completed.
+    Committed { keys: Vec<Key>, offsets: BTreeMap<Key, Offset> },
+    Crash,
+    Read { key: Key, value: Option<Value> },
+    Write { key: Key, value: Value },
+    Cas { key: Key, old: Value, new: Value },
+    /// What a nemesis was asked or did: open data, since only reports read it.
+    Nemesis { f: String, value: serde_json::Value },
+    /// An `f` that this version does not know: skipped, counted and reported.
+    Unknown { f: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Send {
+    pub key: Key,
+    pub value: Value,
+    /// Where it landed. `None` while invoked, and in a success that carried no offset (an idempotent retry's).
+    pub offset: Option<Offset>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum MicroOp {
+    Send(Send),
+    Poll(Option<Polled>),
+}
+
+/// What one poll returned, by key, in the order of delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Polled(pub Vec<(Key, Vec<(Offset, Value)>)>);
+
+/// What may stand beside an op; a reader ignores what it does not know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extra {
+    /// When an open-model generator meant to start it: latency is counted from here, not from when a lane was free.
+    pub intended_ns: Option<u64>,
+    /// When the commit of a transaction was invoked.
+    pub commit_time_ns: Option<u64>,
+    pub group: Option<String>,
+    /// `read_committed` or `read_uncommitted`.
+    pub isolation: Option<String>,
+    pub rebalance_log: Vec<RebalanceEvent>,
+    /// Leader epochs of polled records, by key: the epoch of the last record of the poll.
+    pub leader_epochs: BTreeMap<Key, i32>,
+    /// Values whose checksum, key, partition or headers were not what was sent: (key, offset, what was wrong).
+    pub corrupt: Vec<(Key, Offset, String)>,
+    pub version: Option<i64>,
+    pub zxid: Option<i64>,
+    /// `true` on the ops of the finale, whose polls reread every key from the start.
+    pub is_final: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RebalanceEvent {
+    pub event: RebalanceType,
+    pub keys: Vec<Key>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RebalanceType {
+    Assigned,
+    Revoked,
+    Lost,
+}
+
+impl Body {
+    /// The name under which this stands in a history's `f`.
+    pub fn f(&self) -> &str {
+        match self {
+            Body::Send(_) => "send",
+            Body::Poll(_) => "poll",
+            Body::Txn(_) => "txn",
+            Body::Assign { .. } => "assign",
+            Body::Subscribe { .. } => "subscribe",
+            Body::Commit(_) => "commit",
+            Body::Committed { .. } => "committed",
+            Body::Crash => "crash",
+            Body::Read { .. } => "read",
+            Body::Write { .. } => "write",
+            Body::Cas { .. } => "cas",
+            Body::Nemesis { f, .. } | Body::Unknown { f } => f,
+        }
+    }
+}
+
+impl OpType {
+    pub fn name(self) -> &'static str {
+        match self {
+            OpType::Invoke => "invoke",
+            OpType::Ok => "ok",
+            OpType::Fail => "fail",
+            OpType::Info => "info",
+        }
+    }
+
+    pub fn is_completion(self) -> bool {
+        self != OpType::Invoke
+    }
+}

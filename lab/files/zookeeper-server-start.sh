@@ -1,0 +1,40 @@
+#!/bin/sh
+# Starts a ZooKeeper: zookeeper-server-start.sh [-daemon] SETTINGS_FILE
+#
+# The name and the usage of Kafka's own script, which is in its tarball and not on Maven Central. Written for the lab.
+#   KAFKA_HEAP_OPTS, KAFKA_OPTS   options for the JVM
+#   LOG_DIR                       where daemon logs go (default: /var/log/zookeeper, with the settings file's suffix)
+set -eu
+
+daemon=
+if [ "${1:-}" = -daemon ]; then
+    daemon=1
+    shift
+fi
+if [ $# -ne 1 ]; then
+    echo "USAGE: $0 [-daemon] zookeeper.properties" >&2
+    exit 1
+fi
+settings=$1
+[ -r "$settings" ] || { echo "$0: cannot read $settings" >&2; exit 1; }
+
+# /etc/zookeeper/zookeeper-4.properties logs to /var/log/zookeeper-4.
+suffix=
+case ${settings##*/} in
+zookeeper-*.properties)
+    suffix=${settings##*/zookeeper}
+    suffix=${suffix%.properties}
+    ;;
+esac
+logs=${LOG_DIR:-/var/log/zookeeper$suffix}
+java=java
+[ ! -x /opt/java/bin/java ] || java=/opt/java/bin/java
+
+# shellcheck disable=SC2086 # options are lists of words on purpose
+set -- "$java" ${KAFKA_HEAP_OPTS:--Xmx256m -Xms64m} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    "-Xlog:gc*:file=$logs/zookeeper-gc.log:time,tags:filecount=10,filesize=10M" \
+    -Djava.awt.headless=true "-Dkafka.logs.dir=$logs" -Dlog4j.configuration=file:/etc/zookeeper/log4j.properties \
+    ${KAFKA_OPTS:-} -cp '/opt/kafka/libs/*' org.apache.zookeeper.server.quorum.QuorumPeerMain "$settings"
+
+[ -n "$daemon" ] || exec "$@"
+setsid "$@" >>"$logs/zookeeper.out" 2>&1 </dev/null &

@@ -1,0 +1,260 @@
+//! Who stands where: hosts, addresses, and the daemons on them with their ports and paths.
+//!
+//! Addresses: `10.99.0.0/24`, on a bridge that has no way out. The bridge itself is `.1` (kchaos' own side), hosts are `.11` and up.
+//! Daemons of one kind on one host are told apart by their *slot*: the first has the usual ports and paths, the next ones are moved on by one.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use kchaos_cluster::inventory::DaemonKind;
+use serde::{Deserialize, Serialize};
+
+pub(crate) const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+pub(crate) const PREFIX_LENGTH: u8 = 24;
+const FIRST_HOST: u8 = 11;
+pub(crate) const ADDRESSES_MAX: usize = 240;
+/// The namespace of the bridge, which the client side of a run enters.
+pub const NETWORK_NAMESPACE: &str = "kchaos-net";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Layout {
+    pub(crate) hosts: Vec<HostPlan>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HostPlan {
+    pub(crate) name: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) daemons: Vec<DaemonPlan>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DaemonPlan {
+    pub(crate) kind: DaemonKind,
+    /// `broker.id` or `myid`, from 1.
+    pub(crate) id: i32,
+    /// How many of its kind stand before it on the same host.
+    pub(crate) slot: u16,
+}
+
+impl Layout {
+    pub(crate) fn new(brokers: usize, zookeepers: usize, hosts: Option<usize>) -> Self {
+        let names: Vec<String> = match hosts {
+            Some(count) => (1..=count).map(|n| format!("host{n}")).collect(),
+            None => (1..=brokers).map(|n| format!("kafka{n}")).chain((1..=zookeepers).map(|n| format!("zoo{n}"))).collect(),
+        };
+        let mut layout = Layout { hosts: Vec::new() };
+        for (index, name) in names.into_iter().enumerate() {
+            let last = FIRST_HOST.saturating_add(u8::try_from(index).unwrap_or(u8::MAX));
+            layout.hosts.push(HostPlan { name, address: Ipv4Addr::new(10, 99, 0, last), daemons: Vec::new() });
+        }
+        let count = layout.hosts.len();
+        // Round-robin by kind, so that three hosts get a broker and a ZooKeeper each.
+        for index in 0..brokers {
+            layout.hosts[index % count].add(DaemonKind::Kafka, index);
+        }
+        let first = if hosts.is_some() { 0 } else { brokers };
+        for index in 0..zookeepers {
+            layout.hosts[(first + index) % count].add(DaemonKind::Zookeeper, index);
+        }
+        // With fewer brokers than hosts the ZooKeepers might all sit in front: fill the empty hosts first.
+        layout.fill_empty_hosts();
+        layout
+    }
+
+    /// Moves ZooKeepers from the fullest hosts to hosts that have nothing.
+    fn fill_empty_hosts(&mut self) {
+        while let Some(empty) = self.hosts.iter().position(|host| host.daemons.is_empty()) {
+            let Some(fullest) = (0..self.hosts.len()).rev().max_by_key(|&index| self.hosts[index].daemons.len()) else { return };
+            let Some(mut daemon) = self.hosts[fullest].daemons.pop() else { return };
+            daemon.slot = 0;
+            self.hosts[empty].daemons.push(daemon);
+        }
+    }
+
+    pub(crate) fn host(&self, name: &str) -> Option<&HostPlan> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// Every daemon of a kind with its host, by id.
+    pub(crate) fn daemons(&self, kind: DaemonKind) -> Vec<(&HostPlan, &DaemonPlan)> {
+        let mut found: Vec<_> = self
+            .hosts
+            .iter()
+            .flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)))
+            .filter(|(_, d)| d.kind == kind)
+            .collect();
+        found.sort_by_key(|(_, daemon)| daemon.id);
+        found
+    }
+
+    /// `address:port` of every daemon of a kind, where clients reach it.
+    pub(crate) fn endpoints(&self, kind: DaemonKind) -> Vec<String> {
+        self.daemons(kind).into_iter().map(|(host, daemon)| format!("{}:{}", host.address, daemon.port())).collect()
+    }
+}
+
+impl HostPlan {
+    fn add(&mut self, kind: DaemonKind, index: usize) {
+        let slot = self.daemons.iter().filter(|daemon| daemon.kind == kind).count() as u16;
+        self.daemons.push(DaemonPlan { kind, id: index as i32 + 1, slot });
+    }
+
+    /// The name under `/run/netns`.
+    pub(crate) fn namespace(&self) -> String {
+        format!("kchaos-{}", self.name)
+    }
+}
+
+impl DaemonPlan {
+    pub(crate) fn label(&self) -> String {
+        format!("{}:{}", self.kind.name(), self.id)
+    }
+
+    /// For people: `broker 1`, `ZooKeeper 2`.
+    pub(crate) fn spoken(&self) -> String {
+        match self.kind {
+            DaemonKind::Kafka => format!("broker {}", self.id),
+            DaemonKind::Zookeeper => format!("ZooKeeper {}", self.id),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.slot
+            + match self.kind {
+                DaemonKind::Kafka => 9092,
+                DaemonKind::Zookeeper => 2181,
+            }
+    }
+
+    /// ZooKeeper's quorum and election ports.
+    pub(crate) fn peer_ports(&self) -> Vec<u16> {
+        match self.kind {
+            DaemonKind::Kafka => Vec::new(),
+            DaemonKind::Zookeeper => vec![2888 + self.slot, 3888 + self.slot],
+        }
+    }
+
+    fn suffix(&self) -> String {
+        if self.slot == 0 { String::new() } else { format!("-{}", self.id) }
+    }
+
+    /// Paths as the host sees them.
+    pub(crate) fn settings_file(&self) -> String {
+        let stem = match self.kind {
+            DaemonKind::Kafka => "/etc/kafka/server",
+            DaemonKind::Zookeeper => "/etc/zookeeper/zookeeper",
+        };
+        format!("{stem}{}.properties", self.suffix())
+    }
+
+    pub(crate) fn data_dir(&self) -> String {
+        format!("/var/lib/{}{}", self.kind.name(), self.suffix())
+    }
+
+    pub(crate) fn log_dir(&self) -> String {
+        format!("/var/log/{}{}", self.kind.name(), self.suffix())
+    }
+
+    /// The daemon log that says most.
+    pub(crate) fn main_log(&self) -> &'static str {
+        match self.kind {
+            DaemonKind::Kafka => "server.log",
+            DaemonKind::Zookeeper => "zookeeper.log",
+        }
+    }
+
+    /// What the JVM itself says, before and beside its logs.
+    pub(crate) fn console_log(&self) -> &'static str {
+        match self.kind {
+            DaemonKind::Kafka => "kafkaServer.out",
+            DaemonKind::Zookeeper => "zookeeper.out",
+        }
+    }
+
+    pub(crate) fn main_class(&self) -> &'static str {
+        match self.kind {
+            DaemonKind::Kafka => "kafka.Kafka",
+            DaemonKind::Zookeeper => "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+        }
+    }
+
+    /// What is, exactly, among the arguments of its process.
+    pub(crate) fn find(&self) -> Vec<String> {
+        vec![self.main_class().to_owned(), self.settings_file()]
+    }
+
+    pub(crate) fn start_command(&self) -> Vec<String> {
+        vec![format!("/opt/kafka/bin/{}-server-start.sh", self.kind.name()), "-daemon".to_owned(), self.settings_file()]
+    }
+
+    pub(crate) fn stop_command(&self) -> Vec<String> {
+        vec![format!("/opt/kafka/bin/{}-server-stop.sh", self.kind.name()), self.settings_file()]
+    }
+
+    /// Turns a path of the host into one of the machine: `/var` of a host is a directory of the lab's.
+    pub(crate) fn on_machine(host_dir: &std::path::Path, path: &str) -> PathBuf {
+        host_dir.join(path.trim_start_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(brokers: usize, zookeepers: usize, hosts: Option<usize>, expect: &[&str]) {
+        let layout = Layout::new(brokers, zookeepers, hosts);
+        let got: Vec<String> = layout
+            .hosts
+            .iter()
+            .map(|host| {
+                let daemons: Vec<String> = host.daemons.iter().map(|d| format!("{}@{}", d.label(), d.port())).collect();
+                format!("{} {} {}", host.name, host.address, daemons.join(" "))
+            })
+            .collect();
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn each_daemon_has_a_host_of_its_own_by_default() {
+        check(2, 1, None, &["kafka1 10.99.0.11 kafka:1@9092", "kafka2 10.99.0.12 kafka:2@9092", "zoo1 10.99.0.13 zookeeper:1@2181"]);
+    }
+
+    #[test]
+    fn hosts_share_daemons_round_robin() {
+        check(
+            3,
+            3,
+            Some(3),
+            &[
+                "host1 10.99.0.11 kafka:1@9092 zookeeper:1@2181",
+                "host2 10.99.0.12 kafka:2@9092 zookeeper:2@2181",
+                "host3 10.99.0.13 kafka:3@9092 zookeeper:3@2181",
+            ],
+        );
+    }
+
+    #[test]
+    fn daemons_of_one_kind_on_one_host_do_not_share_ports_or_paths() {
+        check(3, 1, Some(2), &["host1 10.99.0.11 kafka:1@9092 kafka:3@9093 zookeeper:1@2181", "host2 10.99.0.12 kafka:2@9092"]);
+        let layout = Layout::new(3, 1, Some(2));
+        let third = &layout.hosts[0].daemons[1];
+        assert_eq!(third.settings_file(), "/etc/kafka/server-3.properties");
+        assert_eq!((third.data_dir().as_str(), third.log_dir().as_str()), ("/var/lib/kafka-3", "/var/log/kafka-3"));
+    }
+
+    #[test]
+    fn no_host_is_empty() {
+        check(
+            1,
+            3,
+            Some(4),
+            &[
+                "host1 10.99.0.11 kafka:1@9092",
+                "host2 10.99.0.12 zookeeper:2@2181",
+                "host3 10.99.0.13 zookeeper:3@2181",
+                "host4 10.99.0.14 zookeeper:1@2181",
+            ],
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! What a lab is asked to be, and whether that can be had.
+
+use std::ffi::OsString;
+
+use crate::LabError;
+use crate::layout::{ADDRESSES_MAX, Layout};
+use crate::settings;
+
+pub const DEFAULT_KAFKA_VERSION: &str = "3.9.1";
+/// Kafka's own default since 2.5 (KIP-537).
+pub const DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS: u64 = 18_000;
+/// ZooKeeper's clock; it grants sessions of 2 to 20 ticks and silently moves any other wish into that range.
+pub(crate) const TICK_TIME_MS: u64 = 2_000;
+
+/// The options of `kchaos lab up`.
+#[derive(Clone, Debug)]
+pub struct LabOptions {
+    /// The cluster's name in the inventory and in every host's opt-in file.
+    pub name: String,
+    pub brokers: usize,
+    pub zookeepers: usize,
+    /// `None`: a host for each daemon (`kafka1`…, `zoo1`…), so that a host can be cut off without its neighbour.
+    /// `Some(n)`: daemons dealt out round-robin to `host1` … `hostN`.
+    pub hosts: Option<usize>,
+    pub kafka_version: String,
+    /// Broker settings on top of the defaults, in the order given; a later one wins.
+    pub settings: Vec<(String, String)>,
+    pub zookeeper_session_timeout_ms: u64,
+    /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
+    pub init_arguments: Vec<OsString>,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        Self {
+            name: "lab".to_owned(),
+            brokers: 3,
+            zookeepers: 3,
+            hosts: None,
+            kafka_version: DEFAULT_KAFKA_VERSION.to_owned(),
+            settings: Vec::new(),
+            zookeeper_session_timeout_ms: DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS,
+            init_arguments: vec!["lab-init".into()],
+        }
+    }
+}
+
+/// Parses the value of `--set`: `KEY=VALUE`, where the value may be empty and may hold further `=`.
+pub fn parse_setting(text: &str) -> Result<(String, String), LabError> {
+    let (key, value) =
+        text.split_once('=').ok_or_else(|| LabError::Usage(format!("--set {text}: write it as KEY=VALUE, as in min.insync.replicas=1")))?;
+    let (key, value) = (key.trim(), value.trim());
+    let well_formed = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !well_formed {
+        return Err(LabError::Usage(format!("--set {text}: {key:?} is not the name of a setting")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(LabError::Usage(format!("--set {key}: a value is one line of text")));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl LabOptions {
+    /// Checks everything that can be known without touching the machine.
+    pub fn check(&self) -> Result<(), LabError> {
+        let usage = |text: String| Err(LabError::Usage(text));
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if !plain(&self.name) || self.name.len() > 64 {
+            return usage(format!("lab name {:?}: letters, digits, '.', '_' and '-' only, 64 at most", self.name));
+        }
+        if self.brokers == 0 || self.zookeepers == 0 {
+            return usage("a lab has at least one broker and one ZooKeeper".to_owned());
+        }
+        if self.hosts == Some(0) {
+            return usage("a lab has at least one host".to_owned());
+        }
+        let hosts = self.hosts.unwrap_or(self.brokers + self.zookeepers);
+        if self.brokers > ADDRESSES_MAX || self.zookeepers > ADDRESSES_MAX || hosts > ADDRESSES_MAX {
+            return usage(format!("a lab has room for {ADDRESSES_MAX} hosts"));
+        }
+        if hosts > self.brokers + self.zookeepers {
+            return usage(format!("{hosts} hosts for {} daemons: some would be empty", self.brokers + self.zookeepers));
+        }
+        check_version(&self.kafka_version)?;
+        for (key, value) in &self.settings {
+            parse_setting(&format!("{key}={value}"))?;
+            if settings::OWNED_BY_THE_LAB.contains(&key.as_str()) {
+                return usage(format!("--set {key}: the lab itself must choose this one"));
+            }
+        }
+        self.check_session_timeout()
+    }
+
+    fn check_session_timeout(&self) -> Result<(), LabError> {
+        let asked = self.session_timeout_asked()?;
+        let (least, most) = (2 * TICK_TIME_MS, 20 * TICK_TIME_MS);
+        if (least..=most).contains(&asked) {
+            return Ok(());
+        }
+        Err(LabError::Usage(format!(
+            "ZooKeeper session timeout {asked} ms: with ticks of {TICK_TIME_MS} ms ZooKeeper grants {least} to {most} ms and would silently use another"
+        )))
+    }
+
+    /// The session timeout in force: `--set zookeeper.session.timeout.ms` wins over its own option.
+    pub(crate) fn session_timeout_asked(&self) -> Result<u64, LabError> {
+        match self.settings.iter().rev().find(|(key, _)| key == settings::SESSION_TIMEOUT) {
+            None => Ok(self.zookeeper_session_timeout_ms),
+            Some((key, value)) => value.parse().map_err(|_| LabError::Usage(format!("--set {key}={value}: a number of milliseconds"))),
+        }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::new(self.brokers, self.zookeepers, self.hosts)
+    }
+}
+
+/// 2.4 is the first with Scala 2.13, 3.9 the last with ZooKeeper.
+fn check_version(version: &str) -> Result<(), LabError> {
+    let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([major, minor, _]) if (*major == 2 && *minor >= 4) || *major == 3 => Ok(()),
+        Some([major, _, _]) if *major >= 4 => {
+            Err(LabError::Usage(format!("Kafka {version} has no ZooKeeper (KRaft only); the lab runs 2.4.0 to 3.9.x")))
+        }
+        _ => Err(LabError::Usage(format!("Kafka version {version:?}: three numbers, from 2.4.0 to 3.9.x, as in {DEFAULT_KAFKA_VERSION}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut LabOptions), expect: Result<(), &str>) {
+        let mut options = LabOptions::default();
+        change(&mut options);
+        match (options.check(), expect) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(part)) => {
+                assert!(error.is_usage(), "{error:?}");
+                assert!(error.to_string().contains(part), "{error} lacks {part:?}");
+            }
+            (got, expect) => panic!("got {got:?}, expected {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        check(|_| (), Ok(()));
+    }
+
+    #[test]
+    fn daemons_and_hosts_must_fit_each_other() {
+        check(|o| o.brokers = 0, Err("at least one broker"));
+        check(|o| o.zookeepers = 0, Err("one ZooKeeper"));
+        check(|o| o.hosts = Some(0), Err("at least one host"));
+        check(|o| o.hosts = Some(7), Err("some would be empty"));
+        check(|o| o.brokers = 500, Err("room for"));
+        check(|o| o.hosts = Some(2), Ok(()));
+    }
+
+    #[test]
+    fn a_session_that_zookeeper_would_not_grant_is_refused() {
+        check(|o| o.zookeeper_session_timeout_ms = 3_999, Err("grants 4000 to 40000"));
+        check(|o| o.zookeeper_session_timeout_ms = 40_001, Err("grants 4000 to 40000"));
+        check(|o| o.zookeeper_session_timeout_ms = 4_000, Ok(()));
+        check(|o| o.settings = vec![("zookeeper.session.timeout.ms".into(), "1000".into())], Err("grants 4000"));
+        check(|o| o.settings = vec![("zookeeper.session.timeout.ms".into(), "6 s".into())], Err("milliseconds"));
+    }
+
+    #[test]
+    fn versions_without_zookeeper_or_without_our_scala_are_refused() {
+        check(|o| o.kafka_version = "4.1.0".into(), Err("no ZooKeeper"));
+        check(|o| o.kafka_version = "2.3.1".into(), Err("from 2.4.0"));
+        check(|o| o.kafka_version = "../../etc".into(), Err("three numbers"));
+        check(|o| o.kafka_version = "2.6.0".into(), Ok(()));
+    }
+
+    #[test]
+    fn settings_that_the_lab_must_choose_are_refused() {
+        check(|o| o.settings = vec![("broker.id".into(), "7".into())], Err("the lab itself"));
+        check(|o| o.settings = vec![("zookeeper.connect".into(), "elsewhere:2181".into())], Err("the lab itself"));
+        check(|o| o.settings = vec![("min.insync.replicas".into(), "1".into())], Ok(()));
+    }
+
+    #[test]
+    fn names_that_would_not_be_plain_words_are_refused() {
+        check(|o| o.name = "my lab".into(), Err("letters, digits"));
+        check(|o| o.name = String::new(), Err("letters, digits"));
+    }
+
+    #[test]
+    fn a_setting_is_a_key_and_one_line() {
+        assert_eq!(parse_setting(" a.b = c=d ").unwrap(), ("a.b".to_owned(), "c=d".to_owned()));
+        assert_eq!(parse_setting("a.b=").unwrap(), ("a.b".to_owned(), String::new()));
+        for bad in ["a.b", "=c", "a b=c", "a.b=c\nd=e"] {
+            assert!(parse_setting(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The daemons' settings files.
+//!
+//! Defaults are the safe ones of the field (replication 3, min.insync.replicas 2, unclean election off), and what would make an experiment
+//! hard to read is off: topics that make themselves, and leaders that move back by themselves.
+
+use std::fmt::Write as _;
+
+use kchaos_cluster::inventory::DaemonKind;
+
+use crate::LabError;
+use crate::layout::{DaemonPlan, HostPlan, Layout};
+use crate::options::{LabOptions, TICK_TIME_MS};
+
+pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
+/// A lab in which these are not as the lab chose them is none.
+pub(crate) const OWNED_BY_THE_LAB: &[&str] = &[
+    "broker.id",
+    "node.id",
+    "process.roles",
+    "listeners",
+    "advertised.listeners",
+    "port",
+    "host.name",
+    "log.dir",
+    "log.dirs",
+    "zookeeper.connect",
+];
+
+const INIT_LIMIT_TICKS: u32 = 10;
+const SYNC_LIMIT_TICKS: u32 = 5;
+
+/// The settings of one broker in the order of the file. Every one of them is read back from the running broker.
+pub(crate) fn broker_settings(
+    options: &LabOptions,
+    layout: &Layout,
+    host: &HostPlan,
+    broker: &DaemonPlan,
+) -> Result<Vec<(String, String)>, LabError> {
+    let replicas = options.brokers.min(3).to_string();
+    let min_insync = options.brokers.min(2).to_string();
+    let defaults: Vec<(&str, String)> = vec![
+        ("broker.id", broker.id.to_string()),
+        ("listeners", format!("PLAINTEXT://{}:{}", host.address, broker.port())),
+        ("log.dirs", broker.data_dir()),
+        ("zookeeper.connect", layout.endpoints(DaemonKind::Zookeeper).join(",")),
+        (SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()),
+        ("num.partitions", "1".to_owned()),
+        ("default.replication.factor", replicas.clone()),
+        ("min.insync.replicas", min_insync.clone()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+        ("auto.create.topics.enable", "false".to_owned()),
+        ("auto.leader.rebalance.enable", "false".to_owned()),
+        ("delete.topic.enable", "true".to_owned()),
+        ("controlled.shutdown.enable", "true".to_owned()),
+        ("offsets.topic.replication.factor", replicas.clone()),
+        ("transaction.state.log.replication.factor", replicas),
+        ("transaction.state.log.min.isr", min_insync),
+        ("group.initial.rebalance.delay.ms", "0".to_owned()),
+    ];
+    let mut settings: Vec<(String, String)> = defaults.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    for (key, value) in &options.settings {
+        match settings.iter_mut().find(|(known, _)| known == key) {
+            Some(entry) => entry.1.clone_from(value),
+            None => settings.push((key.clone(), value.clone())),
+        }
+    }
+    Ok(settings)
+}
+
+/// The settings of one ZooKeeper. A single one stands alone, without a quorum.
+pub(crate) fn zookeeper_settings(layout: &Layout, host: &HostPlan, zookeeper: &DaemonPlan) -> Vec<(String, String)> {
+    let mut settings: Vec<(String, String)> = [
+        ("tickTime", TICK_TIME_MS.to_string()),
+        ("initLimit", INIT_LIMIT_TICKS.to_string()),
+        ("syncLimit", SYNC_LIMIT_TICKS.to_string()),
+        ("dataDir", zookeeper.data_dir()),
+        ("clientPort", zookeeper.port().to_string()),
+        ("clientPortAddress", host.address.to_string()),
+        ("maxClientCnxns", "0".to_owned()),
+        ("admin.enableServer", "false".to_owned()),
+        ("4lw.commands.whitelist", "srvr,stat,ruok,mntr,conf,dump".to_owned()),
+        ("autopurge.snapRetainCount", "3".to_owned()),
+        ("autopurge.purgeInterval", "1".to_owned()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect();
+    let ensemble = layout.daemons(DaemonKind::Zookeeper);
+    if ensemble.len() > 1 {
+        for (host, member) in ensemble {
+            let ports: Vec<String> = member.peer_ports().iter().map(u16::to_string).collect();
+            settings.push((format!("server.{}", member.id), format!("{}:{}", host.address, ports.join(":"))));
+        }
+    }
+    settings
+}
+
+/// A Java properties file. Keys are plain words; in values a backslash would be an escape.
+pub(crate) fn render(comment: &str, settings: &[(String, String)]) -> String {
+    let mut text = format!("# {comment}\n");
+    for (key, value) in settings {
+        let _ = writeln!(text, "{key}={}", value.replace('\\', "\\\\"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut LabOptions), broker: usize, expect: &[&str]) {
+        let mut options = LabOptions::default();
+        change(&mut options);
+        let layout = options.layout();
+        let (host, daemon) = layout.daemons(DaemonKind::Kafka)[broker];
+        let text = render("a broker", &broker_settings(&options, &layout, host, daemon).unwrap());
+        for line in expect {
+            assert!(text.lines().any(|have| have == *line), "{line:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_safe_ones() {
+        check(
+            |_| (),
+            1,
+            &[
+                "broker.id=2",
+                "listeners=PLAINTEXT://10.99.0.12:9092",
+                "zookeeper.connect=10.99.0.14:2181,10.99.0.15:2181,10.99.0.16:2181",
+                "zookeeper.session.timeout.ms=18000",
+                "default.replication.factor=3",
+                "min.insync.replicas=2",
+                "unclean.leader.election.enable=false",
+                "auto.create.topics.enable=false",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_small_lab_can_still_place_its_replicas() {
+        check(|o| o.brokers = 1, 0, &["default.replication.factor=1", "min.insync.replicas=1", "transaction.state.log.min.isr=1"]);
+    }
+
+    #[test]
+    fn what_was_set_replaces_the_default_and_a_later_one_wins() {
+        let set = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+        check(
+            |o| o.settings = set(&[("min.insync.replicas", "1"), ("log.retention.ms", "-1"), ("min.insync.replicas", "3")]),
+            0,
+            &["min.insync.replicas=3", "log.retention.ms=-1"],
+        );
+        check(|o| o.settings = set(&[(SESSION_TIMEOUT, "9000")]), 0, &["zookeeper.session.timeout.ms=9000"]);
+        check(|o| o.settings = set(&[("ssl.cipher.suites", r"a\b")]), 0, &[r"ssl.cipher.suites=a\\b"]);
+    }
+
+    #[test]
+    fn zookeepers_know_each_other_and_a_single_one_is_alone() {
+        let layout = Layout::new(3, 3, Some(3));
+        let (host, daemon) = layout.daemons(DaemonKind::Zookeeper)[0];
+        let text = render("a ZooKeeper", &zookeeper_settings(&layout, host, daemon));
+        assert!(text.contains("server.3=10.99.0.13:2888:3888\n"), "{text}");
+        assert!(text.contains("clientPortAddress=10.99.0.11\n"), "{text}");
+        let layout = Layout::new(1, 1, None);
+        let (host, daemon) = layout.daemons(DaemonKind::Zookeeper)[0];
+        assert!(!render("", &zookeeper_settings(&layout, host, daemon)).contains("server."));
+    }
+}

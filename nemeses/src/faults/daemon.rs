@@ -1,0 +1,79 @@
+//! One daemon of the inventory as a fault sees it: its process by pid and start time, its manager, what a signal did to it.
+
+use std::sync::Arc;
+
+use kchaos_cluster::daemon::{DaemonState, Manager, Pid};
+use kchaos_cluster::inventory::DaemonEntry;
+use kchaos_core::{Chosen, Interval};
+
+use crate::error::FaultError;
+use crate::ground::Ground;
+use crate::host::{self, PROCESS};
+
+pub(crate) struct Daemon {
+    pub(crate) ground: Arc<Ground>,
+    pub(crate) chosen: Chosen,
+    pub(crate) entry: DaemonEntry,
+    pub(crate) manager: Box<dyn Manager>,
+    /// The process that was there when the fault was planned.
+    pub(crate) before: Pid,
+}
+
+impl Daemon {
+    /// Finds the chosen daemon running.
+    pub(crate) async fn find(ground: Arc<Ground>, chosen: Chosen) -> Result<Self, FaultError> {
+        let refused = |reason: String| FaultError::refused(&ground.nemesis, reason);
+        let Some((on, entry)) = ground.daemon(&chosen.host, &chosen.daemon) else {
+            return Err(refused(format!("{} on {} is not in the inventory", chosen.daemon, chosen.host)));
+        };
+        let (manager, entry) = (ground.shared.doors.manager(on, entry), entry.clone());
+        let state = ground.state(manager.as_ref(), &chosen.host).await;
+        let what = format!("{} on {} could not be looked for", chosen.daemon, chosen.host);
+        match state.map_err(|error| FaultError::environment(&ground.nemesis, what, error))? {
+            DaemonState::Running(before) => Ok(Self { ground: Arc::clone(&ground), chosen, entry, manager, before }),
+            DaemonState::Stopped(pid) => {
+                Err(refused(format!("{} on {} (pid {}) is stopped by a signal already", chosen.daemon, chosen.host, pid.pid)))
+            }
+            DaemonState::Gone => Err(refused(format!("{} does not run on {}", chosen.daemon, chosen.host))),
+        }
+    }
+
+    /// `"17" "42"`: pid and start time, as scripts take them.
+    pub(crate) fn arguments(&self) -> String {
+        format!("{} {}", self.before.pid, self.before.start_time)
+    }
+
+    /// `kafka:1 on b1 (pid 17)`.
+    pub(crate) fn name(&self) -> String {
+        format!("{} on {} (pid {})", self.chosen.daemon, self.chosen.host, self.before.pid)
+    }
+
+    /// Functions that start and find it, for scripts.
+    pub(crate) fn functions(&self) -> String {
+        format!(
+            "k_find_daemon() (\n{}\n)\nk_start_daemon() (\n{}\n)\n",
+            self.manager.find_script().trim_end(),
+            self.manager.start_script().trim_end()
+        )
+    }
+
+    /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
+    pub(crate) async fn signal(&self, signal: &str) -> Result<Interval, FaultError> {
+        let call = format!("k_signal {} {signal}", self.arguments());
+        let after_ns = self.ground.now();
+        let answer = self.ground.ask(&self.chosen.host, &[PROCESS], &call, "the signal").await;
+        let when = Interval { after_ns, before_ns: self.ground.now() };
+        match answer {
+            Ok(answers) if answers.has("signalled") => Ok(when),
+            Ok(answers) if answers.has("gone") => {
+                Err(FaultError::refused(&self.ground.nemesis, format!("{} had ended by itself", self.name())))
+            }
+            Ok(answers) => {
+                let what = format!("SIG{signal} to {}", self.name());
+                Err(FaultError::environment(&self.ground.nemesis, what, crate::error::Because(answers.text())))
+            }
+            Err(error) if host::is_unknown(&error) => Ok(when),
+            Err(error) => Err(FaultError::environment(&self.ground.nemesis, format!("SIG{signal} to {}", self.name()), error)),
+        }
+    }
+}

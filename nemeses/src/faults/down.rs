@@ -1,0 +1,132 @@
+//! What `kill` and `stop` share: the daemon is gone, stays gone, and is started again in a way that Kafka on ZooKeeper survives.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kchaos_cluster::daemon::DaemonState;
+use kchaos_core::{Chosen, Effect, Interval, Proof};
+
+use crate::engine::KillSemantics;
+use crate::error::FaultError;
+use crate::fault::{HostFault, Injected, Undo};
+use crate::faults::bring_up;
+use crate::faults::daemon::Daemon;
+use crate::ground::Ground;
+use crate::host::{self, PROCESS, quote};
+
+/// Tenths of a second: a JVM with a big heap takes a moment to go.
+const GONE_AFTER_KILL: u32 = 100;
+/// One turn of waiting for a service that stops in good order.
+const GONE_AFTER_STOP: u32 = 100;
+/// A controlled shutdown tries 3 times, 5 s apart, and then flushes.
+const STOP_TURNS: u32 = 9;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Kill,
+    Stop,
+}
+
+struct Down {
+    daemon: Daemon,
+    way: Way,
+}
+
+pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, way: Way) -> Result<Box<dyn HostFault>, FaultError> {
+    Ok(Box::new(Down { daemon: Daemon::find(ground, chosen).await?, way }))
+}
+
+#[async_trait]
+impl HostFault for Down {
+    fn host(&self) -> &str {
+        &self.daemon.chosen.host
+    }
+
+    fn undo(&self) -> Undo {
+        let verb = if self.way == Way::Kill { "killed" } else { "stopped" };
+        Undo {
+            about: format!("{}: {} {verb}", self.daemon.ground.nemesis, self.daemon.chosen.daemon),
+            parts: &[PROCESS],
+            setup: self.daemon.functions(),
+            mend: "k_nurse".to_owned(),
+            verify: "[ -n \"$(k_find_daemon)\" ]".to_owned(),
+        }
+    }
+
+    fn holds(&self) -> String {
+        let said = quote(&format!("{} runs again, and not by our doing", self.daemon.chosen.daemon));
+        format!(
+            "{}\nk_same_process {} && return 0\n[ -z \"$(k_find_daemon)\" ] || echo {said}\nreturn 0",
+            self.daemon.functions(),
+            self.daemon.arguments()
+        )
+    }
+
+    async fn inject(&self) -> Result<Injected, FaultError> {
+        let daemon = &self.daemon;
+        let when = match self.way {
+            Way::Kill => daemon.signal("KILL").await?,
+            Way::Stop => self.ask_to_stop().await?,
+        };
+        let effect = Effect { pids: vec![(daemon.before.pid, daemon.before.start_time)], ..Effect::default() };
+        Ok(Injected { when, effect })
+    }
+
+    async fn proof(&self) -> Result<Proof, FaultError> {
+        let daemon = &self.daemon;
+        let (turns, tenths) = if self.way == Way::Kill { (1, GONE_AFTER_KILL) } else { (STOP_TURNS, GONE_AFTER_STOP) };
+        let mut seen = String::new();
+        for _ in 0..turns {
+            let call = format!("k_gone {} {tenths}", daemon.arguments());
+            let answers = daemon.ground.ask(self.host(), &[PROCESS], &call, "the look at the process").await;
+            let answers = answers.map_err(|error| {
+                FaultError::environment(&daemon.ground.nemesis, format!("{} could not be looked at", daemon.name()), error)
+            })?;
+            if answers.has("gone") {
+                return self.stays_gone().await;
+            }
+            seen = answers.text();
+        }
+        Ok(Proof { proved: false, text: format!("{} is still there: {seen}", daemon.name()) })
+    }
+
+    async fn mend(&self) -> Result<(), String> {
+        bring_up::bring_up(&self.daemon).await
+    }
+
+    async fn mended(&self) -> Proof {
+        bring_up::is_up(&self.daemon).await
+    }
+}
+
+impl Down {
+    async fn ask_to_stop(&self) -> Result<Interval, FaultError> {
+        let daemon = &self.daemon;
+        let failed = |error| FaultError::environment(&daemon.ground.nemesis, format!("the stop command of {}", daemon.name()), error);
+        let remote = daemon.ground.shared.doors.remote(self.host()).await.map_err(failed)?;
+        let after_ns = daemon.ground.now();
+        let answer = daemon.manager.stop(remote.as_ref()).await;
+        let when = Interval { after_ns, before_ns: daemon.ground.now() };
+        match answer {
+            Err(error) if !host::is_unknown(&error) => Err(failed(error)),
+            _ => Ok(when),
+        }
+    }
+
+    /// Gone is the process; a service manager may have another one up by now.
+    async fn stays_gone(&self) -> Result<Proof, FaultError> {
+        let daemon = &self.daemon;
+        let text = format!("pid {} started at tick {} is gone from {}", daemon.before.pid, daemon.before.start_time, self.host());
+        match daemon.ground.state(daemon.manager.as_ref(), self.host()).await {
+            Ok(DaemonState::Gone) => Ok(Proof { proved: true, text: format!("{text}, and no other process is {}", daemon.chosen.daemon) }),
+            Ok(DaemonState::Running(pid) | DaemonState::Stopped(pid)) => {
+                let revived = format!("{} was revived as pid {} by its service manager", daemon.chosen.daemon, pid.pid);
+                daemon.ground.note(revived.clone());
+                let proved = daemon.ground.shared.options.kill == KillSemantics::RevivalAllowed;
+                Ok(Proof { proved, text: format!("{text}; {revived}") })
+            }
+            // The signal did its work; that nobody took its place is not known.
+            Err(error) => Ok(Proof { proved: true, text: format!("{text}; whether another took its place is not known: {error}") }),
+        }
+    }
+}

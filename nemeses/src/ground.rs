@@ -1,0 +1,155 @@
+//! The ground that one fault stands on: its name, its doors, its notes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kchaos_cluster::daemon::{DaemonState, Manager};
+use kchaos_cluster::inventory::{DaemonEntry, Host};
+use kchaos_cluster::remote::{Remote, RemoteError};
+use kchaos_cluster::view::View;
+use kchaos_core::{FaultEvent, FaultMoment, Interval};
+
+use crate::doors::{DoorError, Doors};
+use crate::engine::EngineOptions;
+use crate::host::{self, Answers, Caller};
+
+/// An ordinary command on a host.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
+const VIEW_TIMEOUT: Duration = Duration::from_secs(15);
+/// Mending is tried again when the way to the host fails: everything in it is idempotent.
+const MEND_TRIES: u32 = 3;
+
+/// What all faults of a run share.
+pub(crate) struct Shared {
+    pub(crate) doors: Arc<dyn Doors>,
+    pub(crate) options: EngineOptions,
+    /// By host, what it says its own addresses are, beside the inventory's.
+    pub(crate) addresses: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// One fault of a run.
+pub(crate) struct Ground {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) fault_id: u32,
+    pub(crate) nemesis: String,
+    noted: Mutex<HashSet<String>>,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> u64 {
+        self.options.clock.now_ns()
+    }
+
+    pub(crate) fn caller<'a>(&'a self, key: &'a str) -> Caller<'a> {
+        Caller { paths: &self.options.paths, run: &self.options.run_id, key, owner: &self.options.holder }
+    }
+
+    /// A look at the run's topics; of a run without topics, at all.
+    pub(crate) async fn view(&self) -> Result<View, DoorError> {
+        let mut topics: Vec<String> = self.options.topics.iter().map(|entry| entry.topic.clone()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        match tokio::time::timeout(VIEW_TIMEOUT, self.doors.view(&topics)).await {
+            Ok(view) => view,
+            Err(_) => Err(DoorError(format!("the cluster could not be looked at within {} s", VIEW_TIMEOUT.as_secs()))),
+        }
+    }
+}
+
+impl Ground {
+    pub(crate) fn new(shared: Arc<Shared>, fault_id: u32, nemesis: String) -> Self {
+        Self { shared, fault_id, nemesis, noted: Mutex::default() }
+    }
+
+    /// Names the fault on the host: `RUN-FAULT`.
+    pub(crate) fn key(&self) -> String {
+        format!("{}-{}", self.shared.options.run_id, self.fault_id)
+    }
+
+    /// The same, short: for tables and chains.
+    pub(crate) fn tag(&self) -> String {
+        format!("{}_{}", host::short_hash(&self.shared.options.run_id), self.fault_id)
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
+    pub(crate) fn event(&self, moment: FaultMoment, when: Interval) -> FaultEvent {
+        FaultEvent {
+            fault_id: self.fault_id,
+            moment,
+            when,
+            nemesis: self.nemesis.clone(),
+            chosen: Vec::new(),
+            effect: None,
+            proof: None,
+            text: None,
+        }
+    }
+
+    pub(crate) fn emit(&self, event: FaultEvent) {
+        (self.shared.options.sink)(event);
+    }
+
+    pub(crate) fn emit_now(&self, moment: FaultMoment) {
+        self.emit(self.event(moment, Interval::at(self.now())));
+    }
+
+    /// Said once, however often it is noticed.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        let text = text.into();
+        if self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
+            let event = self.event(FaultMoment::Note, Interval::at(self.now()));
+            self.emit(FaultEvent { text: Some(text), ..event });
+        }
+    }
+
+    pub(crate) fn host(&self, name: &str) -> Option<&Host> {
+        self.shared.doors.inventory().hosts.iter().find(|host| host.name == name)
+    }
+
+    pub(crate) fn script(&self, parts: &[&str], call: &str) -> String {
+        self.shared.caller(&self.key()).script(parts, call)
+    }
+
+    pub(crate) async fn ask(&self, host: &str, parts: &[&str], call: &str, what: &str) -> Result<Answers, RemoteError> {
+        let remote = self.shared.doors.remote(host).await?;
+        host::ask(remote.as_ref(), &self.script(parts, call), COMMAND_TIMEOUT, what).await
+    }
+
+    /// By the door for mending, again if the way to the host fails.
+    pub(crate) async fn ask_mending(&self, host: &str, parts: &[&str], call: &str, what: &str) -> Result<Answers, RemoteError> {
+        let script = self.script(parts, call);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let answer = match self.shared.doors.mending(host).await {
+                Ok(remote) => host::ask(remote.as_ref(), &script, COMMAND_TIMEOUT, what).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if tries < MEND_TRIES && (host::is_unknown(&error) || matches!(error, RemoteError::Unreachable { .. })) => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    pub(crate) async fn state(&self, manager: &dyn Manager, host: &str) -> Result<DaemonState, RemoteError> {
+        let remote = self.shared.doors.mending(host).await?;
+        manager.state(remote.as_ref()).await
+    }
+
+    pub(crate) async fn mending(&self, host: &str) -> Result<Arc<dyn Remote>, RemoteError> {
+        self.shared.doors.mending(host).await
+    }
+
+    pub(crate) fn daemon(&self, host: &str, label: &str) -> Option<(&Host, &DaemonEntry)> {
+        let host = self.host(host)?;
+        host.daemons.iter().find(|daemon| daemon.label() == label).map(|daemon| (host, daemon))
+    }
+}

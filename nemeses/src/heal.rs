@@ -1,0 +1,156 @@
+//! `kchaos heal`: from any machine with the inventory, with no run directory and no working Kafka. Also the sweep at every start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::doors::Doors;
+use crate::host::{self, Answers, CUT, Caller, GUARD, HostPaths, plain};
+
+/// Undo scripts nurse a daemon for two minutes at most.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Debug, Default)]
+pub struct HealOptions {
+    pub paths: HostPaths,
+    /// The run that sweeps, if it is one: its own lock is nothing to speak of.
+    pub run_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "what")]
+pub enum HostState {
+    /// Nothing of ours was there.
+    Clean,
+    /// What was there and is not any more.
+    Healed(Vec<String>),
+    /// Something of ours is still there.
+    Unhealed(Vec<String>),
+    /// Nobody knows.
+    Unreachable(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    pub host: String,
+    #[serde(flatten)]
+    pub state: HostState,
+    /// Worth knowing: a lock that another run holds, rules that are not as before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+impl HostReport {
+    /// `true` if nothing of ours is on the host for certain.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.state, HostState::Clean | HostState::Healed(_))
+    }
+}
+
+/// Mends every host of the inventory, all at once; no host's failure keeps another from being mended. Idempotent.
+pub async fn heal_cluster(doors: Arc<dyn Doors>, options: HealOptions) -> Vec<HostReport> {
+    let hosts: Vec<String> = doors.inventory().hosts.iter().map(|host| host.name.clone()).collect();
+    let options = Arc::new(options);
+    let mut sweeps = Vec::new();
+    for name in hosts {
+        let (doors, options) = (Arc::clone(&doors), Arc::clone(&options));
+        let task = tokio::spawn({
+            let name = name.clone();
+            async move { sweep(doors.as_ref(), &options, &name).await }
+        });
+        sweeps.push((name, task));
+    }
+    let mut reports = Vec::new();
+    for (host, task) in sweeps {
+        reports.push(task.await.unwrap_or_else(|error| HostReport {
+            host,
+            state: HostState::Unreachable(format!("the sweep itself failed: {error}")),
+            notes: Vec::new(),
+        }));
+    }
+    reports
+}
+
+async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
+    let run = options.run_id.as_deref().map_or_else(String::new, plain);
+    let caller = Caller { paths: &options.paths, run: &run, key: "", owner: "kchaos heal" };
+    let script = caller.script(&[CUT, GUARD], "k_sweep");
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let answer = match doors.mending(name).await {
+            Ok(remote) => host::ask(remote.as_ref(), &script, SWEEP_TIMEOUT, "the sweep").await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answers) => return report(name, &answers),
+            Err(error) if tries >= 2 => {
+                return HostReport { host: name.to_owned(), state: HostState::Unreachable(error.to_string()), notes: Vec::new() };
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+}
+
+fn report(name: &str, answers: &Answers) -> HostReport {
+    let (mut healed, mut unhealed, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for (word, rest) in answers.iter() {
+        let (key, about) = rest.split_once(' ').unwrap_or((rest, ""));
+        match word {
+            "healed" => healed.push(format!("{about} ({key})")),
+            "lapsed" => healed.push(format!("{about} ({key}), mended before by its own lease")),
+            "unhealed" => unhealed.push(format!("{about} ({key})")),
+            "rules" => notes.push(format!("the packet filter's rules are not what they were before {key}: somebody else changed them")),
+            "held" => notes.push(held(rest)),
+            _ => {}
+        }
+    }
+    let state = if !unhealed.is_empty() {
+        HostState::Unhealed(unhealed)
+    } else if !answers.has("swept") {
+        HostState::Unreachable(format!("the sweep did not come to its end: {}", answers.text()))
+    } else if healed.is_empty() {
+        HostState::Clean
+    } else {
+        HostState::Healed(healed)
+    };
+    HostReport { host: name.to_owned(), state, notes }
+}
+
+fn held(rest: &str) -> String {
+    let mut words = rest.splitn(3, ' ');
+    let seconds = words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0).div_ceil(100);
+    let run = words.next().unwrap_or("?");
+    format!("locked by run {run} ({}) for another {seconds} s", words.next().unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, expect: &HostState) {
+        assert_eq!(&report("b1", &Answers::parse(text)).state, expect, "{text:?}");
+    }
+
+    #[test]
+    fn a_host_is_clean_healed_unhealed_or_unknown_by_what_the_sweep_said() {
+        check("swept\n", &HostState::Clean);
+        check("healed r-1 pause-leader: kafka:1\nswept\n", &HostState::Healed(vec!["pause-leader: kafka:1 (r-1)".into()]));
+        check(
+            "lapsed r-1 isolate-leader: cut\nswept\n",
+            &HostState::Healed(vec!["isolate-leader: cut (r-1), mended before by its own lease".into()]),
+        );
+        check("healed r-1 a\nunhealed r-2 b\nswept\n", &HostState::Unhealed(vec!["b (r-2)".into()]));
+        check("healed r-1 a\n", &HostState::Unreachable("the sweep did not come to its end: healed r-1 a".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_sweep_that_did_not_end_is_never_whole(text in "(healed|lapsed|held|rules|swep) \\PC{0,30}\n") {
+            prop_assert!(!report("b1", &Answers::parse(&text)).is_whole());
+        }
+    }
+}

@@ -1,0 +1,230 @@
+# Journal, lease and lock of one host.
+
+k_undo_file() { echo "$K_STATE/undo.d/$K_KEY"; }
+k_lease_dir() { echo "$K_VOLATILE/lease/$K_KEY"; }
+
+# K_HELD_BY (a run), K_HELD_FOR (hundredths of a second, 0 or less: expired), K_HELD_HOLDER; fails where there is no lock.
+k_lock_read() {
+    { read -r _k_deadline K_HELD_BY K_HELD_HOLDER <"$K_VOLATILE/lock/owner"; } 2>/dev/null || return 1
+    case $_k_deadline in '' | *[!0-9]*) return 1 ;; esac
+    k_now
+    K_HELD_FOR=$((_k_deadline - K_NOW))
+}
+
+# LEASE (hundredths of a second)
+k_lock_write() {
+    k_now
+    echo "$((K_NOW + $1)) $K_RUN $K_OWNER" >"$K_VOLATILE/lock/owner.$$" && mv -f "$K_VOLATILE/lock/owner.$$" "$K_VOLATILE/lock/owner"
+}
+
+# Takes the lock, renews its own, breaks one that has expired.
+k_lock_take() {
+    k_private mkdir -p "$K_VOLATILE" || return 1
+    _k_turn=0
+    while [ "$_k_turn" -lt 8 ]; do
+        _k_turn=$((_k_turn + 1))
+        if mkdir "$K_VOLATILE/lock" 2>/dev/null; then
+            k_lock_write "$1" && echo locked
+            return
+        fi
+        if k_lock_read; then
+            [ "$K_HELD_BY" = "$K_RUN" ] && { k_lock_write "$1" && echo locked; return; }
+            [ "$K_HELD_FOR" -gt 0 ] && { echo "held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER"; return; }
+            _k_stale=$K_HELD_BY
+        else
+            # Being taken this moment, or by somebody who died between two commands: give it a second.
+            k_nap 0.2
+            [ "$_k_turn" -lt 6 ] && continue
+            _k_stale=''
+        fi
+        # Expired. Whoever moves it away has broken it; that it is still the stale one is looked at afterwards.
+        mv "$K_VOLATILE/lock" "$K_VOLATILE/lock.stale.$$" 2>/dev/null || continue
+        _k_moved=''
+        { read -r _k_deadline _k_moved _k_rest <"$K_VOLATILE/lock.stale.$$/owner"; } 2>/dev/null
+        if [ "$_k_moved" = "$_k_stale" ]; then
+            rm -rf "$K_VOLATILE/lock.stale.$$"
+            echo "broke ${_k_stale:-nobody}"
+        else
+            mv "$K_VOLATILE/lock.stale.$$" "$K_VOLATILE/lock" 2>/dev/null
+        fi
+    done
+    echo "busy"
+}
+
+# Only its own, and only while it has it.
+k_lock_renew() {
+    if k_lock_read && [ "$K_HELD_BY" = "$K_RUN" ]; then
+        k_lock_write "$1" && echo locked
+    else
+        echo lost
+    fi
+}
+
+k_lock_drop() {
+    if ! k_lock_read; then
+        echo unlocked
+    elif [ "$K_HELD_BY" = "$K_RUN" ]; then
+        rm -rf "$K_VOLATILE/lock"
+        echo unlocked
+    else
+        echo "held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER"
+    fi
+}
+
+k_write() { cat >"$1"; }
+
+# Runs a function or command whose files nobody else may write: what it writes is run by root. The mask is not left to the daemons that we start.
+k_private() (
+    umask 077
+    "$@"
+)
+
+# The journal of the host: what it looked like, and how to undo (on standard input). Nothing has been done yet.
+k_keep() {
+    if ! k_lock_read; then
+        echo "refused the host is not locked"
+        return
+    fi
+    if [ "$K_HELD_BY" != "$K_RUN" ]; then
+        echo "refused the host is locked by run $K_HELD_BY ($K_HELD_HOLDER)"
+        return
+    fi
+    _k_file=$(k_undo_file)
+    k_private mkdir -p "$K_STATE/undo.d" || return 1
+    # What it looked like before the first of several faults at once.
+    _k_first=''
+    for _k_other in "$K_STATE"/undo.d/*.base; do
+        [ -e "$_k_other" ] && _k_first=${_k_other%.base} && break
+    done
+    if [ -n "$_k_first" ]; then
+        [ "$_k_first" = "$_k_file" ] || { cp "$_k_first.base" "$_k_file.base" && cp "$_k_first.rules" "$_k_file.rules"; } || return 1
+    else
+        { k_base_chains >"$_k_file.base" && k_rules >"$_k_file.rules"; } || return 1
+    fi
+    { k_private k_write "$_k_file.tmp" && mv -f "$_k_file.tmp" "$_k_file.sh"; } || return 1
+    k_durable "$_k_file.sh" "$_k_file.base" "$K_STATE/undo.d" || return 1
+    echo kept
+}
+
+k_watchdog_start() {
+    setsid sh "$1/watchdog.sh" "$1" "$2" </dev/null >/dev/null 2>&1 &
+    _k_tries=0
+    while [ "$_k_tries" -lt 60 ]; do
+        _k_tries=$((_k_tries + 1))
+        { read -r _k_pid _k_start <"$1/watchdog"; } 2>/dev/null && k_same_process "$_k_pid" "$_k_start" && return 0
+        k_nap 0.05
+    done
+    return 1
+}
+
+# The dead man's switch: LEASE (hundredths of a second); the watchdog's text on standard input.
+k_arm() {
+    _k_dir=$(k_lease_dir)
+    [ -e "$(k_undo_file).sh" ] || { echo "refused there is no undo script"; return; }
+    rm -rf "$_k_dir"
+    { k_private mkdir -p "$_k_dir" && k_private k_write "$_k_dir/watchdog.sh"; } || return 1
+    k_now
+    echo "$((K_NOW + $1))" >"$_k_dir/deadline" || return 1
+    k_watchdog_start "$_k_dir" "$(k_undo_file).sh" || { echo "refused the watchdog did not start"; return; }
+    k_say "run=$K_RUN fault=$K_KEY phase=armed lease_cs=$1"
+    echo "armed $_k_pid $_k_start"
+}
+
+# LEASE, and yes or no: whether the fault itself is looked at (k_fault_holds) and renewed, or, while it is being mended, the watchdog alone.
+# What has ended says whether by its lease or early.
+k_renew() {
+    _k_dir=$(k_lease_dir)
+    [ -d "$_k_dir" ] || { echo "lapsed early the lease is no longer on the host: healed from elsewhere, or the host was started anew"; return; }
+    k_mutex_take "$_k_dir/mutex" 40 || { echo "busy"; return; }
+    if [ -e "$_k_dir/fired" ]; then
+        echo "lapsed lease the watchdog of the host has mended it"
+    elif [ "$2" = yes ] && ! _k_why=$(k_fault_holds); then
+        echo "lapsed ${_k_why:-early it no longer holds}"
+    else
+        k_now
+        echo "$((K_NOW + $1))" >"$_k_dir/deadline.next" && mv -f "$_k_dir/deadline.next" "$_k_dir/deadline"
+        { read -r _k_pid _k_start <"$_k_dir/watchdog"; } 2>/dev/null
+        if ! k_same_process "$_k_pid" "$_k_start"; then
+            if k_watchdog_start "$_k_dir" "$(k_undo_file).sh"; then echo "rearmed"; else echo "unguarded"; fi
+        fi
+        [ -n "${_k_why-}" ] && echo "noted $_k_why"
+        echo renewed
+    fi
+    k_mutex_drop "$_k_dir/mutex"
+}
+
+# Only after it was seen to be mended. Kills the watchdog alone: a daemon that it started may be in its process group.
+k_disarm() {
+    _k_dir=$(k_lease_dir)
+    [ -e "$_k_dir/fired" ] && echo fired
+    if { read -r _k_pid _k_start <"$_k_dir/watchdog"; } 2>/dev/null && k_same_process "$_k_pid" "$_k_start"; then
+        kill -9 "$_k_pid"
+    fi
+    _k_file=$(k_undo_file)
+    _k_others=no
+    for _k_other in "$K_STATE"/undo.d/*.sh; do
+        [ -e "$_k_other" ] && [ "$_k_other" != "$_k_file.sh" ] && _k_others=yes
+    done
+    # With other faults in force there is nothing to compare yet.
+    if [ "$_k_others" = no ] && [ -e "$_k_file.rules" ]; then
+        k_rules >"$_k_file.after"
+        if cmp -s "$_k_file.rules" "$_k_file.after" 2>/dev/null; then
+            echo same
+        else
+            sed 's/^/before /' "$_k_file.rules"
+            sed 's/^/after /' "$_k_file.after"
+        fi
+    fi
+    rm -rf "$_k_dir"
+    rm -f "$_k_file.sh" "$_k_file.base" "$_k_file.rules" "$_k_file.after" "$_k_file.tmp"
+    [ -d "$K_STATE/undo.d" ] && k_durable "$K_STATE/undo.d"
+    k_say "run=$K_RUN fault=$K_KEY phase=disarmed"
+    echo disarmed
+}
+
+# `kchaos heal`: everything of ours on this host, whatever run it was of. Judged by the state of the host.
+k_sweep() {
+    for _k_script in "$K_STATE"/undo.d/*.sh; do
+        [ -e "$_k_script" ] || continue
+        K_KEY=${_k_script##*/} && K_KEY=${K_KEY%.sh}
+        _k_dir=$(k_lease_dir)
+        _k_about=$(sh "$_k_script" about </dev/null 2>/dev/null)
+        # A watchdog at work is left to finish: it may be nursing a daemon through its start.
+        _k_wait=0
+        while [ -e "$_k_dir/fired" ] && [ ! -e "$_k_dir/undone" ] && [ "$_k_wait" -lt 300 ] &&
+            { read -r _k_pid _k_start <"$_k_dir/watchdog"; } 2>/dev/null && k_same_process "$_k_pid" "$_k_start"; do
+            _k_wait=$((_k_wait + 1))
+            k_nap 0.5
+        done
+        _k_how=healed
+        [ -e "$_k_dir/fired" ] && _k_how=lapsed
+        sh "$_k_script" verify </dev/null >/dev/null 2>&1 || sh "$_k_script" undo </dev/null >/dev/null 2>&1
+        if sh "$_k_script" verify </dev/null >/dev/null 2>&1; then
+            # Half-applied things that a look at the whole does not show.
+            case $_k_about in *" cut "*) sh "$_k_script" undo </dev/null >/dev/null 2>&1 ;; esac
+            k_disarm | while read -r _k_word _k_rest; do
+                case $_k_word in before | after) echo "rules $K_KEY differ from before" && break ;; esac
+            done
+            echo "$_k_how $K_KEY $_k_about"
+        else
+            echo "unhealed $K_KEY $_k_about"
+        fi
+    done
+    for _k_dir in "$K_VOLATILE"/lease/*; do
+        [ -d "$_k_dir" ] || continue
+        K_KEY=${_k_dir##*/}
+        [ -e "$(k_undo_file).sh" ] && continue
+        k_disarm >/dev/null
+        echo "healed $K_KEY a lease without a fault"
+    done
+    k_sweep_cuts
+    if k_lock_read; then
+        if [ "$K_HELD_FOR" -le 0 ]; then
+            rm -rf "$K_VOLATILE/lock"
+            echo "healed lock left by run $K_HELD_BY ($K_HELD_HOLDER)"
+        elif [ "$K_HELD_BY" != "$K_RUN" ]; then
+            echo "held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER"
+        fi
+    fi
+    echo swept
+}

@@ -1,0 +1,67 @@
+//! The undo journal of a run, `undo-journal.jsonl`: what is about to be done and how to undo it, on disk before it is done.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+pub(crate) const FILE_NAME: &str = "undo-journal.jsonl";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// Written before anything is done: something of this fault may be on these hosts.
+    Open,
+    /// Seen to be mended and disarmed.
+    Done,
+}
+
+/// One line.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) time_ns: u64,
+    pub(crate) run: String,
+    pub(crate) fault_id: u32,
+    pub(crate) nemesis: String,
+    pub(crate) state: State,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hosts: Vec<Intent>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Intent {
+    pub(crate) host: String,
+    pub(crate) daemon: String,
+    pub(crate) evidence: String,
+    /// What mends it, in `sh`: the same lies on the host.
+    pub(crate) undo: String,
+}
+
+#[derive(Clone)]
+pub(crate) struct Journal {
+    file: Arc<Mutex<File>>,
+}
+
+impl Journal {
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(directory.join(FILE_NAME))?;
+        // The name must survive as well as what is written under it.
+        File::open(directory)?.sync_all()?;
+        Ok(Self { file: Arc::new(Mutex::new(file)) })
+    }
+
+    /// Returns when the line is on disk.
+    pub(crate) async fn append(&self, entry: Entry) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        let write = move || {
+            let mut line = serde_json::to_vec(&entry)?;
+            line.push(b'\n');
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(&line)?;
+            file.sync_data()
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+}

@@ -1,0 +1,173 @@
+//! Who is meant: targets are found at the moment of the fault, from the cluster itself, and guards say who may not be touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, Host, Inventory};
+use kchaos_cluster::view::{PartitionView, View};
+use kchaos_core::{Chosen, Key, KeyEntry, Target};
+use rand::SeedableRng;
+use rand::seq::IndexedRandom;
+
+use crate::fault::Scope;
+
+/// A daemon that a fault of ours has taken away, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) host: String,
+    pub(crate) daemon: String,
+    pub(crate) scope: Scope,
+}
+
+/// What a choice is made from.
+pub(crate) struct Scene<'a> {
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) view: &'a View,
+    pub(crate) topics: &'a [KeyEntry],
+    pub(crate) taken: &'a [Taken],
+}
+
+impl Scene<'_> {
+    fn daemons(&self, kind: DaemonKind) -> impl Iterator<Item = (&Host, &DaemonEntry)> {
+        let all = self.inventory.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)));
+        all.filter(move |(_, daemon)| daemon.kind == kind)
+    }
+
+    fn broker(&self, id: i32) -> Option<(&Host, &DaemonEntry)> {
+        self.daemons(DaemonKind::Kafka).find(|(_, daemon)| daemon.id == id)
+    }
+
+    /// The partitions that count: the run's own; of a run without topics, all.
+    fn partitions(&self) -> impl Iterator<Item = &PartitionView> {
+        self.view.partitions.iter().filter(|seen| self.topics.is_empty() || self.key(seen).is_some())
+    }
+
+    fn key(&self, seen: &PartitionView) -> Option<Key> {
+        self.topics.iter().find(|entry| entry.topic == seen.topic && entry.partition == seen.partition).map(|entry| entry.key)
+    }
+
+    fn keys_led(&self, broker: i32) -> Vec<Key> {
+        self.view.partitions.iter().filter(|seen| seen.leader == Some(broker)).filter_map(|seen| self.key(seen)).collect()
+    }
+
+    fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
+        !self.taken.iter().any(|taken| taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label()))
+    }
+}
+
+/// Finds the daemon that the target means. Among equals the seed decides.
+pub(crate) fn choose(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, String> {
+    let (host, daemon, evidence) = match target {
+        Target::Leader => leader(scene, seed)?,
+        Target::Controller => {
+            let id = scene.view.controller.ok_or("the cluster has no controller at this moment")?;
+            let (host, daemon) = scene.broker(id).ok_or_else(|| format!("the controller, broker {id}, is not in the inventory"))?;
+            (host, daemon, "/controller in ZooKeeper names it".to_owned())
+        }
+        Target::Follower => follower(scene, seed)?,
+        Target::Random => {
+            let alive: Vec<_> = scene
+                .daemons(DaemonKind::Kafka)
+                .filter(|(host, daemon)| scene.view.brokers.contains_key(&daemon.id) && scene.is_free(host, daemon))
+                .collect();
+            let (host, daemon) = pick(&alive, seed).ok_or("no broker of the inventory is registered and free of faults")?;
+            (host, daemon, format!("drawn from {} registered brokers", alive.len()))
+        }
+        Target::ZooKeeperLeader => zookeeper(scene, "leader", seed)?,
+        Target::ZooKeeperFollower => zookeeper(scene, "follower", seed)?,
+        Target::Host(name) => {
+            let host = scene.inventory.hosts.iter().find(|host| host.name == *name).ok_or_else(|| {
+                let known: Vec<&str> = scene.inventory.hosts.iter().map(|host| host.name.as_str()).collect();
+                format!("the inventory has no host {name}; it has {}", known.join(", "))
+            })?;
+            // Of a host that carries both, the broker is meant.
+            let daemon = host.daemons.iter().min_by_key(|daemon| daemon.kind).ok_or_else(|| format!("host {name} has no daemon"))?;
+            (host, daemon, "named".to_owned())
+        }
+    };
+    if !scene.is_free(host, daemon) {
+        return Err(format!("{} on {} is in the hands of another fault", daemon.label(), host.name));
+    }
+    let keys_led = if daemon.kind == DaemonKind::Kafka { scene.keys_led(daemon.id) } else { Vec::new() };
+    Ok(Chosen { host: host.name.clone(), daemon: daemon.label(), evidence, keys_led })
+}
+
+fn pick<'a>(candidates: &[(&'a Host, &'a DaemonEntry)], seed: u64) -> Option<(&'a Host, &'a DaemonEntry)> {
+    candidates.choose(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed)).copied()
+}
+
+/// The same among those in nobody's hands, if there are any.
+fn pick_free<'a>(scene: &Scene<'_>, candidates: &[(&'a Host, &'a DaemonEntry)], seed: u64) -> Option<(&'a Host, &'a DaemonEntry)> {
+    let free: Vec<_> = candidates.iter().copied().filter(|(host, daemon)| scene.is_free(host, daemon)).collect();
+    pick(if free.is_empty() { candidates } else { &free }, seed)
+}
+
+type Found<'a> = Result<(&'a Host, &'a DaemonEntry, String), String>;
+
+fn leader<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
+    let mut led: BTreeMap<i32, usize> = BTreeMap::new();
+    for leader in scene.partitions().filter_map(|seen| seen.leader) {
+        *led.entry(leader).or_default() += 1;
+    }
+    let most = led.values().copied().max().ok_or("no partition has a leader at this moment")?;
+    let candidates: Vec<_> = led.iter().filter(|(_, count)| **count == most).filter_map(|(id, _)| scene.broker(*id)).collect();
+    let (host, daemon) = pick_free(scene, &candidates, seed).ok_or("the leaders are not in the inventory")?;
+    let whose = if scene.topics.is_empty() { "of all topics" } else { "of the run's topics" };
+    Ok((host, daemon, format!("leads {most} of {} partitions {whose}, according to ZooKeeper", scene.partitions().count())))
+}
+
+fn follower<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
+    let in_sync: BTreeSet<i32> = scene.partitions().flat_map(|seen| seen.isr.iter().copied()).collect();
+    let led = |id: i32| scene.partitions().filter(|seen| seen.leader == Some(id)).count();
+    let free: Vec<_> = in_sync.iter().filter_map(|id| scene.broker(*id)).filter(|(host, daemon)| scene.is_free(host, daemon)).collect();
+    let fewest = free.iter().map(|(_, daemon)| led(daemon.id)).min().ok_or("no broker is in sync and free of faults")?;
+    let candidates: Vec<_> = free.into_iter().filter(|(_, daemon)| led(daemon.id) == fewest).collect();
+    let (host, daemon) = pick(&candidates, seed).ok_or("no broker is in sync and free of faults")?;
+    Ok((host, daemon, format!("in sync, and leads {fewest} of {} partitions, according to ZooKeeper", scene.partitions().count())))
+}
+
+fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
+    let serving = |host: &Host| scene.view.zookeepers.get(&host.name).is_some_and(|seen| seen.mode == mode);
+    let candidates: Vec<_> = scene.daemons(DaemonKind::Zookeeper).filter(|(host, _)| serving(host)).collect();
+    let (host, daemon) =
+        pick_free(scene, &candidates, seed).ok_or_else(|| format!("no ZooKeeper of the inventory says that it is {mode}"))?;
+    Ok((host, daemon, format!("answers srvr with mode {mode}")))
+}
+
+/// Whether taking `next` away, with what is taken already, leaves the cluster able to recover.
+pub(crate) fn guard(scene: &Scene<'_>, next: &Taken) -> Result<(), String> {
+    let all: Vec<&Taken> = scene.taken.iter().chain([next]).collect();
+    let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).collect();
+    let max = scene.inventory.limits.hosts_down_max;
+    if hosts.len() > max {
+        return Err(format!("{} hosts would be down at once, and limits.hosts_down_max is {max}", hosts.len()));
+    }
+    let hit = |taken: &Taken, host: &Host, daemon: &DaemonEntry| {
+        taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label())
+    };
+    let is_hit = |host: &Host, daemon: &DaemonEntry| all.iter().any(|taken| hit(taken, host, daemon));
+    let newly = |host: &Host, daemon: &DaemonEntry| hit(next, host, daemon);
+
+    if scene.daemons(DaemonKind::Zookeeper).any(|(host, daemon)| newly(host, daemon)) {
+        let ensemble = scene.daemons(DaemonKind::Zookeeper).count();
+        let serves = |host: &Host| scene.view.zookeepers.get(&host.name).is_some_and(|seen| !matches!(seen.mode.as_str(), "" | "none"));
+        let left = scene.daemons(DaemonKind::Zookeeper).filter(|(host, daemon)| serves(host) && !is_hit(host, daemon)).count();
+        if left < ensemble / 2 + 1 {
+            return Err(format!("ZooKeeper would lose its quorum: {left} of {ensemble} servers would be left"));
+        }
+    }
+    let down: BTreeSet<i32> =
+        scene.daemons(DaemonKind::Kafka).filter(|(host, daemon)| is_hit(host, daemon)).map(|(_, daemon)| daemon.id).collect();
+    let touched: BTreeSet<i32> =
+        scene.daemons(DaemonKind::Kafka).filter(|(host, daemon)| newly(host, daemon)).map(|(_, daemon)| daemon.id).collect();
+    // A topic with one replica is its owner's choice.
+    for seen in scene.view.partitions.iter().filter(|seen| seen.replicas.len() > 1) {
+        if seen.isr.iter().any(|id| touched.contains(id)) && seen.isr.iter().all(|id| down.contains(id)) {
+            return Err(format!("{}-{} would lose its last in-sync replica (ISR {:?})", seen.topic, seen.partition, seen.isr));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

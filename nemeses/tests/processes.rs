@@ -1,0 +1,214 @@
+//! kill, stop and pause on real processes, with real watchdogs, without a cluster.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Fake, nemesis, wait_until};
+use kchaos_cluster::inventory::Firewall;
+use kchaos_core::FaultMoment as M;
+use kchaos_nemeses::{FaultError, HealOptions, HostState, KillSemantics, LockError, heal_cluster, lock_hosts, unlock_hosts};
+
+const LEASE: Duration = Duration::from_secs(2);
+const WHOLE_LIFE: [M; 7] = [M::Asked, M::Journalled, M::Armed, M::InEffect, M::Healing, M::Healed, M::Done];
+
+async fn cluster(name: &str) -> Arc<Fake> {
+    let fake = Fake::new(name, Firewall::Auto, &["192.0.2.1", "192.0.2.2", "192.0.2.3"], None);
+    fake.start_all().await;
+    fake
+}
+
+fn sweep(run: Option<&str>) -> HealOptions {
+    HealOptions { paths: Fake::paths(), run_id: run.map(str::to_owned) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_daemon_stays_paused_for_longer_than_the_lease_and_runs_again_after_the_heal() {
+    let fake = cluster("pause").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let id = engine.inject(&nemesis("pause-leader"), 1).await.unwrap();
+    let daemon = fake.sleeper("b1", "kafka:1");
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(daemon.state_letter().as_deref(), Some("T"));
+    assert_eq!(engine.in_force().len(), 1);
+    engine.heal(id).await.unwrap();
+    assert_eq!(daemon.state_letter().as_deref(), Some("S"));
+    engine.heal(id).await.unwrap();
+    assert_eq!(fake.moments(), WHOLE_LIFE);
+    let effect = fake.event(M::InEffect).unwrap();
+    assert!(effect.proof.unwrap().text.contains("state T, 1 of its 1 threads"));
+    assert_eq!((effect.chosen[0].keys_led.as_slice(), effect.effect.unwrap().pids.len()), ([0, 1].as_slice(), 1));
+    assert_eq!(fake.left("b1"), Vec::<std::path::PathBuf>::new());
+    let journal = fake.journal();
+    assert_eq!(journal.iter().map(|line| line["state"].as_str().unwrap()).collect::<Vec<_>>(), ["open", "done"]);
+    assert!(engine.heal_all().await.iter().all(|report| report.state == HostState::Clean));
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_controller_dies_the_watchdog_continues_the_paused_daemon_and_heal_says_so() {
+    let fake = cluster("lapse").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    engine.inject(&nemesis("pause-zk-leader"), 1).await.unwrap();
+    drop(engine);
+    let daemon = fake.sleeper("b2", "zookeeper:2");
+    let took = wait_until(LEASE + Duration::from_secs(2), || daemon.state_letter().as_deref() == Some("S")).await;
+    assert!(took.is_some_and(|took| took > Duration::from_millis(500)), "{took:?}");
+    let reports = heal_cluster(fake.clone(), sweep(None)).await;
+    let HostState::Healed(what) = &reports[1].state else { panic!("{reports:?}") };
+    assert!(what[0].contains("pause-zk-leader") && what[0].contains("mended before by its own lease"), "{what:?}");
+    assert_eq!(reports[0].state, HostState::Clean);
+    assert!(reports[0].notes[0].contains("locked by run r"), "{reports:?}");
+    assert!(heal_cluster(fake.clone(), sweep(Some("r"))).await.iter().all(|report| report.state == HostState::Clean));
+    assert_eq!(fake.left("b2"), Vec::<std::path::PathBuf>::new());
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_comes_too_late_puts_nothing_back_and_says_when_it_ended() {
+    let fake = cluster("late").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let id = engine.inject(&nemesis("pause-leader"), 1).await.unwrap();
+    // As if the controller had been stopped: the host hears nothing.
+    *fake.hosts["b1"].unreachable.lock().unwrap() = true;
+    let daemon = fake.sleeper("b1", "kafka:1");
+    assert!(wait_until(LEASE * 2, || daemon.state_letter().as_deref() == Some("S")).await.is_some());
+    *fake.hosts["b1"].unreachable.lock().unwrap() = false;
+    assert!(wait_until(LEASE * 2, || fake.event(M::LeaseLapsed).is_some()).await.is_some());
+    tokio::time::sleep(LEASE).await;
+    assert_eq!(daemon.state_letter().as_deref(), Some("S"));
+    let lapsed = fake.event(M::LeaseLapsed).unwrap();
+    assert!(lapsed.when.width_ns() < 4_000_000_000, "{lapsed:?}");
+    assert!(engine.in_force()[0].lapsed);
+    engine.heal(id).await.unwrap();
+    assert_eq!(fake.left("b1"), Vec::<std::path::PathBuf>::new());
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_daemon_is_gone_and_is_started_again_even_if_its_first_start_fails() {
+    let fake = cluster("kill").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let daemon = fake.sleeper("b1", "kafka:1");
+    let before = daemon.pid().unwrap();
+    let id = engine.inject(&nemesis("kill-leader"), 1).await.unwrap();
+    assert_eq!(daemon.pid(), None);
+    daemon.doom();
+    // The fake's registration goes with the process: the doomed start is seen to end because it is registered for too short a time.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    engine.heal(id).await.unwrap();
+    assert_ne!(daemon.pid(), Some(before));
+    let when = fake.event(M::InEffect).unwrap().when;
+    assert!(when.width_ns() < 1_000_000_000);
+    assert_eq!(fake.moments(), WHOLE_LIFE);
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_daemon_is_started_by_its_host_when_nobody_comes() {
+    let fake = cluster("stop").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    engine.inject(&nemesis("stop-controller"), 1).await.unwrap();
+    let daemon = fake.sleeper("b3", "kafka:3");
+    assert_eq!(daemon.pid(), None);
+    // Its first start fails, as it does inside the old session.
+    daemon.doom();
+    drop(engine);
+    assert!(wait_until(LEASE + Duration::from_secs(2), || daemon.pid().is_some()).await.is_some());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(daemon.pid().is_some(), "not started again");
+    // The sweep lets the watchdog finish its nursing.
+    let reports = heal_cluster(fake.clone(), sweep(Some("r"))).await;
+    assert!(matches!(reports[2].state, HostState::Healed(_)), "{reports:?}");
+    assert!(daemon.pid().is_some());
+    assert_eq!(fake.left("b3"), Vec::<std::path::PathBuf>::new());
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revival_means_not_proved_when_held_down_was_meant_and_a_note_when_a_crash_was() {
+    for (kill, expect_ok) in [(KillSemantics::HeldDown, false), (KillSemantics::RevivalAllowed, true)] {
+        let fake = cluster("revival").await;
+        let engine = fake.engine("r", LEASE, kill).await;
+        let (daemon, fake_too) = (fake.sleeper("b1", "kafka:1"), fake.clone());
+        let reviver = tokio::spawn(async move {
+            while daemon.pid().is_some() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            kchaos_cluster::daemon::Manager::start(&daemon, &fake_too.hosts["b1"]).await.unwrap();
+        });
+        // The look for a successor comes after the look for the process: give the reviver its moment by a kill that takes one.
+        let result = engine.inject(&nemesis("kill-host:b1"), 1).await;
+        reviver.await.unwrap();
+        let revived_in_time = fake.notes().contains("revived");
+        if revived_in_time {
+            assert_eq!(result.is_ok(), expect_ok, "{result:?}");
+            assert!(expect_ok || matches!(result, Err(FaultError::NotProved { .. })));
+        }
+        engine.heal_all().await;
+        assert!(engine.in_force().is_empty());
+        fake.kill_all();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guards_refuse_before_anything_is_done() {
+    let fake = cluster("guards").await;
+    let engine = fake.engine("r", Duration::from_secs(30), KillSemantics::HeldDown).await;
+    let id = engine.inject(&nemesis("pause-leader"), 1).await.unwrap();
+    let error = engine.inject(&nemesis("kill-controller"), 1).await.unwrap_err();
+    assert!(matches!(&error, FaultError::Refused { reason, .. } if reason.contains("hosts_down_max")), "{error}");
+    assert!(fake.sleeper("b3", "kafka:3").pid().is_some());
+    engine.heal(id).await.unwrap();
+    fake.view.lock().unwrap().zookeepers.get_mut("b1").unwrap().mode = "none".into();
+    let error = engine.inject(&nemesis("kill-zk-leader"), 1).await.unwrap_err();
+    assert!(matches!(&error, FaultError::Refused { reason, .. } if reason.contains("quorum")), "{error}");
+    assert_eq!(fake.journal().len(), 2);
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_injected_where_the_lease_cannot_be_armed() {
+    let fake = cluster("unarmed").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    // The place of the leases is taken by a file.
+    let run = fake.hosts["b1"].directory.join("run");
+    std::fs::write(run.join("lease"), "").unwrap();
+    let error = engine.inject(&nemesis("kill-leader"), 1).await.unwrap_err();
+    assert!(matches!(error, FaultError::Environment { .. }), "{error}");
+    assert!(fake.sleeper("b1", "kafka:1").pid().is_some());
+    assert_eq!(fake.moments(), [M::Asked, M::Journalled, M::Failed]);
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_locked_by_one_run_until_that_lets_go_or_lapses() {
+    let fake = cluster("lock").await;
+    let (one, two) = (Fake::lock_options("one", Duration::from_secs(2)), Fake::lock_options("two", Duration::from_secs(60)));
+    lock_hosts(fake.as_ref(), &one).await.unwrap();
+    lock_hosts(fake.as_ref(), &one).await.unwrap();
+    let held = lock_hosts(fake.as_ref(), &two).await.unwrap_err();
+    assert!(matches!(&held, LockError::Held { run, holder, .. } if run == "one" && holder == "the test"), "{held}");
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let said = lock_hosts(fake.as_ref(), &two).await.unwrap();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(unlock_hosts(fake.as_ref(), &one).await.is_empty());
+    assert!(lock_hosts(fake.as_ref(), &one).await.is_err(), "another run's lock was dropped");
+    unlock_hosts(fake.as_ref(), &two).await;
+    lock_hosts(fake.as_ref(), &one).await.unwrap();
+    fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_host_that_cannot_be_reached_does_not_keep_the_others_from_being_healed() {
+    let fake = cluster("unreachable").await;
+    let engine = fake.engine("r", Duration::from_secs(30), KillSemantics::HeldDown).await;
+    engine.inject(&nemesis("pause-leader"), 1).await.unwrap();
+    *fake.hosts["b3"].unreachable.lock().unwrap() = true;
+    let reports = engine.heal_all().await;
+    assert!(matches!(reports[2].state, HostState::Unreachable(_)), "{reports:?}");
+    assert_eq!((reports[0].is_whole(), reports[1].is_whole()), (true, true));
+    assert_eq!(fake.sleeper("b1", "kafka:1").state_letter().as_deref(), Some("S"));
+    fake.kill_all();
+}

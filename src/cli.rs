@@ -1,0 +1,301 @@
+//! The command line, as clap sees it. What the flags mean for a run stands in `plan`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
+#[derive(Debug, Parser)]
+#[command(name = "kchaos", version, max_term_width = 120, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    valid: every checker passed, every required fault was in force, enough was acknowledged and read
+  1    invalid: a promise was broken, with a counter-example
+  2    unknown: nothing was proved
+  3    environment: not Kafka's fault (host unreachable, preflight, a refused fault, an unreadable history, a full disk)
+  4    aborted and healed
+  5    unhealed: something of ours may still be on a host
+  6    a threshold (--slo) was missed
+  254  usage or configuration
+  255  a bug of ours";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a workload against a cluster while nemeses break it, and judge what happened
+    Test(TestArgs),
+    /// Judge histories or runs again, offline
+    Check(CheckArgs),
+    /// Show the cluster: brokers, controller, partitions, ZooKeeper modes
+    Status(StatusArgs),
+    /// Mend whatever kchaos may have left on the hosts; needs only the inventory and SSH
+    Heal(HealArgs),
+    /// A real local cluster on this machine
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// The inventory: which hosts and daemons there are
+    #[command(subcommand)]
+    Inventory(InventoryCommand),
+    /// What there is to choose from
+    List(ListArgs),
+    /// Write a run's report.html again
+    Report(ReportArgs),
+    /// PID 1 of a lab host
+    #[command(hide = true, name = "lab-init")]
+    LabInit {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// What the clients do (`kchaos list workloads`)
+    #[arg(long, short = 'w', default_value = "append")]
+    pub(crate) workload: String,
+    /// What to break: FAULT-TARGET, several separated by commas, or `none` (`kchaos list nemeses`)
+    #[arg(long, short = 'n', default_value = "none", value_delimiter = ',')]
+    pub(crate) nemesis: Vec<String>,
+    /// How long the trouble lasts (faults begin within it; the last one is mended after it)
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub(crate) time_limit: Duration,
+    /// End the trouble after this many faults, whatever --time-limit says
+    #[arg(long)]
+    pub(crate) faults: Option<u32>,
+    /// Quiet time before each fault, after the cluster was whole again; the seed varies it by a quarter
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub(crate) nemesis_interval: Duration,
+    /// How long each fault is held [default: the brokers' ZooKeeper session timeout and 7 s]
+    #[arg(long, value_parser = duration)]
+    pub(crate) nemesis_duration: Option<Duration>,
+    /// After this time without kchaos the hosts mend themselves
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub(crate) lease: Duration,
+    /// Seed of every choice [default: drawn, and printed]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    /// A promise of time, such as 'recovery.p99<20s'; missed: exit code 6. May be given several times
+    #[arg(long)]
+    pub(crate) slo: Vec<String>,
+    /// Stop at the first proved violation
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// What counts as a violation [default: derived from the run's own settings]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    #[command(flatten)]
+    pub(crate) inventory: InventoryArg,
+    /// Leave the lab that this run brought up
+    #[arg(long)]
+    pub(crate) keep_lab: bool,
+    /// Leave the run's topic on the cluster
+    #[arg(long)]
+    pub(crate) keep_topic: bool,
+    /// Where runs are kept
+    #[arg(long, default_value = "results", env = "KCHAOS_RESULTS")]
+    pub(crate) results: PathBuf,
+    /// How progress is shown on standard error
+    #[arg(long, default_value = "auto")]
+    pub(crate) progress: Progress,
+    /// Consent to a cluster whose environment is "production": its name, typed
+    #[arg(long, value_name = "CLUSTER")]
+    pub(crate) i_understand: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct LoadArgs {
+    /// Sends per second over all producers, at an open-model rate: latency counts from the intended start
+    #[arg(long, default_value_t = 500.0)]
+    pub(crate) rate: f64,
+    #[arg(long, default_value_t = 2)]
+    pub(crate) producers: u32,
+    #[arg(long, default_value_t = 2)]
+    pub(crate) consumers: u32,
+    #[arg(long, default_value_t = 3)]
+    pub(crate) partitions: u32,
+    #[arg(long, default_value_t = 3)]
+    pub(crate) replication_factor: u32,
+    #[arg(long, default_value_t = 2)]
+    pub(crate) min_insync_replicas: u32,
+    /// Acknowledgements a send waits for: all, 1 or 0
+    #[arg(long, default_value = "all")]
+    pub(crate) acks: String,
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) idempotence: bool,
+    /// Sends that one producer keeps open at once (the protocol's own limit is -X max.in.flight)
+    #[arg(long, default_value_t = 500)]
+    pub(crate) in_flight: u32,
+    /// Distinct record keys
+    #[arg(long, default_value_t = 100)]
+    pub(crate) key_count: u32,
+    #[arg(long, default_value_t = 200)]
+    pub(crate) value_bytes: u32,
+    /// A librdkafka property for every client; may be given several times
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) properties: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// A line that renews itself on a terminal, else plain
+    Auto,
+    /// A line every 10 s
+    Plain,
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InventoryArg {
+    /// The cluster's inventory [default: $KCHAOS_INVENTORY, ./kchaos.toml, the lab that is up, else a new lab]
+    #[arg(long, short = 'i', value_name = "FILE")]
+    pub(crate) inventory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Histories (.jsonl, plain, gzip or zstd), run directories, or - for standard input
+    #[arg(required = true, value_name = "FILE|RUN")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
+    /// What counts as a violation (`kchaos list profiles`)
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// `complete`: every acknowledged value had its chance to be read, so what is unread is gone
+    #[arg(long)]
+    pub(crate) final_read: Option<FinalReadArg>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FinalReadArg {
+    Complete,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) inventory: InventoryArg,
+    /// Show it again every second
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealArgs {
+    #[command(flatten)]
+    pub(crate) inventory: InventoryArg,
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Bring it up
+    Up(LabUpArgs),
+    /// What is up, and what it uses
+    Status {
+        #[arg(long, default_value = "text")]
+        format: Format,
+    },
+    /// A shell on a host, or a command
+    Shell {
+        host: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// A host's daemon logs
+    Logs { host: String },
+    /// Take it down, whatever is left of it
+    Down,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabUpArgs {
+    #[arg(long, default_value_t = 3)]
+    pub(crate) brokers: usize,
+    #[arg(long, default_value_t = 3)]
+    pub(crate) zookeepers: usize,
+    /// Put the daemons on this many hosts [default: a host for each]
+    #[arg(long)]
+    pub(crate) hosts: Option<usize>,
+    #[arg(long, default_value = "3.9.1")]
+    pub(crate) kafka_version: String,
+    /// A broker setting; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) settings: Vec<(String, String)>,
+    #[arg(long, default_value = "18s", value_parser = duration)]
+    pub(crate) zookeeper_session_timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InventoryCommand {
+    /// Read it, reach every host, and say what is wrong
+    Check {
+        #[command(flatten)]
+        inventory: InventoryArg,
+        #[arg(long, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only one of them
+    pub(crate) what: Option<ListWhat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListWhat {
+    Workloads,
+    Nemeses,
+    Checkers,
+    Profiles,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The run's directory
+    #[arg(default_value = "results/latest")]
+    pub(crate) run: PathBuf,
+}
+
+/// `500ms`, `18s`, `5m`, `1h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| format!("\"{text}\" is no duration: write 500ms, 18s, 5m or 1h"))?;
+    let seconds = match unit {
+        "ms" => number / 1_000.0,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3_600.0,
+        "" => return Err(format!("\"{text}\" lacks a unit: ms, s, m or h")),
+        other => return Err(format!("unknown unit \"{other}\" in \"{text}\": ms, s, m or h")),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("\"{text}\": {error}"))
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("\"{text}\" is not KEY=VALUE"))?;
+    if key.trim().is_empty() {
+        return Err(format!("\"{text}\" has no key before the ="));
+    }
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

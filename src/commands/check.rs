@@ -1,0 +1,88 @@
+//! `kchaos check`: the judgement of a run, or of any history, offline.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use kchaos_checkers::{CheckReport, FinalRead, JudgeOptions, PROFILES, Profile};
+use kchaos_core::{Plan, Validity};
+use serde_json::json;
+
+use crate::cli::{CheckArgs, FinalReadArg, Format};
+use crate::exit::{self, Failure};
+
+pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
+    let mut reports = Vec::new();
+    // A malformed one of several leaves standard output empty: half an answer would be taken for a whole one.
+    for input in &args.inputs {
+        reports.push(check(input, args)?);
+    }
+    match args.format {
+        Format::Json => {
+            let answer = match reports.as_slice() {
+                [one] => json!(one),
+                several => json!({"runs": several}),
+            };
+            println!("{}", serde_json::to_string_pretty(&answer).map_err(anyhow::Error::from)?);
+        }
+        Format::Text => {
+            for (input, report) in args.inputs.iter().zip(&reports) {
+                if reports.len() > 1 {
+                    println!("{}", input.display());
+                }
+                print!("{}", kchaos_checkers::render_text(report));
+            }
+        }
+    }
+    let codes: Vec<u8> = reports.iter().map(|report| code(report.valid)).collect();
+    Ok(exit::strongest(&codes))
+}
+
+/// The profile of that name, or an error with the names that there are.
+pub(crate) fn profile(name: &str) -> Result<Profile, Failure> {
+    Profile::named(name).map_err(|_| {
+        let names = PROFILES.iter().map(|profile| profile.name);
+        Failure::usage(anyhow!("unknown profile \"{name}\"{}", crate::run::nearest(name, names)))
+    })
+}
+
+pub(crate) fn code(validity: Validity) -> u8 {
+    match validity {
+        Validity::Valid => exit::VALID,
+        Validity::Invalid => exit::INVALID,
+        Validity::Unknown => exit::UNKNOWN,
+    }
+}
+
+fn check(input: &Path, args: &CheckArgs) -> Result<CheckReport, Failure> {
+    let is_run = input.is_dir();
+    let mut options = if is_run { crate::run::judge_options(&plan(input)?)? } else { JudgeOptions::default() };
+    if let Some(name) = &args.profile {
+        options.profile = profile(name)?;
+    }
+    if args.final_read == Some(FinalReadArg::Complete) {
+        options.final_read = FinalRead::Complete;
+    }
+    let path = if is_run { history(input)? } else { input.to_owned() };
+    let reader: Box<dyn Read> = if path.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(&path).with_context(|| format!("cannot open {}", path.display()))?))
+    };
+    kchaos_checkers::check_reader(reader, &path.display().to_string(), options).map_err(Failure::environment)
+}
+
+fn plan(run: &Path) -> Result<Plan, Failure> {
+    let path = run.join("plan.json");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} is no run's directory: cannot read plan.json", run.display()))?;
+    Ok(serde_json::from_str(&text).with_context(|| format!("malformed {}", path.display()))?)
+}
+
+fn history(run: &Path) -> Result<std::path::PathBuf, Failure> {
+    ["history.jsonl.zst", "history.jsonl", "history.jsonl.gz"]
+        .iter()
+        .map(|name| run.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| Failure::environment(anyhow!("{} holds no history.jsonl.zst", run.display())))
+}

@@ -1,0 +1,36 @@
+//! `kchaos heal`: each host is clean, healed or not; needs the inventory and SSH, no run's directory and no working Kafka.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use kchaos_cluster::cluster::Cluster;
+use kchaos_nemeses::{HealOptions, HostReport, HostState};
+
+use crate::cli::{Format, HealArgs};
+use crate::exit::{self, Failure};
+
+pub(super) fn run(args: &HealArgs) -> Result<u8, Failure> {
+    let inventory = super::require_inventory(&args.inventory)?;
+    let hosts = super::within_network(&inventory, async {
+        let cluster = Cluster::new(Arc::clone(&inventory)).context("use the inventory")?;
+        Ok::<_, Failure>(kchaos_nemeses::heal_cluster(Arc::new(cluster), HealOptions::default()).await)
+    })??;
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&hosts).map_err(anyhow::Error::from)?),
+        Format::Text => hosts.iter().for_each(|host| println!("{}", line(host))),
+    }
+    let is_mended = hosts.iter().all(HostReport::is_whole);
+    if !is_mended {
+        eprintln!("not every host is mended; when it can be reached again: kchaos heal");
+    }
+    Ok(if is_mended { exit::VALID } else { exit::UNHEALED })
+}
+
+pub(crate) fn line(host: &HostReport) -> String {
+    match &host.state {
+        HostState::Clean => format!("{}: clean", host.host),
+        HostState::Healed(what) => format!("{}: healed: {}", host.host, what.join("; ")),
+        HostState::Unreachable(why) => format!("{}: UNREACHABLE: {why}", host.host),
+        HostState::Unhealed(what) => format!("{}: NOT HEALED: {}", host.host, what.join("; ")),
+    }
+}

@@ -1,0 +1,110 @@
+//! `kchaos lab`: the local cluster; and the lab that a run brings up for itself.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use kchaos_cluster::inventory::Inventory;
+use kchaos_lab::{LabError, LabOptions};
+
+use crate::cli::{Format, LabCommand, LabUpArgs};
+use crate::exit::{self, Failure};
+use crate::run::millis;
+
+const LOG_LINES: usize = 40;
+
+pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
+    match command {
+        LabCommand::Up(args) => {
+            let lab = kchaos_lab::up(&options(args), &mut say).map_err(failure)?;
+            println!("{}", lab.inventory.display());
+        }
+        LabCommand::Status { format } => status(format)?,
+        LabCommand::Shell { host, command } => {
+            let status = kchaos_lab::shell(&host, &command).map_err(failure)?;
+            return Ok(u8::try_from(status).unwrap_or(exit::INTERNAL));
+        }
+        LabCommand::Logs { host } => kchaos_lab::print_logs(&host, LOG_LINES, &mut std::io::stdout()).map_err(failure)?,
+        LabCommand::Down => {
+            let report = kchaos_lab::down(&mut say).map_err(failure)?;
+            match report.name {
+                Some(name) => eprintln!("lab {name} is down: {} hosts ended", report.hosts_ended),
+                None => eprintln!("no lab was up"),
+            }
+        }
+    }
+    Ok(exit::VALID)
+}
+
+/// PID 1 of a lab host. Never returns while the host lives.
+pub(super) fn init(args: &[OsString]) -> u8 {
+    u8::try_from(kchaos_lab::host_init::run(args)).unwrap_or(exit::INTERNAL)
+}
+
+/// A lab with the defaults, for one run.
+pub(super) fn up_for_a_run() -> Result<Arc<Inventory>, Failure> {
+    eprintln!("no cluster was named and no lab is up: bringing one up for this run");
+    let lab = kchaos_lab::up(&LabOptions::default(), &mut say).map_err(failure)?;
+    super::load(&lab.inventory)
+}
+
+pub(super) fn down_after_a_run() -> Result<(), Failure> {
+    kchaos_lab::down(&mut say).map(|_| ()).map_err(failure)
+}
+
+/// The network namespace that this process began in: a lab is taken down from there, not from inside itself.
+pub(super) struct Home(Option<File>);
+
+impl Home {
+    pub(super) fn remember() -> Self {
+        Self(File::open("/proc/self/ns/net").ok())
+    }
+
+    pub(super) fn go_back(&self) {
+        if let Some(file) = &self.0 {
+            // SAFETY: setns on an open namespace file of our own; a failure leaves us where we are.
+            unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+        }
+    }
+}
+
+fn options(args: LabUpArgs) -> LabOptions {
+    LabOptions {
+        brokers: args.brokers,
+        zookeepers: args.zookeepers,
+        hosts: args.hosts,
+        kafka_version: args.kafka_version,
+        settings: args.settings,
+        zookeeper_session_timeout_ms: millis(args.zookeeper_session_timeout),
+        ..LabOptions::default()
+    }
+}
+
+fn status(format: Format) -> Result<(), Failure> {
+    let status = kchaos_lab::status().map_err(failure)?;
+    match format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
+        Format::Text => {
+            println!("lab {} · Kafka {} · ZooKeeper session {} ms", status.name, status.kafka_version, status.zookeeper_session_timeout_ms);
+            for host in &status.hosts {
+                println!("{:<10} {:<14} {}", host.name, host.address, if host.namespace_exists { "" } else { "GONE" });
+                for daemon in &host.daemons {
+                    let pid = daemon.pid.map_or("not running".to_owned(), |pid| format!("pid {pid}"));
+                    println!("    {:<14} port {:<6} {pid}", daemon.daemon, daemon.port);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+fn failure(error: LabError) -> Failure {
+    let code = if error.is_usage() { exit::USAGE } else { exit::ENVIRONMENT };
+    Failure { code, error: anyhow!(error) }
+}

@@ -1,0 +1,39 @@
+//! `kchaos list`: the registries, as they are.
+
+use kchaos_core::Target;
+
+use crate::cli::{ListArgs, ListWhat};
+use crate::exit::{self, Failure};
+
+pub(super) fn run(args: &ListArgs) -> Result<u8, Failure> {
+    print!("{}", render(args.what));
+    Ok(exit::VALID)
+}
+
+fn render(what: Option<ListWhat>) -> String {
+    let all = [ListWhat::Workloads, ListWhat::Nemeses, ListWhat::Checkers, ListWhat::Profiles];
+    let sections = all.into_iter().filter(|section| what.is_none_or(|what| what == *section));
+    sections.map(section).collect::<Vec<_>>().join("\n")
+}
+
+fn section(what: ListWhat) -> String {
+    match what {
+        ListWhat::Workloads => table("Workloads", kchaos_workloads::ALL.iter().map(|spec| (spec.name.to_owned(), spec.about))),
+        ListWhat::Nemeses => {
+            let faults = table("Faults", kchaos_nemeses::ALL.iter().map(|spec| (spec.name.to_owned(), spec.about)));
+            let targets = Target::all().map(|target| target.to_string()).collect::<Vec<_>>().join(", ");
+            let names = kchaos_nemeses::names().map(|name| name.to_string()).collect::<Vec<_>>();
+            let names = names.chunks(6).map(|row| format!("  {}\n", row.join("  "))).collect::<String>();
+            format!("{faults}\nTargets\n  {targets}, host:NAME\n\nNemeses (fault-target)\n{names}")
+        }
+        ListWhat::Checkers => table("Checkers", kchaos_checkers::ALL.iter().map(|spec| (spec.name.to_owned(), spec.about))),
+        ListWhat::Profiles => table("Profiles", kchaos_checkers::PROFILES.iter().map(|profile| (profile.name.to_owned(), profile.about))),
+    }
+}
+
+fn table<'a>(title: &str, rows: impl Iterator<Item = (String, &'a str)>) -> String {
+    let rows: Vec<_> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let body: String = rows.iter().map(|(name, about)| format!("  {name:width$}  {about}\n")).collect();
+    format!("{title}\n{body}")
+}

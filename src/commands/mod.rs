@@ -1,0 +1,73 @@
+//! One file a command.
+
+pub(crate) mod check;
+mod heal;
+mod inventory;
+mod lab;
+mod list;
+mod report;
+mod status;
+mod test;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kchaos_cluster::inventory::{Inventory, find_inventory as find};
+
+use crate::cli::{Command, InventoryArg, InventoryCommand};
+use crate::exit::Failure;
+
+/// Runs a command to its exit code.
+pub(crate) fn run(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Test(args) => test::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Heal(args) => heal::run(&args),
+        Command::Lab(command) => lab::run(command),
+        Command::Inventory(InventoryCommand::Check { inventory, format }) => inventory::check(&inventory, format),
+        Command::List(args) => list::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::LabInit { args } => Ok(lab::init(&args)),
+    }
+}
+
+/// The inventory that the flag, the environment or the directory names, or that of the lab that is up; `None` if there is none of them.
+fn find_inventory(arg: &InventoryArg) -> Result<Option<Arc<Inventory>>, Failure> {
+    match find(arg.inventory.as_deref()).or_else(kchaos_lab::inventory_path) {
+        Some(path) => load(&path).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn require_inventory(arg: &InventoryArg) -> Result<Arc<Inventory>, Failure> {
+    find_inventory(arg)?.ok_or_else(|| {
+        Failure::usage(anyhow::anyhow!(
+            "no cluster: there is no --inventory, no $KCHAOS_INVENTORY, no ./kchaos.toml and no lab that is up (`kchaos lab up` makes one)"
+        ))
+    })
+}
+
+/// A malformed inventory is a matter of configuration; one that is not there as well.
+fn load(path: &Path) -> Result<Arc<Inventory>, Failure> {
+    Inventory::load(path).map(Arc::new).map_err(Failure::usage)
+}
+
+/// Runs async work inside the cluster's network: a lab's hosts are reached from their own namespace only, which is entered before any thread starts.
+fn within_network<T>(inventory: &Inventory, work: impl Future<Output = T>) -> Result<T, Failure> {
+    if let Some(namespace) = &inventory.cluster.network_namespace {
+        kchaos_cluster::netns::enter(namespace).map_err(Failure::environment)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name("kchaos")
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(work);
+    // What still blocks on a thread of its own must not hold the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    Ok(result)
+}

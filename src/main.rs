@@ -1,0 +1,39 @@
+//! kchaos: breaks a real Kafka cluster on purpose and proves what it kept.
+
+mod cli;
+mod clock;
+mod commands;
+mod exit;
+mod judged;
+mod recorder;
+mod report;
+mod run;
+mod slo;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // What cannot be printed on a closed terminal is not worth a panic.
+            let _ = error.print();
+            // clap's own 2 would read as "unknown".
+            let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return ExitCode::from(if is_answer { exit::VALID } else { exit::USAGE });
+        }
+    };
+    let ended = std::panic::catch_unwind(|| commands::run(cli.command));
+    ExitCode::from(match ended {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => {
+            eprintln!("kchaos: {failure}");
+            failure.code
+        }
+        Err(_) => exit::INTERNAL,
+    })
+}

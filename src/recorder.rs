@@ -1,0 +1,269 @@
+//! The one recorder: gives every op its index and time under one lock, and keeps it.
+//!
+//! Why one lock: file order is time order then, so "A completed before B was invoked" needs no clock comparison. The lock covers a push into a
+//! buffer and nothing else; a thread of its own encodes, compresses, flushes (at least every 100 ms) and hands each op to whoever listens online.
+//!
+//! Limit: what was recorded in the last 100 ms before a `kill -9` of kchaos is lost with it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use kchaos_core::{Clock, Draft, Op, Recorder, Stamp};
+
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// Ops waiting for the writer. Beyond this a disk that cannot keep up slows the clients down instead of eating the machine's memory.
+const QUEUE_OPS_MAX: usize = 500_000;
+const ZSTD_LEVEL: i32 = 1;
+
+/// Who gets every op, in file order, while the run goes on.
+pub(crate) type Listener = Box<dyn FnMut(Op) + Send>;
+
+pub(crate) struct FileRecorder {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// The writer waits here for ops, and everybody else for the writer.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    next_index: u64,
+    queue: Vec<Op>,
+    /// Syncs asked for and done, counted.
+    syncs_asked: u64,
+    syncs_done: u64,
+    closed: bool,
+    failed: Option<String>,
+}
+
+impl FileRecorder {
+    pub(crate) fn create(path: &Path, clock: Arc<dyn Clock>, listener: Listener) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+        let shared = Arc::new(Shared { clock, state: Mutex::new(State::default()), changed: Condvar::new() });
+        let for_writer = Arc::clone(&shared);
+        let writer = std::thread::Builder::new()
+            .name("history".into())
+            .spawn(move || write_until_closed(&for_writer, file, listener))
+            .context("start the history's thread")?;
+        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Everything recorded so far is on the disk when this returns.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let mut state = self.shared.lock();
+        state.syncs_asked += 1;
+        let mine = state.syncs_asked;
+        self.shared.changed.notify_all();
+        while state.syncs_done < mine && state.failed.is_none() {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.failed.clone().map_or(Ok(()), |error| Err(anyhow!(error)))
+    }
+
+    /// Why the history can no longer be written, if so.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.shared.lock().failed.clone()
+    }
+
+    /// Ends the file. Ops recorded later are lost, so every client must be at rest.
+    pub(crate) fn close(&self) -> Result<u64> {
+        {
+            self.shared.lock().closed = true;
+            self.shared.changed.notify_all();
+        }
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            writer.join().map_err(|_| anyhow!("the history's thread panicked"))?;
+        }
+        let state = self.shared.lock();
+        state.failed.clone().map_or(Ok(state.next_index), |error| Err(anyhow!(error)))
+    }
+}
+
+impl Recorder for FileRecorder {
+    fn record(&self, draft: Draft) -> Stamp {
+        let mut state = self.shared.lock();
+        while state.queue.len() >= QUEUE_OPS_MAX && !state.closed {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let stamp = Stamp { index: state.next_index, time_ns: self.shared.clock.now_ns() };
+        state.next_index += 1;
+        let Draft { process, op_type, body, error, client, node, extra } = draft;
+        state.queue.push(Op { index: stamp.index, time_ns: stamp.time_ns, process, op_type, body, error, client, node, extra });
+        stamp
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write_until_closed(shared: &Shared, file: File, mut listener: Listener) {
+    let mut output = Output::new(file);
+    let mut batch = Vec::new();
+    loop {
+        let (sync, closed) = {
+            let mut state = shared.lock();
+            if !state.closed && state.syncs_asked == state.syncs_done {
+                state = shared.changed.wait_timeout(state, FLUSH_EVERY).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            std::mem::swap(&mut batch, &mut state.queue);
+            (state.syncs_asked, state.closed)
+        };
+        shared.changed.notify_all();
+        let is_needed = !batch.is_empty();
+        for op in batch.drain(..) {
+            output.op(&op);
+            listener(op);
+        }
+        output.flush(is_needed);
+        let mut state = shared.lock();
+        if sync > state.syncs_done {
+            output.sync();
+            state.syncs_done = sync;
+        }
+        let done = closed && state.queue.is_empty();
+        if done {
+            output.finish();
+        }
+        state.failed = output.failed.take().or_else(|| state.failed.take());
+        drop(state);
+        shared.changed.notify_all();
+        if done {
+            return;
+        }
+    }
+}
+
+/// The compressed file. After its first error it swallows what comes, so that the listener still sees every op.
+struct Output {
+    encoder: Option<zstd::Encoder<'static, BufWriter<File>>>,
+    line: String,
+    failed: Option<String>,
+}
+
+impl Output {
+    fn new(file: File) -> Self {
+        match zstd::Encoder::new(BufWriter::new(file), ZSTD_LEVEL) {
+            Ok(encoder) => Self { encoder: Some(encoder), line: String::new(), failed: None },
+            Err(error) => Self { encoder: None, line: String::new(), failed: Some(format!("cannot compress the history: {error}")) },
+        }
+    }
+
+    fn op(&mut self, op: &Op) {
+        self.line.clear();
+        op.write_json(&mut self.line);
+        self.line.push('\n');
+        let line = std::mem::take(&mut self.line);
+        self.with(|encoder| encoder.write_all(line.as_bytes()));
+        self.line = line;
+    }
+
+    fn flush(&mut self, is_needed: bool) {
+        if is_needed {
+            self.with(Write::flush);
+        }
+    }
+
+    fn sync(&mut self) {
+        self.with(|encoder| {
+            encoder.flush()?;
+            encoder.get_ref().get_ref().sync_data()
+        });
+    }
+
+    fn finish(&mut self) {
+        let Some(encoder) = self.encoder.take() else { return };
+        let end = encoder.finish().and_then(|mut buffer| {
+            buffer.flush()?;
+            buffer.get_ref().sync_all()
+        });
+        if let Err(error) = end {
+            self.failed = Some(format!("cannot write the history: {error}"));
+        }
+    }
+
+    fn with(&mut self, write: impl FnOnce(&mut zstd::Encoder<'static, BufWriter<File>>) -> std::io::Result<()>) {
+        let Some(encoder) = &mut self.encoder else { return };
+        if let Err(error) = write(encoder) {
+            self.failed = Some(format!("cannot write the history: {error}"));
+            self.encoder = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kchaos_core::{Body, OpType, Process, Send as SendOp};
+    use std::io::Read;
+
+    struct Zero;
+    impl Clock for Zero {
+        fn now_ns(&self) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn every_op_is_written_once_in_order_and_seen_by_the_listener() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.jsonl.zst");
+        let seen = Arc::new(Mutex::new(0_u64));
+        let counter = Arc::clone(&seen);
+        let listener: Listener = Box::new(move |op: Op| {
+            assert_eq!(op.index, *counter.lock().unwrap());
+            *counter.lock().unwrap() += 1;
+        });
+        let recorder = Arc::new(FileRecorder::create(&path, Arc::new(Zero), listener).unwrap());
+        let threads: Vec<_> = (0..4)
+            .map(|process| {
+                let recorder = Arc::clone(&recorder);
+                std::thread::spawn(move || {
+                    for value in 0..500 {
+                        let body = Body::Send(vec![SendOp { key: 0, value, offset: None }]);
+                        recorder.record(Draft::new(Process::Client(process), OpType::Invoke, body));
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        recorder.sync().unwrap();
+        assert_eq!(*seen.lock().unwrap(), 2_000);
+        assert_eq!(recorder.close().unwrap(), 2_000);
+        let mut text = String::new();
+        zstd::Decoder::new(File::open(&path).unwrap()).unwrap().read_to_string(&mut text).unwrap();
+        for (line, index) in text.lines().zip(0..) {
+            assert!(line.starts_with(&format!("{{\"index\":{index},")), "{line}");
+        }
+        assert_eq!(text.lines().count(), 2_000);
+    }
+
+    #[test]
+    fn a_full_disk_is_reported_and_does_not_stop_the_listener() {
+        let listener_saw = Arc::new(Mutex::new(0));
+        let counter = Arc::clone(&listener_saw);
+        let listener: Listener = Box::new(move |_: Op| *counter.lock().unwrap() += 1);
+        let recorder = FileRecorder::create(Path::new("/dev/full"), Arc::new(Zero), listener).unwrap();
+        recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
+        let error = recorder.sync().unwrap_err().to_string();
+        assert!(error.contains("No space left"), "{error}");
+        recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
+        assert!(recorder.close().is_err());
+        assert_eq!(*listener_saw.lock().unwrap(), 2);
+    }
+}

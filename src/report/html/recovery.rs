@@ -1,0 +1,233 @@
+//! Where the time went after each fault: quantiles by phase, and a bar for each fault and partition.
+
+use std::fmt::Write;
+
+use kchaos_checkers::recovery::{FaultRecovery, Found, KeyRecovery, Moment, Phase};
+
+use super::scale::Linear;
+use super::text::{Esc, Px};
+use crate::report::{RunData, words};
+
+const WIDTH: f64 = 1120.0;
+const GUTTER: f64 = 250.0;
+const RIGHT: f64 = 74.0;
+const ROW: f64 = 25.0;
+const ROWS_SHOWN: usize = 60;
+
+pub(super) fn render(data: &RunData) -> String {
+    let recovery = &data.verdict.recovery;
+    if recovery.phases.is_empty() && recovery.faults.iter().all(|fault| fault.keys.is_empty()) {
+        return "<p class=\"note\">No fault of this run took a leader away.</p>".to_owned();
+    }
+    let mut html = bars(data);
+    html.push_str(&table(data));
+    html.push_str(&missing(data));
+    html
+}
+
+/// The moments that bound a bar's parts, as nanoseconds after the start, with how far each may be off.
+struct Parts {
+    boundaries: Vec<(&'static str, u64, u64, u64)>,
+    total_ns: Option<u64>,
+}
+
+fn parts(key: &KeyRecovery, session_gone: &Moment) -> Option<Parts> {
+    let start = key.start.seen()?.middle_ns();
+    let is_orderly = matches!(key.phases.get(&Phase::Detection), Some(Found::NotApplicable { .. }));
+    let mut boundaries: Vec<(&'static str, u64, u64, u64)> = Vec::new();
+    let moments = [
+        ("detection", (!is_orderly).then_some(session_gone)),
+        ("election", Some(&key.elected)),
+        ("propagation", Some(&key.metadata_first)),
+        ("client", Some(&key.acked)),
+    ];
+    for (name, moment) in moments {
+        let Some(when) = moment.and_then(Found::seen) else { continue };
+        let relative = |ns: u64| ns.saturating_sub(start);
+        let at = relative(when.middle_ns()).max(boundaries.last().map_or(0, |last| last.1));
+        boundaries.push((name, at, relative(when.after_ns), relative(when.before_ns)));
+    }
+    let total_ns = key.acked.seen().map(|acked| acked.middle_ns().saturating_sub(start));
+    Some(Parts { boundaries, total_ns })
+}
+
+fn bars(data: &RunData) -> String {
+    let rows: Vec<(&FaultRecovery, &KeyRecovery, Parts)> = data
+        .verdict
+        .recovery
+        .faults
+        .iter()
+        .flat_map(|fault| fault.keys.iter().filter_map(move |key| Some((fault, key, parts(key, &fault.session_gone)?))))
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let longest = rows.iter().flat_map(|(_, _, parts)| parts.boundaries.iter().map(|boundary| boundary.3)).max().unwrap_or(0);
+    let scale = Linear { max: (longest as f64 / 1e9 * 1.04).max(0.1), pixels: WIDTH - GUTTER - RIGHT };
+    let shown = rows.len().min(ROWS_SHOWN);
+    let height = 30.0 + ROW * shown as f64 + 26.0;
+    let mut svg = format!(
+        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"Recovery of each partition from each fault, by phase\">",
+        Px(height)
+    );
+    legend(&mut svg);
+    let bottom = height - 24.0;
+    for tick in scale.ticks(10.0) {
+        let x = GUTTER + scale.at(tick);
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{x}\" x2=\"{x}\" y1=\"24\" y2=\"{}\"/><text class=\"tick\" text-anchor=\"middle\" x=\"{x}\" y=\"{}\">{} s</text>",
+            Px(bottom),
+            Px(bottom + 15.0),
+            (tick * 1e6).round() / 1e6,
+            x = Px(x)
+        );
+    }
+    let mut before = None;
+    for (index, (fault, key, parts)) in rows.iter().take(shown).enumerate() {
+        let y = 28.0 + ROW * index as f64;
+        let name = if before == Some(fault.fault_id) { String::new() } else { format!("{} {}", fault.fault_id, fault.nemesis) };
+        before = Some(fault.fault_id);
+        row(&mut svg, y, &name, &label(data, key), parts, scale);
+    }
+    svg.push_str("</svg>\n");
+    if rows.len() > shown {
+        let _ = writeln!(svg, "<p class=\"note\">{} more are in verdict.json.</p>", rows.len() - shown);
+    }
+    svg
+}
+
+fn label(data: &RunData, key: &KeyRecovery) -> String {
+    let id = |broker: Option<i32>| broker.map_or_else(|| "?".to_owned(), |id| id.to_string());
+    format!(
+        "{}, {} → {}",
+        data.key_name_short(key.key),
+        id(key.old_leader),
+        if key.new_leader.is_some() { id(key.new_leader) } else { "same".into() }
+    )
+}
+
+fn legend(svg: &mut String) {
+    let mut x = GUTTER;
+    for (class, text) in [
+        ("detection", "detection: session still held"),
+        ("election", "election"),
+        ("propagation", "propagation: first broker knows"),
+        ("client", "client: until the first ack"),
+    ] {
+        let _ = write!(
+            svg,
+            "<rect class=\"part {class}\" x=\"{}\" y=\"4\" width=\"12\" height=\"10\"/><text class=\"legend\" x=\"{}\" y=\"13\">{text}</text>",
+            Px(x),
+            Px(x + 17.0)
+        );
+        x += 17.0 + 6.3 * text.chars().count() as f64 + 14.0;
+    }
+}
+
+fn row(svg: &mut String, y: f64, name: &str, label: &str, parts: &Parts, scale: Linear) {
+    let _ = write!(
+        svg,
+        "<text class=\"row strong\" x=\"0\" y=\"{0}\">{1}</text><text class=\"row\" text-anchor=\"end\" x=\"{2}\" y=\"{0}\">{3}</text>",
+        Px(y + 13.0),
+        Esc(name),
+        Px(GUTTER - 10.0),
+        Esc(label)
+    );
+    let x = |ns: u64| GUTTER + scale.at(ns as f64 / 1e9);
+    let mut from_ns = 0;
+    for (class, at_ns, _, _) in &parts.boundaries {
+        let (from, to) = (x(from_ns), x(*at_ns));
+        let took = words::duration(at_ns - from_ns);
+        let _ = write!(
+            svg,
+            "<rect class=\"part {class}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"16\"><title>{class} {}</title></rect>",
+            Px(from),
+            Px(y),
+            Px((to - from).max(0.0)),
+            Esc(&took)
+        );
+        let text = format!("{class} {took}");
+        if to - from > 6.6 * text.chars().count() as f64 {
+            let _ = write!(svg, "<text class=\"part-name\" x=\"{}\" y=\"{}\">{}</text>", Px(from + 6.0), Px(y + 12.0), Esc(text));
+        }
+        from_ns = *at_ns;
+    }
+    // Whiskers: between which two looks the observer saw each boundary.
+    for (_, _, least_ns, most_ns) in &parts.boundaries {
+        let (from, to) = (x(*least_ns), x(*most_ns));
+        if to - from > 1.0 {
+            let _ = write!(
+                svg,
+                "<path class=\"whisker\" d=\"M{0} {1}V{2}M{0} {3}H{4}M{4} {1}V{2}\"/>",
+                Px(from),
+                Px(y + 17.5),
+                Px(y + 21.5),
+                Px(y + 19.5),
+                Px(to)
+            );
+        }
+    }
+    let end = x(parts.boundaries.last().map_or(0, |last| last.3));
+    let text = parts.total_ns.map_or_else(|| "not back".to_owned(), words::duration);
+    let _ = write!(svg, "<text class=\"row strong\" x=\"{}\" y=\"{}\">{}</text>", Px(end + 7.0), Px(y + 13.0), Esc(text));
+}
+
+fn table(data: &RunData) -> String {
+    let mut html = String::from(
+        "<div class=\"scroll\"><table class=\"numbers\"><thead><tr><th>phase</th><th class=\"text\">from → to</th><th>n</th><th>p50</th><th>p95</th><th>p99</th>\
+         <th>max</th><th title=\"How wide the observed intervals are, at the median and at most\">± interval</th><th>never seen</th></tr></thead><tbody>\n",
+    );
+    for phase in Phase::ALL {
+        let Some(summary) = data.verdict.recovery.phases.get(phase) else { continue };
+        let class = if *phase == Phase::Recovery { " class=\"total\"" } else { "" };
+        let _ = write!(
+            html,
+            "<tr{class}><td>{}</td><td class=\"text\">{}</td><td>{}</td>",
+            phase.name(),
+            Esc(phase.about()),
+            words::count(summary.n)
+        );
+        let middle = &summary.middle;
+        for value in [middle.p50_ns, middle.p95_ns, middle.p99_ns, middle.max_ns] {
+            let text = if summary.n == 0 { "–".to_owned() } else { words::duration(value) };
+            let _ = write!(html, "<td>{text}</td>");
+        }
+        let half = |ns: u64| words::duration(ns / 2);
+        let width = if summary.width.max_ns == 0 {
+            "exact".to_owned()
+        } else {
+            format!("± {} (max {})", half(summary.width.p50_ns), half(summary.width.max_ns))
+        };
+        let unseen = if summary.unseen == 0 { "0".to_owned() } else { format!("<strong class=\"bad\">{}</strong>", summary.unseen) };
+        let _ = writeln!(html, "<td>{width}</td><td>{unseen}</td></tr>");
+    }
+    html.push_str(
+        "</tbody></table></div>\n<p class=\"note\">Over all faults proved in force and all partitions whose leader they took. Quantiles are of the middles of \
+         the observed intervals; thresholds are judged by their upper ends.</p>\n",
+    );
+    html
+}
+
+/// Moments that were owed and never seen, with why.
+fn missing(data: &RunData) -> String {
+    let mut items = String::new();
+    for fault in &data.verdict.recovery.faults {
+        for key in &fault.keys {
+            let moments = [
+                ("new leader", &key.elected),
+                ("metadata", &key.metadata_last),
+                ("first ack", &key.acked),
+                ("first read", &key.read),
+                ("ISR", &key.isr_whole),
+            ];
+            for (name, moment) in moments {
+                if let Found::Unseen { unseen } = moment {
+                    let whose = format!("Fault {}, {}: {name}: {unseen}", fault.fault_id, data.key_name_short(key.key));
+                    let _ = writeln!(items, "<li>{}</li>", Esc(whose));
+                }
+            }
+        }
+    }
+    if items.is_empty() { String::new() } else { format!("<h3>Never seen</h3>\n<ul class=\"plain\">{items}</ul>\n") }
+}

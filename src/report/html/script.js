@@ -1,0 +1,79 @@
+// Niceties only: values under the pointer, zoom by dragging, and a copy button. The report is complete without this.
+(() => {
+  const $ = (id) => document.getElementById(id);
+  const copy = $("copy"), command = $("command");
+  if (copy && command && navigator.clipboard) {
+    copy.hidden = false;
+    copy.onclick = () => navigator.clipboard.writeText(command.textContent).then(() => { copy.textContent = "copied"; });
+  }
+  const picture = $("timeline"), tip = $("tip"), data = $("series");
+  if (!picture || !tip || !data) return;
+  const series = JSON.parse(data.textContent);
+  const end = +picture.dataset.end, gutter = +picture.dataset.gutter, width = +picture.dataset.plot, bottom = +picture.dataset.bottom;
+  const plots = [...picture.querySelectorAll("svg.plot")], labels = [...picture.querySelectorAll(".zt")], ticks = $("xticks"), cursor = $("cursor");
+  $("zoom-help").hidden = false;
+  let from = 0, to = end, grabbed = null;
+  const ns = "http://www.w3.org/2000/svg";
+  const make = (name, attributes, text) => {
+    const node = document.createElementNS(ns, name);
+    for (const key in attributes) node.setAttribute(key, attributes[key]);
+    if (text !== undefined) node.textContent = text;
+    return node;
+  };
+  const select = make("rect", { class: "select", y: 0, height: bottom, width: 0, x: 0 });
+  picture.append(select);
+
+  const zoom = (a, b) => {
+    from = a; to = b;
+    const left = (a / end) * width, span = ((b - a) / end) * width;
+    for (const plot of plots) plot.setAttribute("viewBox", `${left} 0 ${span} ${plot.getAttribute("height")}`);
+    // Text is not to be stretched, and a label whose band began further left moves to the edge.
+    for (const label of labels) {
+      const x = +(label.dataset.x ??= label.getAttribute("x"));
+      const k = span / width;
+      label.setAttribute("transform", `translate(${x} 0) scale(${k} 1) translate(${-x} 0)`);
+    }
+    const rough = (b - a) / 12, power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);
+    ticks.replaceChildren();
+    for (let t = Math.ceil(a / step) * step; t <= b + 1e-9; t += step) {
+      const x = gutter + ((t - a) / (b - a)) * width;
+      ticks.append(make("line", { class: "axis", x1: x, x2: x, y1: bottom, y2: bottom + 4 }));
+      ticks.append(make("text", { class: "tick", "text-anchor": "middle", x, y: bottom + 17 }, `${+t.toFixed(6)} s`));
+    }
+  };
+  const at = (event) => {
+    const box = picture.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * picture.viewBox.baseVal.width;
+    const part = Math.min(1, Math.max(0, (x - gutter) / width));
+    return { time: from + part * (to - from), x: gutter + part * width, inside: x >= gutter - 2 && x <= gutter + width + 2, pixel: event.clientX - box.left, box };
+  };
+  const duration = (us) => us == null ? "–" : us < 1e3 ? `${us} µs` : us < 1e6 ? `${(us / 1e3).toFixed(us < 1e4 ? 1 : 0)} ms` : `${(us / 1e6).toFixed(2)} s`;
+  picture.addEventListener("pointermove", (event) => {
+    const p = at(event), i = Math.floor(p.time / series.width);
+    cursor.toggleAttribute("hidden", !p.inside);
+    tip.hidden = !p.inside;
+    if (!p.inside) return;
+    for (const [key, value] of [["x1", p.x], ["x2", p.x], ["y1", 0], ["y2", bottom]]) cursor.setAttribute(key, value);
+    if (grabbed !== null) { select.setAttribute("x", Math.min(grabbed.x, p.x)); select.setAttribute("width", Math.abs(p.x - grabbed.x)); }
+    const lines = [`${p.time.toFixed(1)} s`];
+    if (i < series.ok.length) {
+      lines.push(`acknowledged ${series.ok[i]}   unknown ${series.info[i]}   failed ${series.fail[i]}`);
+      lines.push(`p50 ${duration(series.p50[i])}   p99 ${duration(series.p99[i])}   max ${duration(series.max[i])}`);
+    }
+    tip.textContent = lines.join("\n");
+    const over = p.pixel > p.box.width - 290;
+    tip.style.left = over ? "auto" : `${p.pixel + 14}px`;
+    tip.style.right = over ? `${p.box.width - p.pixel + 14}px` : "auto";
+  });
+  picture.addEventListener("pointerleave", () => { tip.hidden = true; cursor.toggleAttribute("hidden", true); });
+  picture.addEventListener("pointerdown", (event) => { const p = at(event); if (p.inside && event.button === 0) { grabbed = p; event.preventDefault(); } });
+  addEventListener("pointerup", (event) => {
+    if (grabbed === null) return;
+    const a = grabbed, b = at(event);
+    grabbed = null;
+    select.setAttribute("width", 0);
+    if (Math.abs(b.x - a.x) > 8) zoom(Math.min(a.time, b.time), Math.max(a.time, b.time));
+  });
+  picture.addEventListener("dblclick", () => zoom(0, end));
+})();

@@ -1,0 +1,220 @@
+//! How numbers and findings are said to people, the same in every report.
+
+/// What an anomaly is, in the order of how bad it is to have it: name, one and several of them, and what it means.
+const ANOMALIES: &[(&str, &str, &str, &str)] = &[
+    (
+        "lost-write",
+        "acknowledged write was lost",
+        "acknowledged writes were lost",
+        "The cluster said yes to these writes, later data of the same partition was read, and nobody ever read them.",
+    ),
+    (
+        "unseen",
+        "acknowledged write was never read",
+        "acknowledged writes were never read",
+        "The cluster said yes to these writes, and the final reads, from the start of each partition to its end, did not return them.",
+    ),
+    (
+        "duplicate",
+        "write stands in the log more than once",
+        "writes stand in the log more than once",
+        "One value was read at two or more offsets: a retry was written again.",
+    ),
+    (
+        "inconsistent-offsets",
+        "offset held different values",
+        "offsets held different values",
+        "Two readers, or a reader and an ack, saw different values at one offset: the log was truncated and written anew, or two leaders wrote it.",
+    ),
+    ("phantom", "value was read that nobody sent", "values were read that nobody sent", "A polled record is not what any client sent."),
+    (
+        "G1a",
+        "failed write was read",
+        "failed writes were read",
+        "The client was told for certain that the write did not happen, and it was read.",
+    ),
+    (
+        "reordered",
+        "pair of writes is out of order",
+        "pairs of writes are out of order",
+        "A producer's acknowledged writes have offsets in another order than they were sent in, or a write that was done before another began stands after it.",
+    ),
+    (
+        "nonmonotonic-send",
+        "send landed before an earlier one",
+        "sends landed before earlier ones",
+        "A later send of one process got a lower offset than an earlier one.",
+    ),
+    ("poll-skip", "poll skipped records", "polls skipped records", "A consumer moved forward past records that others read."),
+    (
+        "nonmonotonic-poll",
+        "poll went backwards",
+        "polls went backwards",
+        "A consumer was given records again that it had already been given, without seeking.",
+    ),
+    (
+        "int-poll-skip",
+        "poll skipped records within itself",
+        "polls skipped records within themselves",
+        "One answer of a poll leaves out records in its middle.",
+    ),
+    (
+        "int-nonmonotonic-poll",
+        "poll went backwards within itself",
+        "polls went backwards within themselves",
+        "One answer of a poll is out of order.",
+    ),
+    (
+        "int-nonmonotonic-send",
+        "op wrote its values out of order",
+        "ops wrote their values out of order",
+        "Within one op a later send got a lower offset.",
+    ),
+    (
+        "never-recovered",
+        "partition never came back",
+        "partitions never came back",
+        "All faults were mended, and the partition still took no writes, or its replicas were not in sync, long after.",
+    ),
+    (
+        "unexpected-exit",
+        "daemon died without our fault",
+        "daemons died without our fault",
+        "A daemon is not the process it was, and no fault was aimed at it.",
+    ),
+    (
+        "log-pattern",
+        "alarming line stands in the daemon logs",
+        "alarming lines stand in the daemon logs",
+        "FATAL, out of memory, or a crash of the JVM.",
+    ),
+    (
+        "config-reverted",
+        "setting changed by itself",
+        "settings changed by themselves",
+        "A setting that was in force at the start was not at the end.",
+    ),
+    (
+        "two-controllers",
+        "time with two controllers",
+        "times with two controllers",
+        "Two brokers were active controllers for longer than a handover.",
+    ),
+    (
+        "read-before-send",
+        "value was read before it was sent",
+        "values were read before they were sent",
+        "The clock or the ids of the test itself are wrong.",
+    ),
+];
+
+/// How an anomaly ranks among others: 0 is worst.
+pub(crate) fn gravity(name: &str) -> usize {
+    ANOMALIES.iter().position(|(known, ..)| *known == name).unwrap_or(ANOMALIES.len())
+}
+
+/// "26 acknowledged writes were lost".
+pub(crate) fn found(name: &str, n: u64) -> String {
+    match ANOMALIES.iter().find(|(known, ..)| *known == name) {
+        Some((_, one, several, _)) => format!("{} {}", count(n), if n == 1 { one } else { several }),
+        None => format!("{} × {name}", count(n)),
+    }
+}
+
+/// What an anomaly means; empty for one that this page does not know.
+pub(crate) fn meaning(name: &str) -> &'static str {
+    ANOMALIES.iter().find(|(known, ..)| *known == name).map_or("", |(.., meaning)| meaning)
+}
+
+/// `74,512`.
+pub(crate) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `8.31 s`, `412 ms`, `1.9 ms`, `850 µs`: three digits that matter.
+pub(crate) fn duration(ns: u64) -> String {
+    let (value, unit) = match ns {
+        0 => return "0 s".to_owned(),
+        1..1_000_000 => (ns as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        1_000_000_000..600_000_000_000 => (ns as f64 / 1e9, "s"),
+        _ => (ns as f64 / 60e9, "min"),
+    };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+/// A moment of the run: `41.27 s`, the same digits throughout so that columns align.
+pub(crate) fn moment(ns: u64) -> String {
+    format!("{:.2} s", ns as f64 / 1e9)
+}
+
+/// `1 min 58 s`.
+pub(crate) fn long_duration(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+pub(crate) fn bytes(n: u64) -> String {
+    match n {
+        0..10_000 => format!("{n} B"),
+        10_000..10_000_000 => format!("{:.0} kB", n as f64 / 1e3),
+        _ => format!("{:.0} MB", n as f64 / 1e6),
+    }
+}
+
+/// An argument as a shell takes it.
+pub(crate) fn shell(argument: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_said_with_three_digits_that_matter() {
+        for (ns, expect) in [
+            (0, "0 s"),
+            (850_000, "850 µs"),
+            (1_900_000, "1.90 ms"),
+            (412_345_678, "412 ms"),
+            (8_312_000_000, "8.31 s"),
+            (61_240_000_000, "61.2 s"),
+            (900_000_000_000, "15.0 min"),
+        ] {
+            assert_eq!(duration(ns), expect);
+        }
+        assert_eq!([count(0), count(999), count(74_512), count(1_000_000)], ["0", "999", "74,512", "1,000,000"]);
+        assert_eq!(
+            [long_duration(59_900_000_000), long_duration(118_000_000_000), long_duration(7_260_000_000_000)],
+            ["59 s", "1 min 58 s", "2 h 1 min"]
+        );
+        assert_eq!(
+            [shell("--rate=500"), shell("recovery.p99<20s"), shell("it's"), shell("")],
+            ["--rate=500", "'recovery.p99<20s'", "'it'\\''s'", "''"]
+        );
+    }
+}

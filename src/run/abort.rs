@@ -1,0 +1,99 @@
+//! Ending early: Ctrl-C, SIGTERM, SIGHUP, an abort condition, a violation under `--fail-fast`.
+//!
+//! Whatever the reason, the run goes on to its own end: faults are healed, the history is closed, what was seen is judged and reported.
+//! A second signal does not skip the mending.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Why a run ends before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AbortReason {
+    Signal(&'static str),
+    /// `--fail-fast`: a violation is proved.
+    Violation(String),
+    /// Something of ours failed: the disk, the history.
+    Environment(String),
+}
+
+/// Cloned to whoever may end the run, and to whoever waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Abort {
+    sender: Arc<watch::Sender<Option<AbortReason>>>,
+}
+
+impl Abort {
+    pub(crate) fn new() -> Self {
+        Self { sender: Arc::new(watch::Sender::new(None)) }
+    }
+
+    /// The first reason counts.
+    pub(crate) fn raise(&self, reason: AbortReason) {
+        self.sender.send_if_modified(|current| {
+            let is_first = current.is_none();
+            if is_first {
+                *current = Some(reason);
+            }
+            is_first
+        });
+    }
+
+    pub(crate) fn reason(&self) -> Option<AbortReason> {
+        self.sender.borrow().clone()
+    }
+
+    /// Sleeps, or returns at once when the run is to end; `true` if the whole time has passed.
+    pub(crate) async fn sleep(&self, duration: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(duration) => true,
+            () = self.raised() => false,
+        }
+    }
+
+    pub(crate) async fn raised(&self) {
+        let mut receiver = self.sender.subscribe();
+        // The sender lives as long as self, so waiting cannot fail.
+        let _ = receiver.wait_for(Option::is_some).await;
+    }
+
+    /// Listens for the signals that end a run, until the runtime ends.
+    pub(crate) fn listen(&self) -> std::io::Result<()> {
+        for (kind, name) in [
+            (SignalKind::interrupt(), "SIGINT"),
+            (SignalKind::terminate(), "SIGTERM"),
+            (SignalKind::hangup(), "SIGHUP"),
+        ] {
+            let mut stream = signal(kind)?;
+            let abort = self.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    if abort.reason().is_some() {
+                        eprintln!("{name} again: still mending the hosts; this is not skipped");
+                    } else {
+                        eprintln!("{name}: mending the hosts, then judging what was seen so far");
+                    }
+                    abort.raise(AbortReason::Signal(name));
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_raised_abort_ends_every_sleep_and_keeps_its_first_reason() {
+        let abort = Abort::new();
+        assert!(abort.sleep(Duration::from_secs(1)).await);
+        abort.raise(AbortReason::Signal("SIGINT"));
+        abort.raise(AbortReason::Environment("disk".into()));
+        assert!(!abort.sleep(Duration::from_secs(3_600)).await);
+        assert_eq!(abort.reason(), Some(AbortReason::Signal("SIGINT")));
+    }
+}

@@ -1,0 +1,134 @@
+//! What listens to a run while it goes on: the checkers, the latencies, the recovery from faults. The same objects judge offline.
+
+use std::collections::VecDeque;
+
+use kchaos_checkers::latency::{Latency, LatencyReport};
+use kchaos_checkers::recovery::{Recovery, RecoveryLimits, RecoveryReport};
+use kchaos_checkers::{CheckReport, Judge, JudgeOptions, Profile};
+use kchaos_core::{FaultEvent, Observation, Op, Plan, Verdict};
+
+use super::abort::{Abort, AbortReason};
+use crate::exit::Failure;
+
+/// The recovery analysis must hear of a fault or an election no later than of the acks that follow it. Observations come over a network, so ops
+/// are held back this long.
+const HOLD_BACK_NS: u64 = 2_000_000_000;
+/// How often `--fail-fast` asks the checkers.
+const SUSPECTS_EVERY_NS: u64 = 1_000_000_000;
+/// A value that a reader passed may still come through another reader; one that stays unread this long is worth the finale's reread.
+const UNREAD_PATIENCE_NS: u64 = 5_000_000_000;
+
+pub(super) struct Analysis {
+    judge: Option<Judge>,
+    latency: Option<Latency>,
+    recovery: Option<Recovery>,
+    held: VecDeque<Op>,
+    fail_fast: Option<FailFast>,
+}
+
+/// `--fail-fast`: ends the trouble when a violation is proved, or is likely enough that only the finale's reread can tell.
+struct FailFast {
+    abort: Abort,
+    asked_ns: u64,
+    unread_since_ns: Option<u64>,
+}
+
+/// What the listening came to.
+#[derive(Default)]
+pub(crate) struct Analysed {
+    /// `None` before the end.
+    pub(crate) check: Option<CheckReport>,
+    pub(crate) latency: LatencyReport,
+    pub(crate) latency_log: Vec<u8>,
+    pub(crate) recovery: RecoveryReport,
+    /// `never-recovered`.
+    pub(crate) liveness: Verdict,
+    /// From the last op to here.
+    pub(crate) check_ms: u64,
+}
+
+impl Analysis {
+    pub(super) fn new(plan: &Plan, fail_fast: Option<Abort>) -> Result<Self, Failure> {
+        Ok(Self {
+            judge: Some(Judge::new(judge_options(plan)?)),
+            latency: Some(Latency::new(plan.started_at_unix_ns)),
+            recovery: Some(Recovery::new(RecoveryLimits::default())),
+            held: VecDeque::new(),
+            fail_fast: fail_fast.map(|abort| FailFast { abort, asked_ns: 0, unread_since_ns: None }),
+        })
+    }
+
+    pub(super) fn op(&mut self, op: Op) {
+        let (Some(judge), Some(latency), Some(recovery)) = (&mut self.judge, &mut self.latency, &mut self.recovery) else { return };
+        judge.update(&op);
+        latency.op(&op);
+        if let Some(fail_fast) = &mut self.fail_fast {
+            fail_fast.op(op.time_ns, judge);
+        }
+        let time_ns = op.time_ns;
+        self.held.push_back(op);
+        while self.held.front().is_some_and(|op| op.time_ns + HOLD_BACK_NS < time_ns) {
+            if let Some(op) = self.held.pop_front() {
+                recovery.op(&op);
+            }
+        }
+    }
+
+    pub(super) fn fault(&mut self, event: &FaultEvent) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.fault(event);
+        }
+    }
+
+    pub(super) fn observation(&mut self, observation: &Observation) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.observation(observation);
+        }
+    }
+
+    /// Ends the listening; a second call finds nothing.
+    pub(super) fn finish(&mut self) -> Analysed {
+        let began = std::time::Instant::now();
+        let (latency, latency_log) = self.latency.take().map(Latency::finish).unwrap_or_default();
+        let (recovery, liveness) = self
+            .recovery
+            .take()
+            .map(|mut recovery| {
+                for op in self.held.drain(..) {
+                    recovery.op(&op);
+                }
+                recovery.finish()
+            })
+            .unwrap_or_default();
+        let check = self.judge.take().map(Judge::finish);
+        let check_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Analysed { check, latency, latency_log, recovery, liveness, check_ms }
+    }
+}
+
+impl FailFast {
+    fn op(&mut self, time_ns: u64, judge: &Judge) {
+        if time_ns < self.asked_ns + SUSPECTS_EVERY_NS || self.abort.reason().is_some() {
+            return;
+        }
+        self.asked_ns = time_ns;
+        let suspects = judge.suspects();
+        if let Some((name, example)) = suspects.proved.first() {
+            self.abort.raise(AbortReason::Violation(format!("{name}: {}", example.explanation)));
+        }
+        let Some(unread) = suspects.unread.first() else {
+            self.unread_since_ns = None;
+            return;
+        };
+        if time_ns >= *self.unread_since_ns.get_or_insert(time_ns) + UNREAD_PATIENCE_NS {
+            let text = format!("value {} of key {} at offset {} was passed by readers and not read", unread.value, unread.key, unread.offset);
+            self.abort.raise(AbortReason::Violation(text));
+        }
+    }
+}
+
+/// The profile that was asked for, or that the plan's own settings make.
+pub(crate) fn judge_options(plan: &Plan) -> Result<JudgeOptions, Failure> {
+    let profile = Profile::derive(plan).map_err(Failure::usage)?;
+    Ok(JudgeOptions { profile, ..JudgeOptions::default() })
+}

@@ -1,0 +1,226 @@
+//! From what a run left to its verdict, its files and its exit code. Everything is written before the process exits with any code.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use kchaos_checkers::{CheckReport, CheckerVerdict};
+use kchaos_core::{Example, Finding, Validity, Verdict};
+use kchaos_nemeses::{HostReport, HostState as NemesisHostState};
+
+use super::{AbortReason, Ended, Setup};
+use crate::exit::{self, Failure};
+use crate::judged::{CheckerOutcome, EvidenceLine, FaultCount, HostOutcome, HostState, ResourcesUsed, RunVerdict};
+use crate::report::{self, LatencyFile, RunData};
+use crate::store::RunDirectory;
+
+/// Judges a run that came to its end, writes all of it down, says it on the terminal, and gives the exit code.
+pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) -> Result<u8, Failure> {
+    let faults = fault_count(&ended);
+    let check = ended.analysed.check.as_ref().ok_or_else(|| Failure { code: exit::INTERNAL, error: anyhow!("the run was never judged") })?;
+    let mut judged = Judged::of(check);
+    judged.add("liveness", ended.analysed.liveness.clone(), "every partition came back once all was mended");
+    judged.add("daemons", daemons(&ended), "no daemon ended or complained without a fault of ours");
+    judged.add("settings", settings(&ended), "the settings in force at the start were in force at the end");
+    judged.add("experiment", experiment(&ended, &faults), "every fault was in force and mended, and enough was acknowledged and read");
+    let mut verdict = judged.verdict;
+    verdict.faults = faults;
+    verdict.thresholds = setup.slos.iter().map(|slo| slo.evaluate(&ended.analysed.recovery, &ended.analysed.latency)).collect();
+    verdict.load.clone_from(&ended.analysed.latency.load);
+    verdict.recovery = ended.analysed.recovery;
+    verdict.resources = ResourcesUsed {
+        cpu_s: ended.resources.cpu_s,
+        wall_s: ended.resources.wall_s,
+        resident_first_mib: ended.resources.resident_first_mib,
+        resident_max_mib: ended.resources.resident_max_mib,
+        resident_last_mib: ended.resources.resident_last_mib,
+    };
+    verdict.hosts = ended.hosts.iter().map(host).collect();
+    verdict.notes = ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")).collect();
+    verdict.notes.push(format!("the check was done {} ms after the last op", ended.analysed.check_ms));
+    let others = others(&ended.troubles.environment, ended.abort.as_ref(), ended.failures);
+    verdict.conclude(others);
+
+    directory.write("latency.hlog", &ended.analysed.latency_log)?;
+    let recovery = verdict.recovery.phases.clone();
+    directory.write_json("latency.json", &LatencyFile { recovery, latency: ended.analysed.latency })?;
+    verdict.evidence = evidence(&directory.file("history.jsonl.zst"), &verdict.evidence_wanted());
+    write_reports(directory, &verdict)
+}
+
+/// A run that never came to its trouble: what stopped it is written down all the same.
+pub(crate) fn conclude_failed(directory: &RunDirectory, failure: Failure) -> Result<u8, Failure> {
+    let mut verdict = RunVerdict { valid: Validity::Unknown, ..RunVerdict::default() };
+    verdict.reasons.push(kchaos_core::Reason { name: "not-run".into(), text: failure.to_string() });
+    verdict.checkers.push(CheckerOutcome { name: "experiment".into(), valid: Validity::Unknown, text: failure.to_string() });
+    verdict.conclude(vec![(failure.code, failure.to_string())]);
+    write_reports(directory, &verdict)?;
+    Err(failure)
+}
+
+fn write_reports(directory: &RunDirectory, verdict: &RunVerdict) -> Result<u8, Failure> {
+    directory.write_json("verdict.json", verdict)?;
+    let data = RunData::load(directory.path()).map_err(anyhow::Error::from)?;
+    directory.write("junit.xml", report::junit(&data).map_err(anyhow::Error::from)?.as_bytes())?;
+    directory.write("report.html", report::html(&data).as_bytes())?;
+    print!("{}", report::terminal(&data, report::Style::of_stdout()));
+    println!("report: {}", directory.file("report.html").display());
+    Ok(verdict.exit_code)
+}
+
+/// The checkers' report, to which the run adds what only it knows.
+struct Judged {
+    verdict: RunVerdict,
+}
+
+impl Judged {
+    fn of(check: &CheckReport) -> Self {
+        let checkers = check.checkers.iter().map(|checker| CheckerOutcome {
+            name: checker.name.clone(),
+            valid: checker.valid,
+            text: text_of(checker, check),
+        });
+        let verdict = RunVerdict {
+            valid: check.valid,
+            ops: check.ops,
+            profile: check.profile.clone(),
+            anomalies: check.anomalies.clone(),
+            unproved: check.unproved.iter().cloned().collect(),
+            ignored: check.ignored.clone(),
+            reasons: check.reasons.clone(),
+            checkers: checkers.collect(),
+            ..RunVerdict::default()
+        };
+        Self { verdict }
+    }
+
+    fn add(&mut self, name: &str, found: Verdict, all_is_well: &str) {
+        let valid = found.validity();
+        let text = found.reasons.first().map(|reason| reason.text.clone());
+        let text = text.or_else(|| found.anomalies.values().flat_map(|finding| &finding.examples).next().map(|example| example.explanation.clone()));
+        self.verdict.checkers.push(CheckerOutcome { name: name.into(), valid, text: text.unwrap_or_else(|| all_is_well.into()) });
+        self.verdict.valid = self.verdict.valid.max(valid);
+        self.verdict.anomalies.extend(found.anomalies);
+        for reason in found.reasons {
+            if !self.verdict.reasons.contains(&reason) {
+                self.verdict.reasons.push(reason);
+            }
+        }
+    }
+}
+
+/// The first thing that speaks against it, or what it watches.
+fn text_of(checker: &CheckerVerdict, check: &CheckReport) -> String {
+    let example = |name: &String| Some(format!("{name}: {}", check.anomalies.get(name)?.examples.first()?.explanation));
+    checker.anomalies.iter().find_map(example).or_else(|| checker.reasons.first().cloned()).unwrap_or_else(|| checker.about.clone())
+}
+
+fn fault_count(ended: &Ended) -> FaultCount {
+    FaultCount {
+        required: ended.plan.faults_required,
+        tried: u32::try_from(ended.troubles.tried.len()).unwrap_or(u32::MAX),
+        in_force: ended.troubles.in_force,
+        mended: ended.troubles.mended,
+    }
+}
+
+fn daemons(ended: &Ended) -> Verdict {
+    let mut verdict = Verdict::default();
+    if !ended.unexpected_exits.is_empty() {
+        verdict.anomalies.insert("unexpected-exit".into(), finding(&ended.unexpected_exits));
+    }
+    if ended.daemon_logs.findings.count > 0 {
+        verdict.anomalies.insert("log-pattern".into(), ended.daemon_logs.findings.clone());
+    }
+    verdict
+}
+
+fn settings(ended: &Ended) -> Verdict {
+    let mut verdict = Verdict::default();
+    if !ended.settings_changed.is_empty() {
+        verdict.anomalies.insert("config-reverted".into(), finding(&ended.settings_changed));
+    }
+    verdict
+}
+
+/// Did the faults really happen, was there anything to judge, and was it read to the end?
+fn experiment(ended: &Ended, faults: &FaultCount) -> Verdict {
+    let mut verdict = Verdict::default();
+    for text in &ended.troubles.not_proved {
+        verdict.reason("no-effect", format!("a fault was issued and not proved to be in force: {text}"));
+    }
+    if faults.in_force < faults.required && ended.troubles.not_proved.is_empty() {
+        verdict.reason("no-effect", format!("{} of {} faults tried were in force", faults.in_force, faults.tried));
+    }
+    if let Some(text) = &ended.finale.incomplete {
+        verdict.reason("no-final-read", text.clone());
+    }
+    if ended.troubles.mended < ended.troubles.in_force {
+        verdict.reason("unhealed", format!("{} of {} faults were proved to be mended", ended.troubles.mended, ended.troubles.in_force));
+    }
+    for (phase, load) in &ended.analysed.latency.load {
+        if load.ok == 0 {
+            verdict.reason("nothing-acknowledged", format!("no write was acknowledged in the phase \"{}\"", phase.name()));
+        }
+    }
+    if ended.analysed.latency.load.is_empty() {
+        verdict.reason("nothing-acknowledged", "no write was acknowledged");
+    }
+    let missing = ended.troubles.never_recovered.as_ref().or(ended.finale.never_whole.as_ref());
+    if let Some(missing) = missing {
+        let text = format!("all was mended, and the cluster was not whole again within {} s: {missing}", ended.recovery_timeout_s);
+        verdict.anomalies.insert("never-recovered".into(), finding(&[text]));
+    }
+    verdict
+}
+
+fn finding(texts: &[String]) -> Finding {
+    let examples = texts.iter().map(|text| Example { explanation: text.clone(), ..Example::default() });
+    Finding { count: texts.len() as u64, examples: examples.take(8).collect() }
+}
+
+fn others(environment: &[String], abort: Option<&AbortReason>, failures: Vec<Failure>) -> Vec<(u8, String)> {
+    let mut codes: Vec<(u8, String)> = environment.iter().map(|text| (exit::ENVIRONMENT, text.clone())).collect();
+    match abort {
+        Some(AbortReason::Signal(name)) => codes.push((exit::ABORTED, format!("ended early by {name}"))),
+        Some(AbortReason::Environment(text)) => codes.push((exit::ENVIRONMENT, text.clone())),
+        // The violation itself is in the verdict; if the reread did not confirm it, so is its absence.
+        Some(AbortReason::Violation(_)) | None => {}
+    }
+    codes.extend(failures.into_iter().map(|failure| (failure.code, failure.to_string())));
+    codes
+}
+
+fn host(report: &HostReport) -> HostOutcome {
+    let (state, what) = match &report.state {
+        NemesisHostState::Clean => (HostState::Clean, Vec::new()),
+        NemesisHostState::Healed(what) => (HostState::Healed, what.clone()),
+        NemesisHostState::Unhealed(what) => (HostState::Unhealed, what.clone()),
+        NemesisHostState::Unreachable(why) => (HostState::Unreachable, vec![why.clone()]),
+    };
+    let command = (!report.is_whole()).then(|| "kchaos heal".to_owned());
+    HostOutcome { host: report.host.clone(), state, what, command }
+}
+
+/// The history's own lines, for those indexes. A history that cannot be read again leaves its evidence out, and the verdict stands.
+fn evidence(history: &Path, wanted: &BTreeSet<u64>) -> Vec<EvidenceLine> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let read = || -> anyhow::Result<Vec<EvidenceLine>> {
+        let file = File::open(history).with_context(|| format!("open {}", history.display()))?;
+        let lines = BufReader::new(zstd::Decoder::new(file)?).lines();
+        let last = wanted.last().copied().ok_or_else(|| anyhow!("nothing is wanted"))?;
+        let mut found = Vec::new();
+        // The recorder numbers lines densely from 0.
+        for (index, line) in (0..=last).zip(lines) {
+            if wanted.contains(&index) {
+                found.push(EvidenceLine { index, line: line? });
+            }
+        }
+        Ok(found)
+    };
+    read().unwrap_or_default()
+}

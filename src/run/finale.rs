@@ -1,0 +1,142 @@
+//! The finale: every partition is reread from its start to where its log ends, as told by its leader of the current epoch with every replica in sync.
+//!
+//! Why so careful: a broker that has just come back may still think it leads, and answers with the end of a log that others have long passed.
+//! A check that believed it once called 1,189 safe records lost. So the log's end is asked of the leader that ZooKeeper names, under the leader epoch
+//! that ZooKeeper names; a broker that knows another epoch answers with an error instead of a number.
+
+use std::time::{Duration, Instant};
+
+use kchaos_cluster::protocol;
+use kchaos_cluster::view;
+use kchaos_core::Key;
+use kchaos_workloads::FinalTarget;
+use serde_json::{Map, Value, json};
+
+use super::abort::Abort;
+use super::whole::{self, Whole};
+use super::{Clients, Live, lock};
+
+const FIRST_ACKS_TIMEOUT: Duration = Duration::from_secs(30);
+const BOUNDS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Sends that are still open when writing stops are given this long before they are called undecided.
+const DECIDE_TIMEOUT: Duration = Duration::from_secs(70);
+const READS_TIMEOUT_MIN: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(crate) struct Finale {
+    /// Why the final reads are no evidence, if they are not.
+    pub(crate) incomplete: Option<String>,
+    /// All was mended and the cluster was not whole again within the time: what was missing.
+    pub(crate) never_whole: Option<String>,
+    /// Sends that never got an answer.
+    pub(crate) undecided: u64,
+}
+
+/// Waits until every key has been written to once, so that there is something to break.
+pub(super) async fn wait_for_first_acks(live: &Live, clients: &Clients) {
+    let deadline = Instant::now() + FIRST_ACKS_TIMEOUT;
+    while Instant::now() < deadline {
+        if lock(clients).counts().keys.iter().all(|key| key.acked > 0) {
+            return;
+        }
+        if !live.abort.sleep(Duration::from_millis(100)).await {
+            return;
+        }
+    }
+    live.note("not every partition acknowledged a write within 30 s of the start");
+}
+
+pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
+    let mut finale = Finale::default();
+    let decide = DECIDE_TIMEOUT;
+    let stopping = Clients::clone(&clients);
+    let stopped = tokio::task::spawn_blocking(move || lock(&stopping).stop_writes(decide)).await;
+    finale.undecided = stopped.map_or(0, |outstanding| outstanding.undecided);
+
+    let patience = Abort::new();
+    if let Whole::No(missing) = whole::wait(live, live.recovery_timeout(), &patience).await {
+        finale.incomplete = Some(format!("the cluster was not whole: {missing}"));
+        return finale;
+    }
+    let targets = match bounds(live).await {
+        Ok(targets) => targets,
+        Err(text) => {
+            finale.incomplete = Some(format!("where the logs end could not be learned: {text}"));
+            return finale;
+        }
+    };
+    live.nemesis_op("final-offsets", Value::Object(targets.iter().map(|target| (target.bounds.key.to_string(), target.to_json())).collect()));
+    finale.incomplete = read(live, clients, &targets).await;
+    finale
+}
+
+/// Where one key's log starts and ends, and who said so.
+struct Bounds {
+    bounds: FinalTarget,
+    leader: i32,
+}
+
+impl Bounds {
+    fn to_json(&self) -> Value {
+        json!({"start": self.bounds.start, "end": self.bounds.end, "leader": self.leader, "leader_epoch": self.bounds.leader_epoch})
+    }
+}
+
+async fn bounds(live: &Live) -> Result<Vec<Bounds>, String> {
+    let deadline = Instant::now() + BOUNDS_TIMEOUT;
+    loop {
+        match try_bounds(live).await {
+            Ok(bounds) => return Ok(bounds),
+            Err(text) if Instant::now() >= deadline => return Err(text),
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+}
+
+async fn try_bounds(live: &Live) -> Result<Vec<Bounds>, String> {
+    let brokers = protocol::Client::new(&live.inventory, protocol::Timeouts::default()).map_err(|error| error.to_string())?;
+    let view = view::look(&live.inventory, Some(&live.topics())).await.map_err(|error| error.to_string())?;
+    let mut found = Vec::new();
+    for entry in &live.keys {
+        let partition = view
+            .partitions
+            .iter()
+            .find(|partition| partition.topic == entry.topic && partition.partition == entry.partition)
+            .ok_or_else(|| format!("{}:{} is not there", entry.topic, entry.partition))?;
+        let leader = partition.leader.ok_or_else(|| format!("{}:{} has no leader", entry.topic, entry.partition))?;
+        let bounds = brokers
+            .log_bounds(leader, &entry.topic, entry.partition, partition.leader_epoch)
+            .await
+            .map_err(|error| error.to_string())?;
+        let bounds = FinalTarget { key: entry.key, start: bounds.start, end: bounds.end, leader_epoch: partition.leader_epoch };
+        found.push(Bounds { bounds, leader });
+    }
+    Ok(found)
+}
+
+/// Rereads everything; `None` if nothing is missing.
+async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> Option<String> {
+    let wanted: Vec<_> = targets.iter().map(|target| target.bounds).collect();
+    let records: i64 = wanted.iter().map(|target| target.end - target.start).sum();
+    // At least 5,000 records a second are read, or something is wrong.
+    let deadline = READS_TIMEOUT_MIN.max(Duration::from_secs(u64::try_from(records / 5_000).unwrap_or(0)));
+    let outcome = tokio::task::spawn_blocking(move || lock(&clients).finale(&wanted, deadline)).await;
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return Some(format!("the final reads panicked: {error}")),
+    };
+    let mut keys = Map::new();
+    let mut short: Vec<Key> = Vec::new();
+    for target in targets {
+        let read = outcome.keys.iter().find(|read| read.key == target.bounds.key);
+        let next = read.map_or(target.bounds.start, |read| read.next);
+        if !read.is_some_and(|read| read.is_complete && !read.is_epoch_ahead) {
+            short.push(target.bounds.key);
+        }
+        keys.insert(target.bounds.key.to_string(), json!({"next": next, "end": target.bounds.end}));
+    }
+    let is_complete = short.is_empty();
+    live.nemesis_op("final-reads", json!({"complete": is_complete, "keys": keys}));
+    let why = outcome.errors.first().map_or(String::new(), |error| format!(" ({error})"));
+    (!is_complete).then(|| format!("final reads stopped short of the log's end for keys {short:?}{why}"))
+}

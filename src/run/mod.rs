@@ -1,0 +1,377 @@
+//! The life of a run.
+//!
+//! [`life`] is the whole of it, step by step. What each step does stands in the module of its name; what holds for all of them is that mending
+//! comes first: whatever a step returns, or if it panics, every fault is healed before anything else is done with it.
+
+mod abort;
+mod analysis;
+mod client_log;
+mod conclude;
+mod daemon_logs;
+mod finale;
+mod preflight;
+mod progress;
+mod resources;
+mod schedule;
+mod setup;
+mod trouble;
+mod watch;
+mod whole;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use kchaos_cluster::cluster::Cluster;
+use kchaos_cluster::inventory::Inventory;
+use kchaos_cluster::observer::Observer;
+use kchaos_core::{Body, Clock, Draft, Extra, FaultEvent, FaultMoment, KeyEntry, Observation, OpType, Plan, PlannedFault, Process, Recorder};
+use kchaos_nemeses::{Engine, EngineOptions, HostPaths, HostReport, KillSemantics};
+use kchaos_workloads::Running;
+use serde_json::{Value, json};
+
+pub(crate) use abort::{Abort, AbortReason};
+pub(crate) use analysis::{Analysed, judge_options};
+pub(crate) use conclude::{conclude, conclude_failed};
+pub(crate) use daemon_logs::Fetched;
+pub(crate) use finale::Finale;
+pub(crate) use progress::Display;
+pub(crate) use resources::Resources;
+pub(crate) use schedule::millis;
+pub(crate) use setup::{Setup, nearest};
+
+use crate::clock::RunClock;
+use crate::exit::Failure;
+use crate::recorder::FileRecorder;
+use crate::store::{Lines, RunDirectory};
+use analysis::Analysis;
+use client_log::ClientLog;
+
+/// How long writes are watched before the trouble, and after it: long enough to be a baseline, short enough to be waited for.
+const QUIET: Duration = Duration::from_secs(4);
+const CLIENTS_STOP: Duration = Duration::from_secs(20);
+
+/// What every step of a run needs.
+pub(crate) struct Live {
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) clock: Arc<RunClock>,
+    pub(crate) recorder: Arc<FileRecorder>,
+    pub(crate) client_log: Arc<ClientLog>,
+    pub(crate) display: Arc<Display>,
+    pub(crate) abort: Abort,
+    pub(crate) keys: Vec<KeyEntry>,
+}
+
+/// A workload's clients, shared between the run and its progress line.
+pub(crate) type Clients = Arc<Mutex<Box<dyn Running>>>;
+
+/// What the trouble came to.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    pub(crate) tried: Vec<PlannedFault>,
+    pub(crate) in_force: u32,
+    /// Proved to be mended.
+    pub(crate) mended: u32,
+    /// Issued, and not proved to be in force: the verdict is unknown.
+    pub(crate) not_proved: Vec<String>,
+    /// Failed or refused: not Kafka's fault.
+    pub(crate) environment: Vec<String>,
+    /// All was mended and the cluster did not come back: what was missing.
+    pub(crate) never_recovered: Option<String>,
+}
+
+/// All that a run leaves to be judged.
+pub(crate) struct Ended {
+    pub(crate) plan: Plan,
+    pub(crate) analysed: Analysed,
+    pub(crate) troubles: Troubles,
+    pub(crate) finale: Finale,
+    pub(crate) hosts: Vec<HostReport>,
+    pub(crate) daemon_logs: Fetched,
+    pub(crate) settings_changed: Vec<String>,
+    pub(crate) unexpected_exits: Vec<String>,
+    pub(crate) resources: Resources,
+    pub(crate) recovery_timeout_s: u64,
+    pub(crate) abort: Option<AbortReason>,
+    /// A bug of ours, or the environment's failure, on the way; what could be judged was judged.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A run from its stored plan to everything that can be judged.
+pub(crate) async fn life(setup: Arc<Setup>, directory: &RunDirectory, abort: Abort, display: Arc<Display>) -> Result<Ended, Failure> {
+    directory.write_json("plan.json", &setup.plan())?;
+    let ready = preflight::check(&setup).await?;
+    let locks = preflight::Locks::take(&ready.cluster, &setup).await?;
+    let ended = locked_life(&setup, ready, directory, abort, display).await;
+    locks.release().await;
+    ended
+}
+
+async fn locked_life(
+    setup: &Arc<Setup>,
+    ready: preflight::Ready,
+    directory: &RunDirectory,
+    abort: Abort,
+    display: Arc<Display>,
+) -> Result<Ended, Failure> {
+    let mut plan = setup.plan();
+    preflight::sweep(&ready.cluster, setup, &display).await?;
+    preflight::refuse_unhealthy(setup).await?;
+
+    let books = Books::open(directory, setup, &plan, &abort)?;
+    let live = Arc::new(ready.live(setup, &books, abort.clone(), display));
+    preflight::make_topics(setup, live.context()?).await?;
+    let ended = with_topics(&live, &books, &mut plan, directory).await;
+    preflight::delete_topics(setup, &live, live.context()?).await;
+    let mut ended = ended?;
+
+    let (analysed, failures) = books.close(&live);
+    ended.analysed = analysed;
+    ended.failures.extend(failures);
+    plan.schedule.clone_from(&ended.troubles.tried);
+    directory.write_json("plan.json", &plan)?;
+    ended.plan = plan;
+    Ok(ended)
+}
+
+async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory: &RunDirectory) -> Result<Ended, Failure> {
+    preflight::read_back(&live.setup, plan).await?;
+    directory.write_json("plan.json", plan)?;
+    let marks = daemon_logs::mark(&live.cluster).await;
+    let daemons = preflight::daemons(&live.cluster).await;
+
+    let engine = Engine::new(live.cluster.clone(), live.engine_options(directory, books)).await.map_err(environment)?;
+    let engine = Arc::new(engine);
+    let observer = Observer::start(live.inventory.clone(), live.keys.clone(), live.clock.clone(), books.observation_sink());
+    let clients = live.start_clients()?;
+    let watch = watch::start(live, &engine, &clients);
+
+    let mut failures = Vec::new();
+    let trouble = before_and_trouble(live.clone(), engine.clone(), clients.clone(), plan.schedule.clone());
+    let troubles = guarded(&mut failures, trouble).await.unwrap_or_default();
+    let hosts = engine.heal_all().await;
+    let is_lost_cause = troubles.never_recovered.is_some();
+    let finale = guarded(&mut failures, after_and_finale(live.clone(), clients.clone(), is_lost_cause)).await.unwrap_or_default();
+
+    observer.stop().await;
+    let settings_changed = preflight::settings_changed(&live.setup, plan).await;
+    let unexpected_exits = preflight::unexpected_exits(&live.cluster, &daemons, &books.fault_events()).await;
+    let daemon_logs = daemon_logs::fetch(&live.cluster, &marks, &directory.file("logs")).await;
+    let resources = watch.stop().await;
+    stop_clients(clients).await;
+    Ok(Ended {
+        plan: Plan::default(),
+        analysed: Analysed::default(),
+        finale,
+        troubles,
+        hosts,
+        daemon_logs,
+        settings_changed,
+        unexpected_exits,
+        resources,
+        recovery_timeout_s: live.recovery_timeout().as_secs(),
+        abort: live.abort.reason(),
+        failures,
+    })
+}
+
+async fn before_and_trouble(live: Arc<Live>, engine: Arc<Engine>, clients: Clients, schedule: Vec<PlannedFault>) -> Troubles {
+    live.phase("before");
+    finale::wait_for_first_acks(&live, &clients).await;
+    live.abort.sleep(QUIET).await;
+    live.phase("trouble");
+    trouble::run(&live, &engine, &schedule).await
+}
+
+async fn after_and_finale(live: Arc<Live>, clients: Clients, is_lost_cause: bool) -> Finale {
+    live.phase("after");
+    let patience = Abort::new();
+    let mut missing = None;
+    if !is_lost_cause {
+        missing = match whole::wait(&live, live.recovery_timeout(), &patience).await {
+            whole::Whole::Yes => None,
+            whole::Whole::No(text) => Some(text),
+            whole::Whole::Aborted => Some("aborted".into()),
+        };
+        patience.sleep(QUIET).await;
+    }
+    live.phase("finale");
+    let mut finale = finale::run(&live, clients).await;
+    finale.never_whole = missing;
+    finale
+}
+
+/// Runs a step as a task of its own, so that a panic in it ends the step and not the mending.
+async fn guarded<T: Send + 'static>(failures: &mut Vec<Failure>, step: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    match tokio::spawn(step).await {
+        Ok(value) => Some(value),
+        Err(error) => {
+            failures.push(Failure { code: crate::exit::INTERNAL, error: anyhow!("a step of the run panicked: {error}") });
+            None
+        }
+    }
+}
+
+async fn stop_clients(clients: Clients) {
+    // A client that will not end is left on its own thread; everything it acknowledged is in the history by now.
+    let stop = tokio::task::spawn_blocking(move || {
+        if let Ok(clients) = Arc::try_unwrap(clients) {
+            clients.into_inner().unwrap_or_else(PoisonError::into_inner).stop(CLIENTS_STOP);
+        }
+    });
+    let _ = tokio::time::timeout(CLIENTS_STOP + Duration::from_secs(5), stop).await;
+}
+
+impl Live {
+    pub(crate) fn topics(&self) -> Vec<String> {
+        let mut topics: Vec<_> = self.keys.iter().map(|entry| entry.topic.clone()).collect();
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+
+    pub(crate) fn recovery_timeout(&self) -> Duration {
+        Duration::from_secs(self.inventory.limits.recovery_timeout_s)
+    }
+
+    /// A change of phase: an op of the nemesis, so that the history can be judged by itself, and a sync.
+    fn phase(&self, name: &str) {
+        self.nemesis_op("phase", Value::from(name));
+        if let Err(error) = self.recorder.sync() {
+            self.abort.raise(AbortReason::Environment(error.to_string()));
+        }
+        self.display.event(&format!("{:>7.1} s  phase: {name}", self.elapsed().as_secs_f64()));
+    }
+
+    fn nemesis_op(&self, f: &str, value: Value) {
+        let body = Body::Nemesis { f: f.to_owned(), value };
+        self.recorder.record(Draft { extra: Extra::default(), ..Draft::new(Process::Nemesis, OpType::Info, body) });
+    }
+
+    /// Something worth knowing, shown and kept.
+    fn note(&self, text: &str) {
+        self.nemesis_op("note", Value::from(text));
+        self.display.event(&format!("{:>7.1} s  {text}", self.elapsed().as_secs_f64()));
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.clock.now_ns())
+    }
+
+    fn engine_options(self: &Arc<Self>, directory: &RunDirectory, books: &Books) -> EngineOptions {
+        EngineOptions {
+            run_id: self.setup.run_id.clone(),
+            lease: self.setup.args.lease,
+            journal_dir: directory.path().to_owned(),
+            clock: self.clock.clone(),
+            sink: books.fault_sink(self),
+            topics: self.keys.clone(),
+            holder: self.setup.holder(),
+            kill: KillSemantics::HeldDown,
+            paths: HostPaths::default(),
+        }
+    }
+
+    /// What the workload's clients are given; their own words go to `logs/clients.log`.
+    fn context(&self) -> Result<kchaos_workloads::Context, Failure> {
+        self.setup.context(self.recorder.clone(), self.client_log.clone())
+    }
+
+    fn start_clients(&self) -> Result<Clients, Failure> {
+        let running = self.setup.workload.start(self.context()?).context("start the workload")?;
+        Ok(Arc::new(Mutex::new(running)))
+    }
+}
+
+/// The files of a run that grow, and the analysis that listens to them.
+struct Books {
+    recorder: Arc<FileRecorder>,
+    client_log: Arc<ClientLog>,
+    analysis: Arc<Mutex<Analysis>>,
+    faults: Arc<Lines>,
+    fault_events: Arc<Mutex<Vec<FaultEvent>>>,
+    timeline: Arc<Lines>,
+}
+
+impl Books {
+    fn open(directory: &RunDirectory, setup: &Setup, plan: &Plan, abort: &Abort) -> Result<Self, Failure> {
+        let clock = Arc::clone(&setup.clock);
+        let analysis = Arc::new(Mutex::new(Analysis::new(plan, setup.args.fail_fast.then(|| abort.clone()))?));
+        let listening = Arc::clone(&analysis);
+        let listener: crate::recorder::Listener = Box::new(move |op| lock(&listening).op(op));
+        let recorder = Arc::new(FileRecorder::create(&directory.file("history.jsonl.zst"), clock.clone(), listener)?);
+        Ok(Self {
+            recorder,
+            client_log: Arc::new(ClientLog::create(&directory.file("clients.log"))?),
+            analysis,
+            faults: Arc::new(Lines::create(&directory.file("faults.jsonl"))?),
+            fault_events: Arc::default(),
+            timeline: Arc::new(Lines::create(&directory.file("timeline.jsonl"))?),
+        })
+    }
+
+    fn fault_sink(&self, live: &Arc<Live>) -> Arc<dyn Fn(FaultEvent) + Send + Sync> {
+        let (faults, events, analysis, live) =
+            (Arc::clone(&self.faults), Arc::clone(&self.fault_events), Arc::clone(&self.analysis), Arc::clone(live));
+        Arc::new(move |event| {
+            faults.push(&event);
+            lock(&analysis).fault(&event);
+            if let Some(text) = spoken(&event) {
+                live.display.event(&format!("{:>7.1} s  {text}", live.elapsed().as_secs_f64()));
+            }
+            live.nemesis_op(&event.nemesis, json!(event));
+            lock(&events).push(event);
+        })
+    }
+
+    fn observation_sink(&self) -> Arc<dyn Fn(Observation) + Send + Sync> {
+        let (timeline, analysis) = (Arc::clone(&self.timeline), Arc::clone(&self.analysis));
+        Arc::new(move |observation| {
+            timeline.push(&observation);
+            lock(&analysis).observation(&observation);
+        })
+    }
+
+    fn fault_events(&self) -> Vec<FaultEvent> {
+        lock(&self.fault_events).clone()
+    }
+
+    /// Ends the files; what could not be written is a failure of the environment.
+    fn close(self, live: &Live) -> (Analysed, Vec<Failure>) {
+        let mut failures = Vec::new();
+        if let Err(error) = live.recorder.close() {
+            failures.push(Failure::environment(error));
+        }
+        for (name, failure) in [("faults.jsonl", self.faults.failure()), ("timeline.jsonl", self.timeline.failure())] {
+            failures.extend(failure.map(|text| Failure::environment(anyhow!("cannot write {name}: {text}"))));
+        }
+        let analysed = lock(&self.analysis).finish();
+        (analysed, failures)
+    }
+}
+
+/// What of a fault's moments is said aloud.
+fn spoken(event: &FaultEvent) -> Option<String> {
+    let id = event.fault_id;
+    let name = &event.nemesis;
+    let proof = || event.proof.as_ref().map_or(String::new(), |proof| format!(": {}", proof.text));
+    let chosen = || event.chosen.iter().map(|chosen| format!("{} on {}", chosen.daemon, chosen.host)).collect::<Vec<_>>().join(", ");
+    match event.moment {
+        FaultMoment::InEffect => Some(format!("fault {id} {name} in force on {}{}", chosen(), proof())),
+        FaultMoment::Healed => Some(format!("fault {id} {name} mended{}", proof())),
+        FaultMoment::LeaseLapsed => Some(format!("fault {id} {name}: its lease ran out, so it ended by itself")),
+        FaultMoment::Failed => Some(format!("fault {id} {name} failed: {}", event.text.as_deref().unwrap_or("no reason given"))),
+        FaultMoment::Note => Some(format!("fault {id} {name}: {}", event.text.as_deref().unwrap_or(""))),
+        _ => None,
+    }
+}
+
+fn environment(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::environment(error)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,258 @@
+//! Before anything is broken: is it the right cluster, is it healthy, may we, and are its settings those that were meant?
+//!
+//! Refusals come before the first write. Leftovers of an earlier run are mended first, and said.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use kchaos_cluster::cluster::Cluster;
+use kchaos_cluster::daemon::{DaemonState, Pid};
+use kchaos_cluster::inventory::DaemonKind;
+use kchaos_cluster::protocol::ConfigMap;
+use kchaos_cluster::view;
+use kchaos_core::{FaultEvent, Plan};
+use kchaos_nemeses::{Doors, HealOptions, HostPaths, HostState, LockOptions};
+
+use kchaos_workloads::Context;
+
+use super::abort::Abort;
+use super::{Books, Display, Live, Setup, whole};
+use crate::exit::Failure;
+
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settings that no cluster keeps its promises without, read back from the brokers and the topic, and shown in the report.
+const BROKER_SETTINGS: &[&str] = &[
+    "auto.leader.rebalance.enable",
+    "default.replication.factor",
+    "inter.broker.protocol.version",
+    "log.flush.interval.messages",
+    "min.insync.replicas",
+    "replica.lag.time.max.ms",
+    "unclean.leader.election.enable",
+    "zookeeper.session.timeout.ms",
+];
+const TOPIC_SETTINGS: &[&str] = &["cleanup.policy", "flush.messages", "min.insync.replicas", "retention.ms", "unclean.leader.election.enable"];
+
+/// A cluster that was reached, is the one that was meant, is whole, and may be broken.
+pub(super) struct Ready {
+    pub(super) cluster: Arc<Cluster>,
+}
+
+pub(super) async fn check(setup: &Arc<Setup>) -> Result<Ready, Failure> {
+    setup.refuse_without_consent()?;
+    let inventory = &setup.inventory;
+    let id = view::cluster_id(inventory).await.context("ask ZooKeeper for the cluster's id")?;
+    if id != inventory.cluster.expect_cluster_id {
+        return Err(Failure::environment(anyhow!(
+            "this is not the cluster that was meant: its id is {id}, the inventory expects {} (cluster.expect_cluster_id); nothing was touched",
+            inventory.cluster.expect_cluster_id
+        )));
+    }
+    let cluster = Arc::new(Cluster::new(Arc::clone(inventory)).context("use the inventory")?);
+    let checks = cluster.check_hosts().await;
+    let problems: Vec<_> = checks.iter().flat_map(|check| check.problems.iter().map(|problem| format!("{}: {problem}", check.host))).collect();
+    if !problems.is_empty() {
+        return Err(Failure::environment(anyhow!("{}", problems.join("\n  "))));
+    }
+    Ok(Ready { cluster })
+}
+
+/// A cluster that is already broken proves nothing about what breaks it.
+pub(super) async fn refuse_unhealthy(setup: &Setup) -> Result<(), Failure> {
+    let now = view::look(&setup.inventory, None).await.context("look at the cluster")?;
+    match whole::what_is_missing(&setup.inventory, &now) {
+        Some(missing) => Err(Failure::environment(anyhow!("the cluster is not healthy to begin with: {missing}"))),
+        None => Ok(()),
+    }
+}
+
+/// Mends what an earlier run may have left. The hosts are locked for this run by now, so it cannot be another's fault at work.
+pub(super) async fn sweep(cluster: &Arc<Cluster>, setup: &Setup, display: &Display) -> Result<(), Failure> {
+    let options = HealOptions { run_id: Some(setup.run_id.clone()), ..HealOptions::default() };
+    let hosts = kchaos_nemeses::heal_cluster(Arc::clone(cluster) as Arc<dyn Doors>, options).await;
+    for host in &hosts {
+        match &host.state {
+            HostState::Clean => {}
+            HostState::Healed(what) => display.event(&format!("{}: mended what an earlier run had left: {}", host.host, what.join(", "))),
+            HostState::Unhealed(what) => {
+                let error = anyhow!("{} could not be swept: {} (mend it: kchaos heal)", host.host, what.join(", "));
+                return Err(Failure { code: crate::exit::UNHEALED, error });
+            }
+            HostState::Unreachable(why) => return Err(Failure::environment(anyhow!("{} could not be swept: {why}", host.host))),
+        }
+    }
+    Ok(())
+}
+
+/// The locks on every host, held for the run.
+pub(super) struct Locks {
+    cluster: Arc<Cluster>,
+    options: LockOptions,
+}
+
+impl Locks {
+    pub(super) async fn take(cluster: &Arc<Cluster>, setup: &Setup) -> Result<Self, Failure> {
+        let options = LockOptions {
+            run_id: setup.run_id.clone(),
+            holder: setup.holder(),
+            lease: setup.args.lease,
+            paths: HostPaths::default(),
+        };
+        kchaos_nemeses::lock_hosts(cluster.as_ref(), &options).await.map_err(Failure::environment)?;
+        Ok(Self { cluster: Arc::clone(cluster), options })
+    }
+
+    /// A lock that cannot be given up lapses by itself.
+    pub(super) async fn release(self) {
+        kchaos_nemeses::unlock_hosts(self.cluster.as_ref(), &self.options).await;
+    }
+}
+
+pub(super) async fn make_topics(setup: &Arc<Setup>, context: Context) -> Result<(), Failure> {
+    let topics = setup.workload.topics(&setup.run_id);
+    let made = tokio::task::spawn_blocking(move || {
+        kchaos_workloads::create_topics(&context, &topics, TOPIC_TIMEOUT).map_err(Failure::environment)
+    });
+    made.await.map_err(|error| Failure { code: crate::exit::INTERNAL, error: error.into() })?
+}
+
+pub(super) async fn delete_topics(setup: &Arc<Setup>, live: &Live, context: Context) {
+    if setup.args.keep_topic {
+        return;
+    }
+    let names: Vec<_> = setup.workload.topics(&setup.run_id).into_iter().map(|topic| topic.name).collect();
+    let deleted = tokio::task::spawn_blocking(move || kchaos_workloads::delete_topics(&context, &names, TOPIC_TIMEOUT));
+    if let Ok(Err(error)) = deleted.await {
+        live.display.event(&format!("the run's topic is still on the cluster: {error}"));
+    }
+}
+
+/// Reads the effective settings back into the plan, refuses a topic that is not as it was asked for, and draws the schedule.
+pub(super) async fn read_back(setup: &Arc<Setup>, plan: &mut Plan) -> Result<(), Failure> {
+    plan.effective = effective(setup).await.context("read the effective settings back")?;
+    for topic in setup.workload.topics(&setup.run_id) {
+        let found = plan.effective.get(&format!("topic {}", topic.name));
+        for (name, wanted) in &topic.settings {
+            let is = found.and_then(|settings| settings.get(name));
+            if is.is_some_and(|is| is != wanted) {
+                return Err(Failure::environment(anyhow!(
+                    "the setting {name}={wanted} of topic {} is not in force: the cluster says {}",
+                    topic.name,
+                    is.map_or("nothing", String::as_str)
+                )));
+            }
+        }
+    }
+    let session = plan
+        .effective
+        .iter()
+        .filter(|(name, _)| name.starts_with("broker "))
+        .filter_map(|(_, settings)| settings.get("zookeeper.session.timeout.ms")?.parse().ok())
+        .max();
+    setup.schedule(plan, session);
+    let topics: Vec<_> = plan.keys.iter().map(|entry| entry.topic.clone()).collect();
+    whole_topics(setup, &topics).await
+}
+
+/// A fresh topic needs a moment until every replica is in sync.
+async fn whole_topics(setup: &Setup, topics: &[String]) -> Result<(), Failure> {
+    let deadline = std::time::Instant::now() + TOPIC_TIMEOUT;
+    loop {
+        let missing = match view::look(&setup.inventory, Some(topics)).await {
+            Ok(view) if view.partitions.is_empty() => Some("the run's topic is not there yet".to_owned()),
+            Ok(view) => whole::what_is_missing(&setup.inventory, &view),
+            Err(error) => Some(error.to_string()),
+        };
+        let Some(missing) = missing else { return Ok(()) };
+        if std::time::Instant::now() > deadline {
+            return Err(Failure::environment(anyhow!("the run's topic did not become whole within 30 s: {missing}")));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn effective(setup: &Setup) -> Result<BTreeMap<String, BTreeMap<String, String>>, anyhow::Error> {
+    let mut all = BTreeMap::new();
+    for (_, daemon) in setup.inventory.daemons_of(DaemonKind::Kafka) {
+        let settings = view::effective_config(&setup.inventory, daemon.id).await?;
+        all.insert(format!("broker {}", daemon.id), pick(settings, BROKER_SETTINGS));
+    }
+    for topic in setup.workload.topics(&setup.run_id) {
+        let settings = view::topic_config(&setup.inventory, &topic.name).await?;
+        let asked = topic.settings.iter().map(|(name, _)| name.as_str());
+        let names: Vec<_> = TOPIC_SETTINGS.iter().copied().chain(asked).collect();
+        all.insert(format!("topic {}", topic.name), pick(settings, &names));
+    }
+    Ok(all)
+}
+
+fn pick(settings: ConfigMap, names: &[&str]) -> BTreeMap<String, String> {
+    settings.into_iter().filter(|(name, _)| names.contains(&name.as_str())).filter_map(|(name, entry)| Some((name, entry.value?))).collect()
+}
+
+/// Settings that were in force at the start and are not any more, unasked.
+pub(super) async fn settings_changed(setup: &Setup, plan: &Plan) -> Vec<String> {
+    let Ok(now) = effective(setup).await else { return Vec::new() };
+    let mut changed = Vec::new();
+    for (whose, before) in &plan.effective {
+        for (name, was) in before {
+            let is = now.get(whose).and_then(|settings| settings.get(name));
+            if is != Some(was) {
+                changed.push(format!("{whose}: {name} was {was} and is {}", is.map_or("gone", String::as_str)));
+            }
+        }
+    }
+    changed
+}
+
+/// Every daemon's process at the start; one that cannot be seen is left out.
+pub(super) async fn daemons(cluster: &Arc<Cluster>) -> BTreeMap<(String, String), Pid> {
+    let mut found = BTreeMap::new();
+    for host in &cluster.inventory.hosts {
+        for daemon in &host.daemons {
+            let remote = cluster.remote(&host.name);
+            if let Ok(DaemonState::Running(pid)) = cluster.manager(&host.name, &daemon.label()).state(&*remote).await {
+                found.insert((host.name.clone(), daemon.label()), pid);
+            }
+        }
+    }
+    found
+}
+
+/// Daemons that are not the process they were, although no fault of ours was aimed at them.
+pub(super) async fn unexpected_exits(
+    cluster: &Arc<Cluster>,
+    before: &BTreeMap<(String, String), Pid>,
+    faults: &[FaultEvent],
+) -> Vec<String> {
+    let after = daemons(cluster).await;
+    let is_ours = |daemon: &str| faults.iter().flat_map(|event| &event.chosen).any(|chosen| chosen.daemon == daemon);
+    before
+        .iter()
+        .filter(|((_, daemon), _)| !is_ours(daemon))
+        .filter_map(|((host, daemon), pid)| match after.get(&(host.clone(), daemon.clone())) {
+            Some(now) if now == pid => None,
+            Some(now) => Some(format!("{daemon} on {host} was process {} and is process {} now; no fault was aimed at it", pid.pid, now.pid)),
+            None => Some(format!("{daemon} on {host} (process {}) is gone; no fault was aimed at it", pid.pid)),
+        })
+        .collect()
+}
+
+impl Ready {
+    pub(super) fn live(&self, setup: &Arc<Setup>, books: &Books, abort: Abort, display: Arc<Display>) -> Live {
+        Live {
+            setup: Arc::clone(setup),
+            inventory: Arc::clone(&setup.inventory),
+            cluster: Arc::clone(&self.cluster),
+            clock: Arc::clone(&setup.clock),
+            recorder: Arc::clone(&books.recorder),
+            client_log: Arc::clone(&books.client_log),
+            display,
+            abort,
+            keys: setup.workload.keys(&setup.run_id),
+        }
+    }
+}

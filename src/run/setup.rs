@@ -1,0 +1,253 @@
+//! What a run was asked to do, resolved: flags against registries, inventory and seed. Nothing here touches the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use chrono::{DateTime, SecondsFormat, Utc};
+use kchaos_cluster::inventory::{Environment, Inventory};
+use kchaos_core::{NemesisName, Plan, Recorder};
+use kchaos_workloads::{Acks, LogSink, Options, Workload};
+use rand::distr::{Distribution, StandardUniform};
+use rand::Rng;
+use serde_json::{Value, json};
+
+use super::schedule::{Schedule, millis};
+use crate::cli::{LoadArgs, TestArgs};
+use crate::clock::RunClock;
+use crate::exit::Failure;
+use crate::slo::Slo;
+
+/// A fault is held for the brokers' session timeout and this, so that an election happens within it.
+const BEYOND_SESSION_MS: u64 = 7_000;
+
+pub(crate) struct Setup {
+    pub(crate) args: TestArgs,
+    pub(crate) command: Vec<String>,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) nemeses: Vec<NemesisName>,
+    pub(crate) workload: Box<dyn Workload>,
+    pub(crate) options: Options,
+    pub(crate) slos: Vec<Slo>,
+    pub(crate) seed: u64,
+    pub(crate) run_id: String,
+    pub(crate) clock: Arc<RunClock>,
+}
+
+impl Setup {
+    /// Everything that can be wrong with what was typed is found here, before anything is touched.
+    pub(crate) fn resolve(args: TestArgs, command: Vec<String>, inventory: Arc<Inventory>) -> Result<Self, Failure> {
+        let clock = Arc::new(RunClock::start());
+        let Names { nemeses, options, workload, slos } = Names::resolve(&args)?;
+        let limit = inventory.limits.fault_duration_max_s;
+        if args.nemesis_duration.is_some_and(|duration| duration.as_secs() > limit) {
+            return Err(Failure::usage(anyhow!("--nemesis-duration is over the inventory's limit of {limit} s (limits.fault_duration_max_s)")));
+        }
+        let seed = args.seed.unwrap_or_else(|| u64::from(draw::<u32>()));
+        let started: DateTime<Utc> = Utc::now();
+        let run_id = format!("{}-{:04x}", started.format("%Y%m%d%H%M%S"), draw::<u16>());
+        Ok(Self { args, command, inventory, nemeses, workload, options, slos, seed, run_id, clock })
+    }
+
+    /// What can be wrong with the flags alone, found before a lab is brought up for them.
+    pub(crate) fn refuse_wrong_names(args: &TestArgs) -> Result<(), Failure> {
+        Names::resolve(args).map(|_| ())
+    }
+
+    /// `<start time>-<workload>-<nemesis>`.
+    pub(crate) fn directory_name(&self) -> String {
+        let nemesis = match self.nemeses.as_slice() {
+            [] => "none".to_owned(),
+            [one] => one.to_string(),
+            several => format!("{}-nemeses", several.len()),
+        };
+        let name = format!("{}-{}-{nemesis}", self.started().format("%Y%m%dT%H%M%SZ"), self.args.workload);
+        name.replace([':', '/'], "_")
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            run_id: self.run_id.clone(),
+            started_at: self.started().to_rfc3339_opts(SecondsFormat::Millis, true),
+            started_at_unix_ns: self.clock.started_at_unix_ns,
+            kchaos_version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: self.repeat_command(),
+            seed: self.seed,
+            workload: self.args.workload.clone(),
+            options: self.option_values(),
+            nemeses: self.nemeses.iter().map(ToString::to_string).collect(),
+            faults_required: u32::from(!self.nemeses.is_empty()),
+            keys: self.workload.keys(&self.run_id),
+            acks: self.options.acks.name().to_owned(),
+            idempotence: self.options.idempotence,
+            isolation: self.options.isolation.name().to_owned(),
+            consumers_via: "assign".into(),
+            profile: self.args.profile.clone(),
+            inventory: self.inventory.without_secrets(),
+            slo: self.args.slo.clone(),
+            facts: self.facts(),
+            ..Plan::default()
+        }
+    }
+
+    /// What the workload's clients are given.
+    pub(crate) fn context(&self, recorder: Arc<dyn Recorder>, log: Arc<dyn LogSink>) -> Result<kchaos_workloads::Context, Failure> {
+        Ok(kchaos_workloads::Context {
+            run_id: self.run_id.clone(),
+            seed: self.seed,
+            bootstrap: self.inventory.kafka.bootstrap.join(","),
+            properties: self.client_properties()?,
+            recorder,
+            clock: self.clock.clone(),
+            log,
+        })
+    }
+
+    /// For people who find a lock: `user@machine, pid 17`.
+    pub(crate) fn holder(&self) -> String {
+        let user = std::env::var("USER").unwrap_or_else(|_| "somebody".into());
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{user}@{}, pid {}", machine.trim(), std::process::id())
+    }
+
+    /// Draws the schedule, once the brokers' session timeout is known.
+    pub(crate) fn schedule(&self, plan: &mut Plan, session_timeout_ms: Option<u64>) {
+        let names = self.nemeses.iter().map(ToString::to_string).collect();
+        let duration = self.args.nemesis_duration.unwrap_or_else(|| {
+            std::time::Duration::from_millis(session_timeout_ms.unwrap_or(18_000) + BEYOND_SESSION_MS)
+        });
+        plan.schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration).draw(self.args.time_limit, self.args.faults);
+        if !self.nemeses.is_empty() {
+            plan.facts.insert("nemesis_duration_ms".into(), millis(duration).to_string());
+        }
+    }
+
+    /// The inventory's properties, with secrets resolved, below what `-X` says.
+    pub(crate) fn client_properties(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let mut properties = BTreeMap::new();
+        for (key, secret) in self.inventory.kafka_properties().map_err(Failure::usage)? {
+            properties.insert(key, secret.reveal().to_owned());
+        }
+        Ok(properties)
+    }
+
+    /// A cluster that people depend on is broken only by somebody who types its name.
+    pub(crate) fn refuse_without_consent(&self) -> Result<(), Failure> {
+        let cluster = &self.inventory.cluster;
+        if cluster.environment != Environment::Production || self.args.i_understand.as_deref() == Some(cluster.name.as_str()) {
+            return Ok(());
+        }
+        Err(Failure::environment(anyhow!(
+            "the inventory calls {} a production cluster: to go on, repeat the command with --i-understand {}",
+            cluster.name,
+            cluster.name
+        )))
+    }
+
+    /// The command as typed, with the seed that was drawn.
+    fn repeat_command(&self) -> Vec<String> {
+        let mut command = self.command.clone();
+        if self.args.seed.is_none() {
+            command.extend(["--seed".into(), self.seed.to_string()]);
+        }
+        command
+    }
+
+    fn option_values(&self) -> BTreeMap<String, Value> {
+        let mut values = match json!(self.options) {
+            Value::Object(map) => map.into_iter().collect::<BTreeMap<_, _>>(),
+            other => BTreeMap::from([("options".to_owned(), other)]),
+        };
+        values.insert("time_limit_ms".into(), json!(millis(self.args.time_limit)));
+        values.insert("nemesis_interval_ms".into(), json!(millis(self.args.nemesis_interval)));
+        values.insert("lease_ms".into(), json!(millis(self.args.lease)));
+        values
+    }
+
+    fn facts(&self) -> BTreeMap<String, String> {
+        let cluster = &self.inventory.cluster;
+        let mut facts = BTreeMap::from([("cluster".to_owned(), cluster.name.clone())]);
+        for (note, n) in cluster.notes.iter().zip(1..) {
+            facts.insert(format!("note_{n}"), note.clone());
+        }
+        facts
+    }
+
+    fn started(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_nanos(i64::try_from(self.clock.started_at_unix_ns).unwrap_or(0))
+    }
+}
+
+/// What the flags name, found in the registries.
+struct Names {
+    nemeses: Vec<NemesisName>,
+    options: Options,
+    workload: Box<dyn Workload>,
+    slos: Vec<Slo>,
+}
+
+impl Names {
+    fn resolve(args: &TestArgs) -> Result<Self, Failure> {
+        let nemeses = nemeses(&args.nemesis)?;
+        let options = options(&args.load)?;
+        let spec = workload_spec(&args.workload)?;
+        let workload = (spec.build)(&options).map_err(Failure::usage)?;
+        let slo = |text: &String| text.parse::<Slo>().map_err(|error| Failure::usage(anyhow!("--slo '{text}': {error}")));
+        let slos = args.slo.iter().map(slo).collect::<Result<Vec<_>, _>>()?;
+        if let Some(profile) = &args.profile {
+            crate::commands::check::profile(profile)?;
+        }
+        Ok(Self { nemeses, options, workload, slos })
+    }
+}
+
+fn nemeses(names: &[String]) -> Result<Vec<NemesisName>, Failure> {
+    if names.len() == 1 && names[0] == "none" {
+        return Ok(Vec::new());
+    }
+    names.iter().map(|name| kchaos_nemeses::parse(name).map_err(Failure::usage)).collect()
+}
+
+/// From the operating system: the one draw that no seed decides.
+fn draw<T>() -> T
+where
+    StandardUniform: Distribution<T>,
+{
+    rand::rng().random()
+}
+
+fn workload_spec(name: &str) -> Result<&'static kchaos_workloads::Spec, Failure> {
+    kchaos_workloads::ALL.iter().find(|spec| spec.name == name).ok_or_else(|| {
+        let names = kchaos_workloads::ALL.iter().map(|spec| spec.name);
+        Failure::usage(anyhow!("unknown workload \"{name}\"{}", nearest(name, names)))
+    })
+}
+
+fn options(load: &LoadArgs) -> Result<Options, Failure> {
+    let acks: Acks = load.acks.parse().map_err(|error| Failure::usage(anyhow!("--acks: {error}")))?;
+    Ok(Options {
+        rate: load.rate,
+        producers: load.producers,
+        consumers: load.consumers,
+        partitions: load.partitions,
+        acks,
+        idempotence: load.idempotence,
+        in_flight: load.in_flight,
+        key_count: load.key_count,
+        value_bytes: load.value_bytes,
+        properties: load.properties.clone(),
+        replication_factor: load.replication_factor,
+        min_insync_replicas: load.min_insync_replicas,
+        ..Options::default()
+    })
+}
+
+/// `: did you mean "x"? There are x, y, z`.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let list = known.clone().collect::<Vec<_>>().join(", ");
+    let best = known.map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate)).min();
+    match best {
+        Some((distance, candidate)) if distance <= 3 => format!(": did you mean \"{candidate}\"? There are: {list}"),
+        _ => format!("; there are: {list}"),
+    }
+}

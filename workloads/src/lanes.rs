@@ -1,0 +1,234 @@
+//! A producer's open sends, each on a lane.
+//!
+//! Why lanes: in a history a process does one thing at a time, and a pipelining producer has many sends open. So each open send occupies a
+//! lane, which is one process. A lane whose send ended in info is not known to be free, so its process is retired and the lane gets a fresh
+//! number.
+//!
+//! A key may hold only its share of the lanes: a partition without a leader must not stop the sends to the others.
+//!
+//! With idempotence a key has a gate as well. librdkafka 2.12 has one batch of a partition in flight at a time then (it counts messages
+//! where it means requests: its pull request 4989), and while more messages than that wait, its broker thread spins through a whole core,
+//! for as long as a paused leader does not answer. So sends that would only wait there wait here: the gate stands open for a little less
+//! than `linger.ms` from a batch's first send, and opens again when the batch is answered.
+
+use kchaos_core::Value;
+
+/// Bytes that librdkafka puts into one batch by default, less a margin.
+const BATCH_BYTES: usize = 900_000;
+/// Single messages that may be in flight together.
+const MESSAGES_MIN: usize = 5;
+
+/// A send that was invoked and not yet completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenSend {
+    pub(crate) process: u32,
+    /// Position in the run's keys.
+    pub(crate) key: usize,
+    pub(crate) value: Value,
+    pub(crate) intended_ns: u64,
+    /// When it was handed to the client, or a little before.
+    pub(crate) sent_ns: u64,
+}
+
+#[derive(Default)]
+struct Lane {
+    /// `None` until first used, and after an info.
+    process: Option<u32>,
+    open: Option<OpenSend>,
+}
+
+/// How long a key's gate stands open, and how large its records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gate {
+    pub(crate) window_ns: u64,
+    pub(crate) record_bytes: usize,
+}
+
+pub(crate) struct Lanes {
+    lanes: Vec<Lane>,
+    /// Last freed, first used: few processes at a light load.
+    free: Vec<usize>,
+    keys: Vec<KeyLanes>,
+    share: usize,
+    gate: Option<Gate>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct KeyLanes {
+    used: usize,
+    /// When the first of them was taken.
+    first_ns: u64,
+}
+
+impl Lanes {
+    pub(crate) fn new(count: usize, keys: usize, gate: Option<Gate>) -> Self {
+        let count = count.max(1);
+        let one_batch = gate.map_or(usize::MAX, |gate| (BATCH_BYTES / gate.record_bytes.max(1)).max(MESSAGES_MIN));
+        Self {
+            lanes: (0..count).map(|_| Lane::default()).collect(),
+            free: (0..count).rev().collect(),
+            keys: vec![KeyLanes::default(); keys],
+            share: (count / keys.max(1)).clamp(1, one_batch),
+            gate,
+        }
+    }
+
+    pub(crate) fn has_room(&self, key: usize, now_ns: u64) -> bool {
+        let KeyLanes { used, first_ns } = self.keys[key];
+        let is_open = self.gate.is_none_or(|gate| used == 0 || now_ns <= first_ns + gate.window_ns);
+        is_open && !self.free.is_empty() && used < self.share
+    }
+
+    /// Takes a lane for a send to `key`. `new_process` is called only if the lane has none.
+    pub(crate) fn take(&mut self, key: usize, now_ns: u64, new_process: impl FnOnce() -> u32) -> Option<(usize, u32)> {
+        if !self.has_room(key, now_ns) {
+            return None;
+        }
+        let lane = self.free.pop()?;
+        let of_key = &mut self.keys[key];
+        if of_key.used == 0 {
+            of_key.first_ns = now_ns;
+        }
+        of_key.used += 1;
+        Some((lane, *self.lanes[lane].process.get_or_insert_with(new_process)))
+    }
+
+    /// From here on a delivery report completes it.
+    pub(crate) fn open(&mut self, lane: usize, send: OpenSend) {
+        self.lanes[lane].open = Some(send);
+    }
+
+    /// The send of a lane, for the one who completes it; a second asker gets nothing.
+    pub(crate) fn close(&mut self, lane: usize) -> Option<OpenSend> {
+        self.lanes.get_mut(lane)?.open.take()
+    }
+
+    /// After its completion was recorded. With `is_retired` the lane gets a fresh process. Says whether somebody who waits for room may
+    /// have it now.
+    pub(crate) fn release(&mut self, lane: usize, key: usize, is_retired: bool) -> bool {
+        if is_retired {
+            self.lanes[lane].process = None;
+        }
+        let was_full = self.free.is_empty();
+        self.keys[key].used -= 1;
+        self.free.push(lane);
+        was_full || self.gate.is_none() || self.keys[key].used == 0
+    }
+
+    /// Lanes in use.
+    pub(crate) fn used(&self) -> usize {
+        self.lanes.len() - self.free.len()
+    }
+
+    /// Closes everything that is open.
+    pub(crate) fn close_all(&mut self) -> Vec<(usize, OpenSend)> {
+        (0..self.lanes.len()).filter_map(|lane| Some((lane, self.lanes[lane].open.take()?))).collect()
+    }
+}
+
+/// Sees through the offsets of an acknowledgement that carried none.
+///
+/// A broker that answers DUPLICATE_SEQUENCE_NUMBER gives offset -1, and librdkafka counts up from it through the batch: -1, 0, 1, … (2.12,
+/// `rd_kafka_msgq_set_metadata`). Taken at their word these would be acknowledgements of other records' offsets. They are told apart for
+/// certain: the n-th record of such a batch shows n - 2, and what follows it in the partition lies at n or later.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OffsetGuard {
+    next_false: Option<i64>,
+}
+
+impl OffsetGuard {
+    /// To be asked for each acknowledgement of one partition in order.
+    pub(crate) fn check(&mut self, offset: i64) -> Option<i64> {
+        if offset < 0 || self.next_false == Some(offset) {
+            self.next_false = Some(offset + 1);
+            return None;
+        }
+        self.next_false = None;
+        Some(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(process: u32, key: usize) -> OpenSend {
+        OpenSend { process, key, value: 1, intended_ns: 0, sent_ns: 0 }
+    }
+
+    #[test]
+    fn a_process_is_reused_after_its_completion_and_retired_after_an_info() {
+        let mut lanes = Lanes::new(2, 1, None);
+        let mut next = 10;
+        let mut new_process = || {
+            next += 1;
+            next
+        };
+        let (lane, process) = lanes.take(0, 0, &mut new_process).unwrap();
+        lanes.open(lane, send(process, 0));
+        assert_eq!(lanes.close(lane).unwrap().process, 11);
+        assert_eq!(lanes.close(lane), None, "completed once only");
+        lanes.release(lane, 0, false);
+        assert_eq!(lanes.take(0, 0, &mut new_process).unwrap(), (lane, 11));
+        lanes.release(lane, 0, true);
+        assert_eq!(lanes.take(0, 0, &mut new_process).unwrap(), (lane, 12));
+    }
+
+    #[test]
+    fn a_key_holds_no_more_than_its_share() {
+        let mut lanes = Lanes::new(4, 2, None);
+        assert!(lanes.take(0, 0, || 1).is_some() && lanes.take(0, 0, || 2).is_some());
+        assert!(!lanes.has_room(0, 0) && lanes.take(0, 0, || 3).is_none());
+        assert!(lanes.has_room(1, 0));
+        assert_eq!(lanes.used(), 2);
+    }
+
+    #[test]
+    fn one_in_flight_is_one_over_all_keys() {
+        let mut lanes = Lanes::new(1, 3, None);
+        let (lane, _) = lanes.take(2, 0, || 1).unwrap();
+        assert!((0..3).all(|key| !lanes.has_room(key, 0)));
+        assert!(lanes.release(lane, 2, false));
+        assert!((0..3).all(|key| lanes.has_room(key, 0)));
+    }
+
+    #[test]
+    fn a_gate_lets_one_batch_through_until_all_of_it_is_answered() {
+        let mut lanes = Lanes::new(100, 2, Some(Gate { window_ns: 2, record_bytes: 200 }));
+        let (first, _) = lanes.take(0, 10, || 1).unwrap();
+        let (second, _) = lanes.take(0, 12, || 2).unwrap();
+        assert!(!lanes.has_room(0, 13) && lanes.has_room(1, 13));
+        assert!(!lanes.release(first, 0, false) && !lanes.has_room(0, 20), "one is still open");
+        assert!(lanes.release(second, 0, false) && lanes.has_room(0, 20));
+    }
+
+    #[test]
+    fn a_gate_lets_no_more_through_than_one_batch_holds() {
+        let room = |record_bytes| Lanes::new(100, 1, Some(Gate { window_ns: 1, record_bytes })).share;
+        assert_eq!((room(200), room(90_000), room(2_000_000)), (100, 10, 5));
+    }
+
+    #[test]
+    fn what_is_still_open_is_given_up_once() {
+        let mut lanes = Lanes::new(3, 1, None);
+        let (first, _) = lanes.take(0, 0, || 1).unwrap();
+        lanes.open(first, send(1, 0));
+        assert_eq!(lanes.close_all().len(), 1);
+        assert!(lanes.close_all().is_empty() && lanes.close(first).is_none());
+    }
+
+    #[test]
+    fn offsets_counted_up_from_a_missing_one_are_missing_too() {
+        for (reported, expected) in [
+            (&[-1, 0, 1, 3, 4][..], &[None, None, None, Some(3), Some(4)][..]),
+            (&[-1, 1, 2], &[None, Some(1), Some(2)]),
+            (&[0, 1, 2], &[Some(0), Some(1), Some(2)]),
+            (&[-1001, -1000, 0], &[None, None, Some(0)]),
+            (&[7, -1, 0, 10], &[Some(7), None, None, Some(10)]),
+        ] {
+            let mut guard = OffsetGuard::default();
+            let seen: Vec<_> = reported.iter().map(|offset| guard.check(*offset)).collect();
+            assert_eq!(seen, expected, "{reported:?}");
+        }
+    }
+}

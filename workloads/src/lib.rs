@@ -1,0 +1,157 @@
+//! What clients do to a cluster: workloads, their rdkafka clients, and the table that turns client errors into ok, fail and info.
+//!
+//! A workload is one file and one line in [`ALL`]. Its clients live on named threads and record what they do through the run's
+//! [`Recorder`]; nothing here knows of faults, of SSH or of checkers.
+//!
+//! The order of a run: [`create_topics`], [`Workload::start`], (trouble), [`Running::stop_writes`], [`Running::finale`], [`Running::stop`].
+//! These block: call them where blocking is allowed.
+
+mod append;
+mod client_log;
+mod counts;
+pub mod errors;
+mod lanes;
+mod options;
+mod payload;
+mod producer;
+mod properties;
+mod raw;
+mod reader;
+mod run;
+mod schedule;
+mod shared;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kchaos_core::{Clock, Key, KeyEntry, Offset, Recorder};
+use rdkafka::error::KafkaError;
+
+pub use client_log::{LogLine, LogRing, LogSink};
+pub use counts::{Counts, KeyCounts};
+pub use options::{Acks, Isolation, Options, OptionsError};
+pub use payload::HEADER_BYTES;
+pub use properties::effective_client_properties;
+pub use topics::{TopicSpec, create_topics, delete_topics};
+
+/// Every workload, in the order in which lists show them.
+pub const ALL: &[Spec] = &[append::SPEC];
+
+/// A workload that can be built.
+pub struct Spec {
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    pub build: fn(&Options) -> Result<Box<dyn Workload>, OptionsError>,
+}
+
+/// What the clients of a run are given. It may hold secrets, so it has no `Debug`.
+#[derive(Clone)]
+pub struct Context {
+    pub run_id: String,
+    pub seed: u64,
+    /// `host:port,host:port`.
+    pub bootstrap: String,
+    /// librdkafka properties from the inventory, with secrets resolved.
+    pub properties: BTreeMap<String, String>,
+    pub recorder: Arc<dyn Recorder>,
+    pub clock: Arc<dyn Clock>,
+    /// Where librdkafka's log lines go.
+    pub log: Arc<dyn LogSink>,
+}
+
+/// A workload with its options: a value, until it is started.
+pub trait Workload: Send + Sync {
+    /// What the history's keys are, for `plan.json`.
+    fn keys(&self, run_id: &str) -> Vec<KeyEntry>;
+    /// The topics to be made before the start.
+    fn topics(&self, run_id: &str) -> Vec<TopicSpec>;
+    /// Starts the clients. It fails if one cannot be made (a property, a key file), not if no broker can be reached.
+    fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError>;
+}
+
+/// A workload at work.
+pub trait Running: Send {
+    /// A snapshot without locks.
+    fn counts(&self) -> Counts;
+    /// Ends all sending. Open sends are waited for, and after the deadline given up as info; when this returns every invoke has its
+    /// completion and the producers are gone. It may take 5 s beyond the deadline.
+    fn stop_writes(&mut self, deadline: Duration) -> Outstanding;
+    /// Rereads every key from its start to its end with fresh consumers. Live consumers go on beside it.
+    fn finale(&mut self, targets: &[FinalTarget], deadline: Duration) -> FinaleOutcome;
+    /// Ends everything that is still there.
+    fn stop(self: Box<Self>, deadline: Duration) -> Stopped;
+}
+
+/// What became of the sends that were open when writing was stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outstanding {
+    pub at_stop: u64,
+    /// Those that ended in info.
+    pub undecided: u64,
+    /// Clients that would not end, by name.
+    pub left_behind: Vec<String>,
+}
+
+/// What the finale must read of a key, as its current leader tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinalTarget {
+    pub key: Key,
+    pub start: Offset,
+    /// Exclusive.
+    pub end: Offset,
+    pub leader_epoch: i32,
+}
+
+/// What the finale read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FinaleOutcome {
+    pub keys: Vec<FinalKey>,
+    pub errors: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalKey {
+    pub key: Key,
+    pub start: Offset,
+    pub end: Offset,
+    /// The next offset to read.
+    pub next: Offset,
+    pub is_complete: bool,
+    /// The greatest epoch among the records read.
+    pub leader_epoch: Option<i32>,
+    /// A record was appended by a later leader than the target's: the target came from a deposed one, and the read proves nothing.
+    pub is_epoch_ahead: bool,
+}
+
+/// Clients that would not end in time, by name; their threads are left to themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    pub left_behind: Vec<String>,
+}
+
+/// Why the clients' side of a run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    #[error("cannot make the client {name}: {reason}")]
+    Client { name: String, reason: String },
+    #[error("cannot start the thread {name}")]
+    Thread { name: String, source: std::io::Error },
+    #[error("topic {topic} is in use by others: it exists already; choose another name, or delete it if it is a leftover")]
+    TopicInUse { topic: String },
+    #[error("topic {topic} is not this run's ({run_id}), so it is not deleted")]
+    NotOurs { topic: String, run_id: String },
+    #[error("topic {topic} was made, but only {whole} of {partitions} partitions have a leader and a full ISR")]
+    TopicNotWhole { topic: String, whole: usize, partitions: u32 },
+    #[error("cannot {doing}")]
+    Cluster { doing: String, source: KafkaError },
+}
+
+/// The workload of this name.
+pub fn find(name: &str) -> Option<&'static Spec> {
+    ALL.iter().find(|spec| spec.name == name)
+}

@@ -1,0 +1,266 @@
+//! What a user chooses about a workload.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::payload::HEADER_BYTES;
+use crate::properties;
+
+/// The options of every workload. They stand in `plan.json`, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Sends a second over all producers, started on time whether or not earlier ones are answered.
+    pub rate: f64,
+    pub producers: u32,
+    /// Each reads every partition, so that readers that disagree are seen to.
+    pub consumers: u32,
+    /// Each is one key of the history.
+    pub partitions: u32,
+    pub replication_factor: u32,
+    pub min_insync_replicas: u32,
+    pub acks: Acks,
+    pub idempotence: bool,
+    /// Sends that one producer keeps open at once, shared out over the partitions. The protocol's own limit is
+    /// `max.in.flight.requests.per.connection`, among the properties.
+    pub in_flight: u32,
+    /// Distinct record keys (not the history's keys).
+    pub key_count: u32,
+    pub value_bytes: u32,
+    pub isolation: Isolation,
+    /// A send that could not start within this time of when it was meant to is never made, and counted as shed.
+    pub backlog_ms: u64,
+    /// A topic of this name instead of one named after the run; it must not exist.
+    pub topic: Option<String>,
+    /// Of the topic made for the run: `flush.messages`, say.
+    pub topic_settings: BTreeMap<String, String>,
+    /// `-X key=value`, for librdkafka, in the order given: the last one wins.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rate: 500.0,
+            producers: 2,
+            consumers: 2,
+            partitions: 3,
+            replication_factor: 3,
+            min_insync_replicas: 2,
+            acks: Acks::All,
+            idempotence: true,
+            in_flight: 256,
+            key_count: 16,
+            value_bytes: 200,
+            isolation: Isolation::ReadCommitted,
+            backlog_ms: 30_000,
+            topic: None,
+            topic_settings: BTreeMap::new(),
+            properties: Vec::new(),
+        }
+    }
+}
+
+/// How many replicas must have a record before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acks {
+    #[serde(rename = "0")]
+    None,
+    #[serde(rename = "1")]
+    Leader,
+    #[serde(rename = "all")]
+    All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    ReadCommitted,
+    ReadUncommitted,
+}
+
+/// Why a workload cannot be had with these options. Each says what to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    #[error("{option} must be {allowed}, not {found}")]
+    Range { option: &'static str, allowed: String, found: String },
+    #[error("value-bytes {found} is too small: the header that proves where a record comes from takes {HEADER_BYTES} bytes")]
+    ValueTooSmall { found: u32 },
+    #[error("idempotence needs acks=all: add --idempotence false to use acks={acks}")]
+    IdempotenceNeedsAcksAll { acks: Acks },
+    #[error(
+        "min-insync-replicas {min_insync_replicas} is more than replication-factor {replication_factor}: no acks=all write could succeed"
+    )]
+    InSyncBeyondReplication { min_insync_replicas: u32, replication_factor: u32 },
+    #[error("the property {name} is kchaos' own: {instead}")]
+    PropertyReserved { name: String, instead: &'static str },
+    #[error("librdkafka refuses the property {name}: {reason}")]
+    PropertyRefused { name: String, reason: String },
+    #[error("\"{name}\" is no topic name: up to 249 of a-z, A-Z, 0-9, \".\", \"_\" and \"-\"")]
+    TopicName { name: String },
+}
+
+impl Options {
+    /// What holds for every workload.
+    pub(crate) fn check(&self) -> Result<(), OptionsError> {
+        if !(self.rate > 0.0 && self.rate <= 1_000_000.0) {
+            return Err(range("rate", "more than 0 and at most 1000000", self.rate));
+        }
+        for (option, found, greatest) in [
+            ("producers", self.producers, 1_000),
+            ("partitions", self.partitions, 10_000),
+            ("in-flight", self.in_flight, 100_000),
+            ("key-count", self.key_count, u32::MAX),
+            ("replication-factor", self.replication_factor, 32_767),
+            ("min-insync-replicas", self.min_insync_replicas, 32_767),
+        ] {
+            if found == 0 || found > greatest {
+                return Err(range(option, &format!("from 1 to {greatest}"), found));
+            }
+        }
+        if self.consumers > 1_000 {
+            return Err(range("consumers", "at most 1000", self.consumers));
+        }
+        if self.backlog_ms == 0 {
+            return Err(range("backlog-ms", "at least 1", self.backlog_ms));
+        }
+        if (self.value_bytes as usize) < HEADER_BYTES {
+            return Err(OptionsError::ValueTooSmall { found: self.value_bytes });
+        }
+        if self.idempotence && self.acks != Acks::All {
+            return Err(OptionsError::IdempotenceNeedsAcksAll { acks: self.acks });
+        }
+        if self.min_insync_replicas > self.replication_factor {
+            return Err(OptionsError::InSyncBeyondReplication {
+                min_insync_replicas: self.min_insync_replicas,
+                replication_factor: self.replication_factor,
+            });
+        }
+        if let Some(name) = self.topic.as_ref().filter(|name| !is_topic_name(name)) {
+            return Err(OptionsError::TopicName { name: name.clone() });
+        }
+        properties::check(&self.properties)
+    }
+}
+
+fn range(option: &'static str, allowed: &str, found: impl fmt::Display) -> OptionsError {
+    OptionsError::Range { option, allowed: allowed.to_owned(), found: found.to_string() }
+}
+
+fn is_topic_name(name: &str) -> bool {
+    let is_legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    is_legal && !name.is_empty() && name.len() <= 249 && name != "." && name != ".."
+}
+
+impl Acks {
+    /// As librdkafka's `acks` wants it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Acks::None => "0",
+            Acks::Leader => "1",
+            Acks::All => "all",
+        }
+    }
+}
+
+impl Isolation {
+    /// As librdkafka's `isolation.level` wants it, and as it stands in a history.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isolation::ReadCommitted => "read_committed",
+            Isolation::ReadUncommitted => "read_uncommitted",
+        }
+    }
+}
+
+impl fmt::Display for Acks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Acks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "0" => Ok(Acks::None),
+            "1" => Ok(Acks::Leader),
+            "all" | "-1" => Ok(Acks::All),
+            _ => Err(format!("acks is 0, 1 or all, not \"{text}\"")),
+        }
+    }
+}
+
+impl FromStr for Isolation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "read_committed" => Ok(Isolation::ReadCommitted),
+            "read_uncommitted" => Ok(Isolation::ReadUncommitted),
+            _ => Err(format!("isolation is read_committed or read_uncommitted, not \"{text}\"")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut Options), expected: &str) {
+        let mut options = Options::default();
+        change(&mut options);
+        let found = options.check().map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+        assert!(found.contains(expected), "{found}");
+    }
+
+    #[test]
+    fn the_defaults_are_legal() {
+        check(|_| (), "ok");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_to_change() {
+        check(|options| options.value_bytes = 10, "value-bytes 10 is too small");
+        check(|options| options.rate = 0.0, "rate must be more than 0");
+        check(|options| options.rate = f64::NAN, "rate must be more than 0");
+        check(|options| options.producers = 0, "producers must be from 1");
+        check(|options| options.in_flight = 0, "in-flight must be from 1");
+        check(|options| options.acks = Acks::Leader, "add --idempotence false to use acks=1");
+        check(|options| options.min_insync_replicas = 4, "min-insync-replicas 4 is more than replication-factor 3");
+        check(|options| options.topic = Some("a topic".into()), "\"a topic\" is no topic name");
+        check(|options| options.properties = vec![("acks".into(), "1".into())], "the property acks is kchaos' own: use --acks");
+        check(|options| options.properties = vec![("no.such".into(), "1".into())], "librdkafka refuses the property no.such");
+        check(|options| options.properties = vec![("linger.ms".into(), "soon".into())], "librdkafka refuses the property linger.ms");
+    }
+
+    #[test]
+    fn acks_1_without_idempotence_is_legal() {
+        check(
+            |options| {
+                options.acks = Acks::Leader;
+                options.idempotence = false;
+            },
+            "ok",
+        );
+    }
+
+    #[test]
+    fn options_survive_plan_json() {
+        let options =
+            Options { acks: Acks::None, idempotence: false, properties: vec![("linger.ms".into(), "0".into())], ..Options::default() };
+        let text = serde_json::to_string(&options).unwrap();
+        assert!(text.contains("\"acks\":\"0\"") && text.contains("\"isolation\":\"read_committed\""), "{text}");
+        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
+    }
+}

@@ -1,0 +1,290 @@
+//! librdkafka's properties: our defaults, the inventory's, the user's, and what of them may be shown.
+//!
+//! Later layers win: defaults below, the inventory's `[kafka.properties]`, `-X`. What the history's meaning rests on (acknowledgement,
+//! offsets, identity) is set last and may be set nowhere else.
+//!
+//! Where our defaults differ from librdkafka's, it is so that an outage lasts as long as the election and no longer: with the default
+//! `socket.timeout.ms` of 60 s a client whose leader was paused noticed after 61 s what was elected after 15 s.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+
+use crate::options::{Acks, Options, OptionsError};
+
+/// For every client.
+const COMMON: &[(&str, &str)] = &[
+    ("socket.timeout.ms", "4000"),
+    ("socket.connection.setup.timeout.ms", "3000"),
+    ("socket.keepalive.enable", "true"),
+    ("reconnect.backoff.ms", "100"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("retry.backoff.ms", "100"),
+    ("retry.backoff.max.ms", "1000"),
+    ("topic.metadata.refresh.interval.ms", "5000"),
+];
+
+const PRODUCER: &[(&str, &str)] = &[
+    // How long a broker may wait for its replicas, below `socket.timeout.ms` so that its answer arrives.
+    ("request.timeout.ms", "3000"),
+    // Until a send is given up: longer than any election, the ZooKeeper session (18 s) included.
+    ("message.timeout.ms", "60000"),
+    // librdkafka's own: 0 costs a request for nearly every record.
+    ("linger.ms", "5"),
+];
+
+const CONSUMER: &[(&str, &str)] = &[
+    ("allow.auto.create.topics", "false"),
+    // Answered when 64 KiB are there, or after 50 ms: an answer to every record would cost more CPU than all else together.
+    ("fetch.min.bytes", "65536"),
+    ("fetch.wait.max.ms", "50"),
+    ("fetch.error.backoff.ms", "100"),
+    ("fetch.queue.backoff.ms", "100"),
+    ("queued.max.messages.kbytes", "16384"),
+];
+
+/// Producers with acks=1 or 0 hear of no error from a deposed leader and stay with it until their metadata grows old. This is the behaviour
+/// under test, so they keep librdkafka's (and the Java client's) five minutes.
+const METADATA_REFRESH_WITHOUT_ACKS_ALL_MS: &str = "300000";
+
+/// What nobody else may set, and what to do instead.
+const RESERVED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "brokers stand in the inventory, as kafka.bootstrap"),
+    ("metadata.broker.list", "brokers stand in the inventory, as kafka.bootstrap"),
+    ("acks", "use --acks"),
+    ("request.required.acks", "use --acks"),
+    ("enable.idempotence", "use --idempotence"),
+    ("isolation.level", "use --isolation"),
+    ("transactional.id", "the append workload has no transactions"),
+    ("client.id", "it names the run and the client"),
+    ("group.id", "consumers assign partitions themselves"),
+    ("enable.auto.commit", "consumers keep their own positions"),
+    ("enable.auto.offset.store", "consumers keep their own positions"),
+    ("auto.offset.reset", "a lost position is an error, never a silent skip"),
+    ("enable.partition.eof", "ends are known from the leaders"),
+    ("delivery.report.only.error", "acknowledgements are what is judged"),
+    ("log.queue", "log lines are kept with the run"),
+];
+
+/// Properties whose values may be shown: these, and those that begin so (with a dot). Everything else is hidden; a list of secrets would
+/// miss some.
+const SHOWN: &[&str] = &[
+    "acks",
+    "allow.auto.create.topics",
+    "api.",
+    "auto.offset.reset",
+    "batch.",
+    "bootstrap.servers",
+    "broker.",
+    "check.crcs",
+    "client.id",
+    "client.rack",
+    "compression.",
+    "connections.",
+    "debug",
+    "delivery.",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.gapless.guarantee",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "fetch.",
+    "group.id",
+    "isolation.level",
+    "linger.ms",
+    "max.",
+    "message.",
+    "metadata.",
+    "partitioner",
+    "queue.",
+    "queued.",
+    "receive.",
+    "reconnect.",
+    "request.",
+    "retries",
+    "retry.",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "security.protocol",
+    "socket.",
+    "statistics.",
+    "sticky.",
+    "topic.",
+];
+const HIDDEN: &str = "<hidden>";
+
+/// May these be set by a user or an inventory, and does librdkafka take them?
+pub(crate) fn check(properties: &[(String, String)]) -> Result<(), OptionsError> {
+    for (name, value) in properties {
+        check_one(name, value)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn check_one(name: &str, value: &str) -> Result<(), OptionsError> {
+    if let Some((_, instead)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+        return Err(OptionsError::PropertyReserved { name: name.to_owned(), instead });
+    }
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    match config.create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(_, reason, _, _)) => Err(refused(name, value, &reason)),
+        Err(other) => Err(refused(name, value, &other.to_string())),
+    }
+}
+
+/// librdkafka's reason repeats the value, which may be a secret.
+fn refused(name: &str, value: &str, reason: &str) -> OptionsError {
+    let reason = if is_shown(name) || value.is_empty() { reason.to_owned() } else { reason.replace(value, HIDDEN) };
+    OptionsError::PropertyRefused { name: name.to_owned(), reason }
+}
+
+fn is_shown(name: &str) -> bool {
+    SHOWN.iter().any(|shown| name == *shown || (shown.ends_with('.') && name.starts_with(shown)))
+}
+
+/// Whose properties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Producer,
+    Consumer,
+    Admin,
+}
+
+/// All properties of a client, in one map. It may hold secrets.
+pub(crate) fn resolve(
+    role: Role,
+    options: &Options,
+    bootstrap: &str,
+    inventory: &BTreeMap<String, String>,
+    client_id: &str,
+) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        all.insert(name.to_owned(), value.to_owned());
+    };
+    for (name, value) in COMMON {
+        set(name, value);
+    }
+    let own = match role {
+        Role::Producer => PRODUCER,
+        Role::Consumer => CONSUMER,
+        Role::Admin => &[],
+    };
+    for (name, value) in own {
+        set(name, value);
+    }
+    let value_bytes = u64::from(options.value_bytes);
+    match role {
+        Role::Producer => {
+            set("message.max.bytes", &message_max_bytes(options).to_string());
+            if options.acks != Acks::All {
+                set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_WITHOUT_ACKS_ALL_MS);
+            }
+        }
+        Role::Consumer => set("fetch.message.max.bytes", &(value_bytes * 2).max(1_048_576).to_string()),
+        Role::Admin => (),
+    }
+    for (name, value) in inventory.iter().chain(options.properties.iter().map(|(name, value)| (name, value))) {
+        set(name, value);
+    }
+    set("bootstrap.servers", bootstrap);
+    set("client.id", client_id);
+    match role {
+        Role::Producer => {
+            set("acks", options.acks.name());
+            set("enable.idempotence", if options.idempotence { "true" } else { "false" });
+        }
+        Role::Consumer => {
+            // Without a group rust-rdkafka does not read the consumer's queue; it is never joined and nothing is committed to it.
+            set("group.id", client_id);
+            set("enable.auto.commit", "false");
+            set("enable.auto.offset.store", "false");
+            set("auto.offset.reset", "error");
+            set("isolation.level", options.isolation.name());
+        }
+        Role::Admin => (),
+    }
+    all
+}
+
+/// The greatest message a topic of this run must take: never below Kafka's own default.
+pub(crate) fn message_max_bytes(options: &Options) -> u64 {
+    (u64::from(options.value_bytes) + 65_536).max(1_048_588)
+}
+
+pub(crate) fn config(properties: &BTreeMap<String, String>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (name, value) in properties {
+        config.set(name.as_str(), value.as_str());
+    }
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config
+}
+
+/// What the clients of a run are set to, for `plan.json`: `producer.linger.ms` and so on. Values that might be secret are hidden.
+pub fn effective_client_properties(options: &Options, bootstrap: &str, inventory: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut shown = BTreeMap::new();
+    for (role, prefix) in [(Role::Producer, "producer"), (Role::Consumer, "consumer")] {
+        for (name, value) in resolve(role, options, bootstrap, inventory, &format!("kchaos-<run>-{prefix}-<n>")) {
+            let value = if is_shown(&name) { value } else { HIDDEN.to_owned() };
+            shown.insert(format!("{prefix}.{name}"), value);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(options: &Options, inventory: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let inventory = inventory.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        effective_client_properties(options, "localhost:1", &inventory)
+    }
+
+    #[test]
+    fn the_users_property_wins_over_the_inventory_and_the_inventory_over_the_default() {
+        let options = Options { properties: vec![("linger.ms".into(), "0".into())], ..Options::default() };
+        let all = shown(&options, &[("linger.ms", "3"), ("socket.timeout.ms", "7000")]);
+        assert_eq!((all["producer.linger.ms"].as_str(), all["consumer.socket.timeout.ms"].as_str()), ("0", "7000"));
+        assert_eq!(all["producer.enable.idempotence"], "true");
+        assert_eq!(all["consumer.auto.offset.reset"], "error");
+    }
+
+    #[test]
+    fn only_properties_known_to_be_harmless_are_shown() {
+        let secret = "hunter2";
+        let names = ["sasl.password", "ssl.key.pem", "sasl.jaas.config", "ssl.keystore.password", "some.new.token", "sasl.username"];
+        let inventory: Vec<_> = names.iter().map(|name| (*name, secret)).collect();
+        let all = shown(&Options::default(), &inventory);
+        assert!(!format!("{all:?}").contains(secret));
+        assert!(names.iter().all(|name| all[&format!("producer.{name}")] == HIDDEN));
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_repeated() {
+        let error = check_one("sasl.oauthbearer.method", "hunter2").unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn producers_stay_with_a_deposed_leader_only_without_acks_all() {
+        let refresh = |acks, idempotence| {
+            shown(&Options { acks, idempotence, ..Options::default() }, &[])["producer.topic.metadata.refresh.interval.ms"].clone()
+        };
+        assert_eq!(refresh(Acks::All, true), "5000");
+        assert_eq!(refresh(Acks::Leader, false), "300000");
+    }
+
+    #[test]
+    fn librdkafka_takes_every_default() {
+        for role in [Role::Producer, Role::Consumer, Role::Admin] {
+            let all = resolve(role, &Options::default(), "localhost:1", &BTreeMap::new(), "me");
+            config(&all).create_native_config().unwrap();
+        }
+    }
+}

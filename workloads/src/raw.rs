@@ -1,0 +1,42 @@
+//! The few facts about a message that librdkafka tells and rust-rdkafka 0.39 does not hand on.
+//!
+//! Why `unsafe` here and nowhere else: `rd_kafka_message_status` alone tells "certainly not written" from "nobody knows" (the error code
+//! maps to both), and it exists only while the message is borrowed, inside the delivery callback.
+
+use rdkafka::bindings;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+
+use crate::errors::Status;
+
+/// What librdkafka knows of the message's fate. It never goes back from "possibly persisted", whatever later attempts answer.
+pub(crate) fn status(message: &BorrowedMessage<'_>) -> Status {
+    // SAFETY: the pointer is valid for as long as `message` is borrowed, and the call only reads from it.
+    match unsafe { bindings::rd_kafka_message_status(message.ptr()) } {
+        bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Status::NotPersisted,
+        bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Status::PossiblyPersisted,
+        bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED => Status::Persisted,
+    }
+}
+
+/// The broker that answered, or `None` if none did.
+pub(crate) fn broker_id(message: &BorrowedMessage<'_>) -> Option<i32> {
+    // SAFETY: as above.
+    let id = unsafe { bindings::rd_kafka_message_broker_id(message.ptr()) };
+    (id >= 0).then_some(id)
+}
+
+/// The epoch of the leader that appended a consumed record (from its batch header), or `None` for a broker too old to say.
+pub(crate) fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
+    // SAFETY: as above.
+    let epoch = unsafe { bindings::rd_kafka_message_leader_epoch(message.ptr()) };
+    (epoch >= 0).then_some(epoch)
+}
+
+/// librdkafka's own name of a code: `_MSG_TIMED_OUT`, `NOT_LEADER_FOR_PARTITION`.
+pub(crate) fn code_name(code: RDKafkaErrorCode) -> String {
+    let Ok(native) = RDKafkaRespErr::try_from(code as i32) else { return format!("ERROR_{}", code as i32) };
+    // SAFETY: the function answers any code with a static, NUL-terminated string.
+    let name = unsafe { std::ffi::CStr::from_ptr(bindings::rd_kafka_err2name(native)) };
+    name.to_string_lossy().into_owned()
+}

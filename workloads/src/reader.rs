@@ -1,0 +1,369 @@
+//! One consumer: a thread that assigns partitions to itself and reads them, while the run goes on or at its end.
+//!
+//! Why assign and not subscribe: a reader of its own position depends on no group, and dropping it takes 0.1 s where a group member of a
+//! paused broker can block for a minute. Its own next offset goes into every assign, so positions never rest on what librdkafka remembers.
+//!
+//! One poll op gathers what arrives within 50 ms of its first record, up to 500 records; a poll that finds nothing stays open for 5 s, so
+//! an idle reader writes a line or two every 5 s and not a thousand.
+//!
+//! A position out of range (a log that was cut, or a deposed leader with a shorter one) is recorded as the failure of the poll. The reader
+//! then assigns its own position again, a second apart: a deposed leader's answer passes. If it lasts, all keys are read again from the
+//! start of their logs, which is a known place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kchaos_core::{Body, Draft, Offset, OpType, Polled, Process, Value};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::client_log::ClientLog;
+use crate::payload;
+use crate::properties::Role;
+use crate::raw;
+use crate::shared::Shared;
+
+const BATCH_RECORDS_MAX: usize = 500;
+const GATHER: Duration = Duration::from_millis(50);
+const EMPTY_POLL: Duration = Duration::from_secs(5);
+const POLL_SLICE: Duration = Duration::from_millis(100);
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// Assigns of its own position before a reader believes that the log no longer reaches it.
+const OUT_OF_RANGE_TRIES: u32 = 5;
+/// librdkafka has lost wake-ups before: a reader that gets nothing for so long although there is something to read assigns anew.
+const STALL: Duration = Duration::from_secs(15);
+
+/// What a reader is there for.
+pub(crate) enum Purpose {
+    /// Reads until told to stop; `consumer` counts from 0.
+    Live { consumer: usize },
+    /// Reads until every key's next offset is at its end (exclusive), or the time is up.
+    Final { ends: Vec<Offset>, until: Instant },
+}
+
+/// How far a reader came, in the order of its keys.
+pub(crate) struct ReaderOutcome {
+    pub(crate) next: Vec<Offset>,
+    /// The greatest epoch of a leader that appended a record read.
+    pub(crate) leader_epochs: Vec<Option<i32>>,
+    pub(crate) errors: Vec<String>,
+}
+
+pub(crate) struct ReaderHandle {
+    pub(crate) name: String,
+    pub(crate) thread: JoinHandle<ReaderOutcome>,
+}
+
+/// Starts a reader of `keys` (positions in the run's keys) from the offsets `start`. `ready` hears whether the client could be made.
+pub(crate) fn spawn(
+    shared: &Arc<Shared>,
+    name: String,
+    keys: Vec<usize>,
+    start: Vec<Offset>,
+    purpose: Purpose,
+    ready: SyncSender<Result<(), String>>,
+) -> std::io::Result<ReaderHandle> {
+    let reader = Reader {
+        log: shared.log(&name),
+        client: shared.new_client(),
+        process: shared.new_process(),
+        batch: Batch::new(keys.len()),
+        leader_epochs: vec![None; keys.len()],
+        next: start.clone(),
+        out_of_range: 0,
+        progress: Instant::now(),
+        last_error: None,
+        errors: Vec::new(),
+        shared: Arc::clone(shared),
+        name: name.clone(),
+        keys,
+        start,
+        purpose,
+    };
+    let thread = std::thread::Builder::new().name(name.clone()).spawn(move || reader.run(&ready))?;
+    Ok(ReaderHandle { name, thread })
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    name: String,
+    log: ClientLog,
+    client: u32,
+    process: u32,
+    keys: Vec<usize>,
+    start: Vec<Offset>,
+    purpose: Purpose,
+    next: Vec<Offset>,
+    leader_epochs: Vec<Option<i32>>,
+    batch: Batch,
+    /// Positions out of range in a row.
+    out_of_range: u32,
+    /// When a record was last read, or an assignment made.
+    progress: Instant,
+    /// The last error and when it was recorded: repetitions within a second are not.
+    last_error: Option<(RDKafkaErrorCode, Instant)>,
+    errors: Vec<String>,
+}
+
+/// The records of one poll.
+struct Batch {
+    count: usize,
+    records: Vec<Vec<(Offset, Value)>>,
+    leader_epochs: Vec<Option<i32>>,
+    corrupt: Vec<(usize, Offset, String)>,
+}
+
+/// Why a poll op ended.
+enum PollEnd {
+    Done,
+    Error { text: String, is_out_of_range: bool, is_fatal: bool },
+}
+
+impl Reader {
+    fn run(mut self, ready: &SyncSender<Result<(), String>>) -> ReaderOutcome {
+        let mut is_first = true;
+        while !self.is_over() {
+            match BaseConsumer::from_config_and_context(&self.shared.config(Role::Consumer, &self.name), self.log.clone()) {
+                Ok(consumer) => {
+                    let _ = ready.try_send(Ok(()));
+                    self.read(&consumer, is_first);
+                    is_first = false;
+                }
+                Err(error) => {
+                    self.errors.push(error.to_string());
+                    if ready.try_send(Err(error.to_string())).is_ok() && is_first {
+                        break;
+                    }
+                    std::thread::sleep(PAUSE_AFTER_ERROR);
+                }
+            }
+        }
+        ReaderOutcome { next: self.next, leader_epochs: self.leader_epochs, errors: self.errors }
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.purpose {
+            Purpose::Live { .. } => self.shared.is_reading_over.load(Relaxed),
+            Purpose::Final { ends, until } => self.is_complete(ends) || Instant::now() >= *until,
+        }
+    }
+
+    fn is_complete(&self, ends: &[Offset]) -> bool {
+        self.next.iter().zip(ends).all(|(next, end)| next >= end)
+    }
+
+    /// The life of one client. It returns when reading is over, or when the client is dead and a new one (a new process) must go on.
+    fn read(&mut self, consumer: &BaseConsumer<ClientLog>, is_from_start: bool) {
+        self.assign(consumer, is_from_start);
+        while !self.is_over() {
+            match self.poll(consumer) {
+                PollEnd::Done => {}
+                PollEnd::Error { is_fatal: true, text, .. } => {
+                    self.crash(&text);
+                    return;
+                }
+                PollEnd::Error { is_out_of_range: true, .. } => {
+                    std::thread::sleep(PAUSE_AFTER_ERROR);
+                    self.out_of_range += 1;
+                    let is_lost = self.out_of_range > OUT_OF_RANGE_TRIES;
+                    if is_lost {
+                        self.out_of_range = 0;
+                        self.next.clone_from(&self.start);
+                    }
+                    self.assign(consumer, is_lost);
+                }
+                PollEnd::Error { .. } => {}
+            }
+            if self.progress.elapsed() >= STALL && self.has_more() {
+                self.log.say("warning", "KCHAOS", "nothing read for 15 s although there is more: assigning anew");
+                self.assign(consumer, false);
+            }
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        match &self.purpose {
+            Purpose::Live { .. } => {
+                self.keys.iter().zip(&self.next).any(|(key, next)| self.shared.counters.acked_offset_max(*key) >= *next)
+            }
+            Purpose::Final { ends, .. } => !self.is_complete(ends),
+        }
+    }
+
+    /// Assigns all keys at their next offsets; `from_start` says that those are the starts of the logs.
+    fn assign(&mut self, consumer: &BaseConsumer<ClientLog>, from_start: bool) {
+        let keys = self.keys.iter().map(|key| self.shared.keys[*key].key).collect();
+        let body = Body::Assign { keys, seek_to_beginning: from_start };
+        self.record(OpType::Invoke, body.clone(), None);
+        let mut list = TopicPartitionList::with_capacity(self.keys.len());
+        let added = self.keys.iter().zip(&self.next).try_for_each(|(key, next)| {
+            let entry = &self.shared.keys[*key];
+            list.add_partition_offset(&entry.topic, entry.partition, rdkafka::Offset::Offset(*next))
+        });
+        let result = added.and_then(|()| consumer.assign(&list));
+        self.progress = Instant::now();
+        match result {
+            Ok(()) => self.record(OpType::Ok, body, None),
+            Err(error) => {
+                self.errors.push(error.to_string());
+                self.record(OpType::Fail, body, Some(error.to_string()));
+                std::thread::sleep(PAUSE_AFTER_ERROR);
+            }
+        }
+    }
+
+    /// One poll op.
+    fn poll(&mut self, consumer: &BaseConsumer<ClientLog>) -> PollEnd {
+        self.record(OpType::Invoke, Body::Poll(None), None);
+        let mut end = self.gather(consumer);
+        self.shared.counters.polls.fetch_add(1, Relaxed);
+        if self.batch.count > 0 {
+            self.complete_with_records();
+            // What was read was read. An error gets a poll of its own.
+            if matches!(end, PollEnd::Error { .. }) {
+                self.record(OpType::Invoke, Body::Poll(None), None);
+            }
+        } else if matches!(end, PollEnd::Done) {
+            self.record(OpType::Ok, Body::Poll(Some(Polled::default())), None);
+        }
+        if let PollEnd::Error { text, .. } = &mut end {
+            self.record(OpType::Fail, Body::Poll(None), Some(text.clone()));
+            if self.errors.last() != Some(text) {
+                self.errors.push(text.clone());
+            }
+        }
+        end
+    }
+
+    fn gather(&mut self, consumer: &BaseConsumer<ClientLog>) -> PollEnd {
+        let mut until = Instant::now() + EMPTY_POLL;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_over() {
+                return PollEnd::Done;
+            }
+            match consumer.poll(left.min(POLL_SLICE)) {
+                None => {}
+                Some(Ok(message)) => {
+                    self.take(&message);
+                    if self.batch.count == 1 {
+                        until = Instant::now() + GATHER;
+                    }
+                    if self.batch.count >= BATCH_RECORDS_MAX {
+                        return PollEnd::Done;
+                    }
+                }
+                Some(Err(error)) => {
+                    if let Some(end) = self.judge(&error) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether an error ends the poll. librdkafka repeats what it mends by itself (a broker out of reach), several times a second.
+    fn judge(&mut self, error: &KafkaError) -> Option<PollEnd> {
+        let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        let is_out_of_range = matches!(
+            code,
+            RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::LogTruncation
+                | RDKafkaErrorCode::NoOffset
+        );
+        let is_repeated = self.last_error.is_some_and(|(last, at)| last == code && at.elapsed() < PAUSE_AFTER_ERROR);
+        if is_repeated && !is_fatal && !is_out_of_range {
+            return None;
+        }
+        self.last_error = Some((code, Instant::now()));
+        Some(PollEnd::Error { text: raw::code_name(code), is_out_of_range, is_fatal })
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        let found = self.keys.iter().position(|key| {
+            let entry = &self.shared.keys[*key];
+            entry.partition == message.partition() && entry.topic == message.topic()
+        });
+        // Nothing else was assigned; a message of an earlier assignment cannot be of another topic either.
+        let Some(index) = found else { return };
+        let offset = message.offset();
+        match payload::decode(&self.shared.places[self.keys[index]], message.key(), message.payload()) {
+            Ok(record) => self.batch.records[index].push((offset, record.value)),
+            Err(wrong) => self.batch.corrupt.push((index, offset, wrong)),
+        }
+        let epoch = raw::leader_epoch(message);
+        self.batch.leader_epochs[index] = epoch;
+        self.leader_epochs[index] = self.leader_epochs[index].max(epoch);
+        self.batch.count += 1;
+        self.next[index] = offset + 1;
+    }
+
+    fn complete_with_records(&mut self) {
+        self.progress = Instant::now();
+        self.out_of_range = 0;
+        let mut polled = Polled::default();
+        let mut epochs = BTreeMap::new();
+        for (index, key) in self.keys.iter().enumerate() {
+            let key_number = self.shared.keys[*key].key;
+            if let Some(epoch) = self.batch.leader_epochs[index].take() {
+                epochs.insert(key_number, epoch);
+            }
+            if !self.batch.records[index].is_empty() {
+                polled.0.push((key_number, std::mem::take(&mut self.batch.records[index])));
+            }
+        }
+        let counters = &self.shared.counters;
+        let mut draft = self.draft(OpType::Ok, Body::Poll(Some(polled)), None);
+        draft.extra.leader_epochs = epochs;
+        for (index, offset, wrong) in self.batch.corrupt.drain(..) {
+            counters.corrupt.fetch_add(1, Relaxed);
+            draft.extra.corrupt.push((self.shared.keys[self.keys[index]].key, offset, wrong));
+        }
+        self.shared.record(draft);
+        counters.records_polled.fetch_add(std::mem::take(&mut self.batch.count) as u64, Relaxed);
+        if let Purpose::Live { consumer } = self.purpose {
+            for (key, next) in self.keys.iter().zip(&self.next) {
+                counters.read_next[consumer][*key].store(*next, Relaxed);
+            }
+        }
+    }
+
+    /// The client is dead. A new one is a new client and a new process, which goes on at the old positions.
+    fn crash(&mut self, reason: &str) {
+        self.shared.counters.crashed.fetch_add(1, Relaxed);
+        self.record(OpType::Invoke, Body::Crash, None);
+        self.record(OpType::Info, Body::Crash, Some(reason.to_owned()));
+        self.client = self.shared.new_client();
+        self.process = self.shared.new_process();
+        std::thread::sleep(PAUSE_AFTER_ERROR);
+    }
+
+    fn record(&self, op_type: OpType, body: Body, error: Option<String>) {
+        self.shared.record(self.draft(op_type, body, error));
+    }
+
+    fn draft(&self, op_type: OpType, body: Body, error: Option<String>) -> Draft {
+        let mut draft = Draft::new(Process::Client(self.process), op_type, body);
+        draft.error = error;
+        draft.client = Some(self.client);
+        draft.extra.isolation = Some(self.shared.options.isolation.name().to_owned());
+        draft.extra.is_final = matches!(self.purpose, Purpose::Final { .. });
+        draft
+    }
+}
+
+impl Batch {
+    fn new(keys: usize) -> Self {
+        Self { count: 0, records: vec![Vec::new(); keys], leader_epochs: vec![None; keys], corrupt: Vec::new() }
+    }
+}

@@ -1,0 +1,220 @@
+//! The clients of a run together: started, counted, drained, read to the end, stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kchaos_core::{Key, KeyEntry, Offset};
+
+use crate::counts::Counts;
+use crate::options::Options;
+use crate::producer::{self, ProducerHandle};
+use crate::reader::{self, Purpose, ReaderHandle, ReaderOutcome};
+use crate::shared::Shared;
+use crate::{Context, FinalKey, FinalTarget, FinaleOutcome, Outstanding, Running, Stopped, WorkloadError};
+
+const START: Duration = Duration::from_secs(15);
+/// What a client's end may take beyond the deadline of its work: rust-rdkafka flushes for 0.5 s when it drops a producer.
+const END: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_millis(5);
+
+/// Producers and readers on threads of their own, over one set of keys.
+pub(crate) struct ClientsRun {
+    shared: Arc<Shared>,
+    producers: Vec<ProducerHandle>,
+    readers: Vec<ReaderHandle>,
+    left_behind: Vec<String>,
+    finales: usize,
+}
+
+type Ready = Receiver<Result<(), String>>;
+
+impl ClientsRun {
+    pub(crate) fn start(options: Options, keys: Vec<KeyEntry>, context: Context) -> Result<Self, WorkloadError> {
+        let shared = Arc::new(Shared::new(options, keys, context)?);
+        let mut run = Self { producers: Vec::new(), readers: Vec::new(), left_behind: Vec::new(), finales: 0, shared };
+        if let Err(error) = run.start_clients() {
+            run.end(Duration::ZERO);
+            return Err(error);
+        }
+        Ok(run)
+    }
+
+    /// Readers first, so that they are there for the first record.
+    fn start_clients(&mut self) -> Result<(), WorkloadError> {
+        let shared = Arc::clone(&self.shared);
+        for consumer in 0..shared.options.consumers as usize {
+            let (ready, made) = sync_channel(1);
+            let name = format!("consumer-{}", consumer + 1);
+            let keys: Vec<usize> = (0..shared.keys.len()).collect();
+            let start = vec![0; keys.len()];
+            let reader = reader::spawn(&shared, name.clone(), keys, start, Purpose::Live { consumer }, ready);
+            self.readers.push(reader.map_err(|source| WorkloadError::Thread { name: name.clone(), source })?);
+            wait_until_made(&name, &made)?;
+        }
+        let start_ns = shared.clock.now_ns();
+        for number in 0..shared.options.producers as usize {
+            let (ready, made): (SyncSender<_>, Ready) = sync_channel(1);
+            let name = format!("producer-{}", number + 1);
+            let producer = producer::spawn(&shared, number, start_ns, ready);
+            self.producers.push(producer.map_err(|source| WorkloadError::Thread { name: name.clone(), source })?);
+            wait_until_made(&name, &made)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, deadline: Duration) {
+        self.stop_writes(Duration::ZERO.min(deadline));
+        self.shared.is_reading_over.store(true, Relaxed);
+        let until = Instant::now() + deadline.max(END);
+        for reader in std::mem::take(&mut self.readers) {
+            if join(reader.thread, until).is_none() {
+                self.left_behind.push(reader.name);
+            }
+        }
+    }
+
+    /// One reader for each share of the keys: as many as the run has consumers, at least one.
+    fn spawn_final_readers(
+        &mut self,
+        targets: &[(usize, &FinalTarget)],
+        until: Instant,
+    ) -> Vec<(Vec<usize>, Result<ReaderHandle, String>)> {
+        self.finales += 1;
+        let count = (self.shared.options.consumers.max(1) as usize).min(targets.len());
+        (0..count)
+            .map(|number| {
+                let share: Vec<usize> = (number..targets.len()).step_by(count).collect();
+                let of = |part: fn(&FinalTarget) -> Offset| share.iter().map(|index| part(targets[*index].1)).collect::<Vec<_>>();
+                let (starts, ends) = (of(|target| target.start), of(|target| target.end));
+                let keys = share.iter().map(|index| targets[*index].0).collect();
+                let name = format!("final-{}-{}", self.finales, number + 1);
+                // Nobody waits for it to be made: the outcome says what went wrong.
+                let (ready, _) = sync_channel(1);
+                let reader = reader::spawn(&self.shared, name, keys, starts, Purpose::Final { ends, until }, ready);
+                (share, reader.map_err(|error| error.to_string()))
+            })
+            .collect()
+    }
+}
+
+impl Running for ClientsRun {
+    fn counts(&self) -> Counts {
+        self.shared.counters.snapshot()
+    }
+
+    fn stop_writes(&mut self, deadline: Duration) -> Outstanding {
+        let at_stop = self.counts().outstanding();
+        let info_before = self.counts().info;
+        let until = Instant::now() + deadline;
+        let until = *self.shared.writes_until.get_or_init(|| until) + END;
+        let mut given_up = 0;
+        for producer in std::mem::take(&mut self.producers) {
+            let ProducerHandle { name, .. } = &producer;
+            let name = name.clone();
+            let (is_ended, producer) = wait(producer, until);
+            if !is_ended {
+                given_up += producer.give_up();
+                self.left_behind.push(name);
+            }
+        }
+        let info = self.counts().info - info_before;
+        Outstanding { at_stop, undecided: info.max(given_up), left_behind: self.left_behind.clone() }
+    }
+
+    fn finale(&mut self, targets: &[FinalTarget], deadline: Duration) -> FinaleOutcome {
+        let until = Instant::now() + deadline;
+        let known: Vec<(usize, &FinalTarget)> = targets
+            .iter()
+            .filter_map(|target| Some((self.shared.keys.iter().position(|entry| entry.key == target.key)?, target)))
+            .collect();
+        let mut outcome = FinaleOutcome::default();
+        for target in targets.iter().filter(|target| known.iter().all(|(_, found)| found.key != target.key)) {
+            outcome.errors.push(format!("key {} is none of this run's", target.key));
+            outcome.keys.push(FinalKey::unread(target));
+        }
+        for (share, reader) in self.spawn_final_readers(&known, until) {
+            let shared_targets = share.iter().map(|index| known[*index].1);
+            let read = reader.and_then(|reader| {
+                join(reader.thread, until + END).ok_or_else(|| {
+                    self.left_behind.push(reader.name.clone());
+                    format!("{} did not end in time", reader.name)
+                })
+            });
+            outcome.add(shared_targets, read);
+        }
+        outcome.keys.sort_by_key(|key| key.key);
+        outcome
+    }
+
+    fn stop(mut self: Box<Self>, deadline: Duration) -> Stopped {
+        self.end(deadline);
+        Stopped { left_behind: std::mem::take(&mut self.left_behind) }
+    }
+}
+
+impl FinaleOutcome {
+    /// True if every key was read to its end, by records of no later epoch than the leader's.
+    pub fn is_complete(&self) -> bool {
+        self.keys.iter().all(|key| key.is_complete && !key.is_epoch_ahead)
+    }
+
+    fn add<'a>(&mut self, targets: impl Iterator<Item = &'a FinalTarget>, read: Result<ReaderOutcome, String>) {
+        match read {
+            Err(error) => {
+                self.errors.push(error);
+                self.keys.extend(targets.map(FinalKey::unread));
+            }
+            Ok(read) => {
+                self.errors.extend(read.errors);
+                self.keys.extend(targets.zip(read.next.into_iter().zip(read.leader_epochs)).map(|(target, (next, leader_epoch))| {
+                    FinalKey {
+                        key: target.key,
+                        start: target.start,
+                        end: target.end,
+                        next,
+                        is_complete: next >= target.end,
+                        leader_epoch,
+                        is_epoch_ahead: leader_epoch.is_some_and(|epoch| epoch > target.leader_epoch),
+                    }
+                }));
+            }
+        }
+    }
+}
+
+impl FinalKey {
+    fn unread(target: &FinalTarget) -> Self {
+        let FinalTarget { key, start, end, .. } = *target;
+        let key: Key = key;
+        Self { key, start, end, next: start, is_complete: false, leader_epoch: None, is_epoch_ahead: false }
+    }
+}
+
+fn wait_until_made(name: &str, made: &Ready) -> Result<(), WorkloadError> {
+    let reason = match made.recv_timeout(START) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(reason)) => reason,
+        Err(RecvTimeoutError::Timeout) => format!("not ready after {} s", START.as_secs()),
+        Err(RecvTimeoutError::Disconnected) => "its thread ended".to_owned(),
+    };
+    Err(WorkloadError::Client { name: name.to_owned(), reason })
+}
+
+/// Waits for a thread without joining it.
+fn wait(producer: ProducerHandle, until: Instant) -> (bool, ProducerHandle) {
+    while !producer.thread.is_finished() && Instant::now() < until {
+        std::thread::sleep(TICK);
+    }
+    (producer.thread.is_finished(), producer)
+}
+
+/// What a thread gives back, or `None` if it does not end in time (it is left behind then) or panicked.
+fn join<T>(thread: JoinHandle<T>, until: Instant) -> Option<T> {
+    while !thread.is_finished() && Instant::now() < until {
+        std::thread::sleep(TICK);
+    }
+    if thread.is_finished() { thread.join().ok() } else { None }
+}

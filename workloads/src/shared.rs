@@ -1,0 +1,95 @@
+//! What all clients of one run have in common.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use kchaos_core::{Clock, Draft, KeyEntry, Recorder, Value};
+use rdkafka::ClientConfig;
+
+use crate::client_log::{ClientLog, LogSink};
+use crate::counts::Counters;
+use crate::options::Options;
+use crate::payload::Place;
+use crate::properties::{self, Role};
+use crate::{Context, WorkloadError};
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) seed: u64,
+    pub(crate) recorder: Arc<dyn Recorder>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keys: Vec<KeyEntry>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) counters: Counters,
+    /// Set once: no new sends, and open ones are waited for until then.
+    pub(crate) writes_until: OnceLock<Instant>,
+    pub(crate) is_reading_over: AtomicBool,
+    run_id: String,
+    bootstrap: String,
+    /// May hold secrets.
+    properties: BTreeMap<String, String>,
+    log: Arc<dyn LogSink>,
+    next_process: AtomicU32,
+    next_client: AtomicU32,
+    next_values: Vec<AtomicI64>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options, keys: Vec<KeyEntry>, context: Context) -> Result<Self, WorkloadError> {
+        for (name, value) in &context.properties {
+            properties::check_one(name, value)?;
+        }
+        Ok(Self {
+            seed: context.seed,
+            recorder: context.recorder,
+            clock: context.clock,
+            places: keys.iter().map(|entry| Place::new(&context.run_id, entry)).collect(),
+            counters: Counters::new(&keys, options.producers as usize, options.consumers as usize),
+            writes_until: OnceLock::new(),
+            is_reading_over: AtomicBool::new(false),
+            run_id: context.run_id,
+            bootstrap: context.bootstrap,
+            properties: context.properties,
+            log: context.log,
+            next_process: AtomicU32::new(0),
+            next_client: AtomicU32::new(1),
+            next_values: keys.iter().map(|_| AtomicI64::new(1)).collect(),
+            keys,
+            options,
+        })
+    }
+
+    /// Numbers of processes are never used twice in a run.
+    pub(crate) fn new_process(&self) -> u32 {
+        self.next_process.fetch_add(1, Relaxed)
+    }
+
+    pub(crate) fn new_client(&self) -> u32 {
+        self.next_client.fetch_add(1, Relaxed)
+    }
+
+    /// Values count from 1 for each key, over all producers.
+    pub(crate) fn new_value(&self, key: usize) -> Value {
+        self.next_values[key].fetch_add(1, Relaxed)
+    }
+
+    pub(crate) fn record(&self, draft: Draft) {
+        self.recorder.record(draft);
+    }
+
+    /// A client's properties; `client.id` names the run and the client, so that broker logs can be read.
+    pub(crate) fn properties(&self, role: Role, client: &str) -> BTreeMap<String, String> {
+        let client_id = format!("kchaos-{}-{client}", self.run_id);
+        properties::resolve(role, &self.options, &self.bootstrap, &self.properties, &client_id)
+    }
+
+    pub(crate) fn config(&self, role: Role, client: &str) -> ClientConfig {
+        properties::config(&self.properties(role, client))
+    }
+
+    pub(crate) fn log(&self, client: &str) -> ClientLog {
+        ClientLog { sink: Arc::clone(&self.log), clock: Arc::clone(&self.clock), client: client.to_owned() }
+    }
+}
