@@ -1,8 +1,8 @@
 //! What a run came to: the type of `verdict.json`.
 //!
-//! It holds `kchaos check`'s own fields (FORMATS.md) and beside them what only a run knows: the sentence for people, every exit code that holds
-//! and why, the load in each phase, faults in force, thresholds, recovery, what the client machine spent, and the state of the hosts. A report
-//! can be drawn from it again without reading the history: the lines around the evidence stand in it too.
+//! It holds `kchaos check`'s own fields (FORMATS.md) and beside them what only a run knows: the sentence for people, every exit code that
+//! holds and why, the load in each phase, faults in force, thresholds, recovery, what the client machine spent, and the state of the
+//! hosts. A report can be drawn from it again without reading the history: the lines around the evidence stand in it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,8 @@
 //! kchaos: breaks a real Kafka cluster on purpose and proves what it kept.
 
+#[macro_use]
+mod stdout;
+
 mod cli;
 mod clock;
 mod commands;

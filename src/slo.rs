@@ -1,8 +1,8 @@
 //! Promises of time: `--slo 'recovery.p99<20s'`.
 //!
-//! A promise is kept only if it was measured: a phase that no fault cycle showed is *unmeasured*, which is not met and says so. Recovery phases
-//! are judged by the upper ends of their intervals, so that none is kept by our own imprecision; and not while a cycle's end was never seen,
-//! since that one took longer than anything measured.
+//! A promise is kept only if it was measured: a phase that no fault cycle showed is *unmeasured*, which is not met and says so. Recovery
+//! phases are judged by the upper ends of their intervals, so that none is kept by our own imprecision; and not while a cycle's end was
+//! never seen, since that one took longer than anything measured.
 
 use std::fmt;
 use std::str::FromStr;
@@ -116,7 +116,7 @@ impl fmt::Display for Slo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.inclusive { "<=" } else { "<" };
         let (metric, quantile) = (name(METRICS, self.metric), name(QUANTILES, self.quantile));
-        if self.limit_ns % 1_000_000_000 == 0 {
+        if self.limit_ns.is_multiple_of(1_000_000_000) {
             write!(f, "{metric}.{quantile}{sign}{}s", self.limit_ns / 1_000_000_000)
         } else {
             write!(f, "{metric}.{quantile}{sign}{}ms", self.limit_ns as f64 / 1e6)

@@ -45,7 +45,11 @@ fn main() {
         );
     }
     let grown = resident_kib().saturating_sub(before);
-    println!("peak memory grew by {:.0} MiB: {:.0} MiB a million sends", grown as f64 / 1024.0, grown as f64 / 1024.0 / (sends as f64 / 1e6));
+    println!(
+        "peak memory grew by {:.0} MiB: {:.0} MiB a million sends",
+        grown as f64 / 1024.0,
+        grown as f64 / 1024.0 / (sends as f64 / 1e6)
+    );
 }
 
 /// Seconds on the processor of the best of three: the machine is shared. Work is repeated until it takes long enough to be measured.
@@ -95,7 +99,8 @@ fn build(sends: usize) -> String {
     for value in 0..sends {
         let client = random(PRODUCERS);
         if flights[client].len() == IN_FLIGHT {
-            history.acknowledge(client, flights[client].pop_front());
+            let oldest = flights[client].pop_front();
+            history.acknowledge(client, oldest.as_slice());
         }
         // A lane of the client that is free: they are acknowledged in turn.
         let (key, process) = (random(KEYS), client * IN_FLIGHT + sent[client] % IN_FLIGHT);
@@ -108,10 +113,8 @@ fn build(sends: usize) -> String {
             history.poll(key, &logs[key], &mut read[key]);
         }
     }
-    for (client, flights) in flights.into_iter().enumerate() {
-        for flight in flights {
-            history.acknowledge(client, Some(flight));
-        }
+    for (client, flights) in flights.iter_mut().enumerate() {
+        history.acknowledge(client, flights.make_contiguous());
     }
     for key in 0..KEYS {
         history.poll(key, &logs[key], &mut read[key]);
@@ -132,9 +135,9 @@ impl History {
         self.index += 1;
     }
 
-    fn acknowledge(&mut self, client: usize, flight: Option<Flight>) {
-        if let Some(Flight { process, key, value, offset }) = flight {
-            self.line(process, "ok", "send", &format!("[[\"send\",{key},[{offset},{value}]]],\"client\":{client}"));
+    fn acknowledge(&mut self, client: usize, flights: &[Flight]) {
+        for Flight { process, key, value, offset } in flights {
+            self.line(*process, "ok", "send", &format!("[[\"send\",{key},[{offset},{value}]]],\"client\":{client}"));
         }
     }
 

@@ -9,13 +9,13 @@
 //! Hints. A run of ours tells what it knows of the end in ops of the process "nemesis": `final-offsets`, `final-reads` (see [`Hints`]).
 //! Their data is open: what is absent or has another shape is passed over.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send};
 use serde_json::Value as Json;
 
 use crate::hash::IntMap;
-use crate::log::{Isolation, KeyLog, Outcome};
+use crate::log::{Id, Isolation, KeyLog, Outcome};
 
 /// How many names of unknown `f`s are kept apart.
 const MAX_UNKNOWN_FS: usize = 64;
@@ -23,8 +23,9 @@ const MAX_UNKNOWN_FS: usize = 64;
 /// What a process has begun.
 pub(crate) struct Invocation {
     pub(crate) client: Option<u32>,
-    pub(crate) in_txn: bool,
-    pub(crate) sends: Vec<Send>,
+    in_txn: bool,
+    /// Each with its value's place in the key's log.
+    sends: Vec<(Send, Id)>,
 }
 
 impl Invocation {
@@ -32,7 +33,10 @@ impl Invocation {
     fn is_of(&self, sends: &[Send]) -> bool {
         let name = |send: &Send| (send.key, send.value);
         match (self.sends.first(), sends.first()) {
-            (Some(asked), Some(told)) if name(asked) != name(told) => self.sends.iter().any(|asked| sends.iter().any(|told| name(asked) == name(told))),
+            (Some((asked, _)), Some(told)) if name(asked) != name(told) => {
+                let told: HashSet<_> = sends.iter().map(name).collect();
+                self.sends.iter().any(|(asked, _)| told.contains(&name(asked)))
+            }
             _ => true,
         }
     }
@@ -143,7 +147,12 @@ impl Facts {
                 let name = if counts.unknown_fs.len() < MAX_UNKNOWN_FS || counts.unknown_fs.contains_key(f) { f } else { "…" };
                 *counts.unknown_fs.entry(name.to_owned()).or_default() += 1;
             }
-            Body::Assign { .. } | Body::Subscribe { .. } | Body::Commit(_) | Body::Committed { .. } | Body::Crash | Body::Nemesis { .. } => {}
+            Body::Assign { .. }
+            | Body::Subscribe { .. }
+            | Body::Commit(_)
+            | Body::Committed { .. }
+            | Body::Crash
+            | Body::Nemesis { .. } => {}
         }
     }
 
@@ -156,16 +165,15 @@ impl Facts {
             return;
         }
         collect_sends(&op.body, &mut self.sends);
-        for send in &self.sends {
-            log(&mut self.logs, send.key).invoked(send.value, op.index, in_txn);
-        }
-        self.open.insert(process, Invocation { client: op.client, in_txn, sends: self.sends.clone() });
+        let logs = &mut self.logs;
+        let sends = self.sends.iter().map(|send| (*send, log(logs, send.key).invoked(send.value, op.index, in_txn))).collect();
+        self.open.insert(process, Invocation { client: op.client, in_txn, sends });
     }
 
     /// An invocation that will never complete.
     fn abandon(&mut self, invocation: Invocation) {
         if invocation.in_txn && !invocation.sends.is_empty() {
-            self.unknown_txns.push(invocation.sends);
+            self.unknown_txns.push(invocation.sends.into_iter().map(|(send, _)| send).collect());
         }
     }
 
@@ -198,11 +206,12 @@ impl Facts {
         // The completion speaks for what it lists. Of what it leaves out (a fail or info op may carry no value at all) only a failure is sure.
         let listed = self.sends.len();
         let name = |send: &Send| (send.key, send.value);
-        let as_asked = self.sends.iter().map(name).eq(asked.iter().map(name));
-        let invoked: HashSet<_> = if as_asked { HashSet::new() } else { asked.iter().map(name).collect() };
+        let as_asked = self.sends.iter().map(name).eq(asked.iter().map(|(send, _)| name(send)));
+        let ids: HashMap<_, _> = if as_asked { HashMap::new() } else { asked.iter().map(|(send, id)| (name(send), *id)).collect() };
         if !as_asked {
             let told: HashSet<_> = self.sends.iter().map(name).collect();
-            self.sends.extend(asked.iter().filter(|send| !told.contains(&name(send))).map(|send| Send { offset: None, ..*send }));
+            let untold = asked.iter().filter(|(send, _)| !told.contains(&name(send)));
+            self.sends.extend(untold.map(|(send, _)| Send { offset: None, ..*send }));
         }
         for (position, send) in self.sends.iter().enumerate() {
             let acknowledged = send.offset.is_some_and(|offset| offset >= 0) && !in_txn;
@@ -212,15 +221,9 @@ impl Facts {
                 OpType::Fail => Outcome::Fail,
                 _ => Outcome::Info,
             };
-            let was_invoked = as_asked || invoked.contains(&name(send));
-            let log = log(&mut self.logs, send.key);
-            log.completed(send.value, outcome, op.index, was_invoked, in_txn);
-            if outcome == Outcome::Ok {
-                self.counts.acknowledged_values += 1;
-                if let Some(offset) = send.offset {
-                    log.acknowledged_at(send.value, offset, op.index);
-                }
-            }
+            let id = if as_asked { asked.get(position).map(|(_, id)| *id) } else { ids.get(&name(send)).copied() };
+            log(&mut self.logs, send.key).completed(send, id, outcome, op.index, in_txn);
+            self.counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
         }
         if in_txn && op.op_type == OpType::Info && !self.sends.is_empty() {
             self.unknown_txns.push(self.sends.clone());
@@ -267,13 +270,8 @@ impl Facts {
             if !sends.iter().filter_map(read).any(|written| written.is_read_committed()) {
                 continue;
             }
-            for send in sends {
-                let log = log(&mut self.logs, send.key);
-                log.prove(send.value);
-                let known_by = log.find(send.value).map(|written| written.completed);
-                if let (Some(offset), Some(op)) = (send.offset, known_by.and_then(|op| op.get())) {
-                    log.acknowledged_at(send.value, offset, op);
-                }
+            for send in &sends {
+                log(&mut self.logs, send.key).prove(send);
             }
         }
     }
@@ -309,7 +307,7 @@ impl Facts {
 }
 
 fn log(logs: &mut IntMap<Key, KeyLog>, key: Key) -> &mut KeyLog {
-    logs.entry(key).or_insert_with(KeyLog::new)
+    logs.entry(key).or_default()
 }
 
 fn collect_sends(body: &Body, sends: &mut Vec<Send>) {

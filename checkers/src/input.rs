@@ -69,7 +69,8 @@ pub fn read_ops(input: impl Read, name: &str, each: impl FnMut(&Op)) -> Result<L
         }
         start => {
             if is_edn(start) {
-                let message = "this looks like Jepsen's EDN, which this version cannot read yet; JSON lines, one op each, can be".to_owned();
+                let message =
+                    "this looks like Jepsen's EDN, which this version cannot read yet; JSON lines, one op each, can be".to_owned();
                 return Err(InputError::Unsupported { file: name.to_owned(), message });
             }
             reader.run(head)?;

@@ -1,18 +1,18 @@
 //! How long clients waited, from the moment they *meant* to start.
 //!
-//! Why the intended start: under a fault a client that waits for its turn stops asking, and a latency counted from when it asked hides the very
-//! outage it was to measure. An open-model generator says when each op was due ([`kchaos_core::Extra::intended_ns`]); from there it is counted,
-//! to the ack. An op without one counts from its invocation.
+//! Why the intended start: under a fault a client that waits for its turn stops asking, and a latency counted from when it asked hides
+//! the very outage it was to measure. An open-model generator says when each op was due ([`kchaos_core::Extra::intended_ns`]); from there
+//! it is counted, to the ack. An op without one counts from its invocation.
 //!
-//! Shapes: HDR histograms, in nanoseconds, 1 µs to 10 minutes, three digits; what lies above is counted (`above_max`) and recorded as 10 minutes.
-//! By op (`send`, `txn`, `read` …, and `read-lag`: from a value's intended start until a poll first returned it) and by phase of the run
-//! (before, trouble, after: nemesis ops named `phase`). A latency belongs to the phase in which it was meant to start.
+//! Shapes: HDR histograms, in nanoseconds, 1 µs to 10 minutes, three digits; what lies above is counted (`above_max`) and recorded as 10
+//! minutes. By op (`send`, `txn`, `read` …, and `read-lag`: from a value's intended start until a poll first returned it) and by phase of
+//! the run (before, trouble, after: nemesis ops named `phase`). A latency belongs to the phase in which it was meant to start.
 //!
-//! Three outputs: quantiles and distributions ([`LatencyReport`]), a series per second for the report's timeline, and the standard HDR interval
-//! log ([`Latency::take_log`]), one line a second for each op and phase, by the second of completion.
+//! Three outputs: quantiles and distributions ([`LatencyReport`]), a series per second for the report's timeline, and the standard HDR
+//! interval log ([`Latency::take_log`]), one line a second for each op and phase, by the second of completion.
 //!
-//! Memory is bounded: histograms are of fixed size, the series halves its resolution when it grows past an hour, unread values are remembered
-//! up to a limit (those beyond it are counted as `untracked`), and the log can be taken away while it grows.
+//! Memory is bounded: histograms are of fixed size, the series halves its resolution when it grows past an hour, unread values are
+//! remembered up to a limit (those beyond it are counted as `untracked`), and the log can be taken away while it grows.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

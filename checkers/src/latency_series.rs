@@ -1,7 +1,7 @@
 //! The run second by second, for a report's timeline, in bounded memory.
 //!
-//! A run of up to an hour has one point a second. A longer one has points of 2, 4, 8 … seconds: counts are added, and a quantile of a joined
-//! point is the worst of its seconds' (quantiles cannot be added, and the worst is what a reader looks for).
+//! A run of up to an hour has one point a second. A longer one has points of 2, 4, 8 … seconds: counts are added, and a quantile of a
+//! joined point is the worst of its seconds' (quantiles cannot be added, and the worst is what a reader looks for).
 
 use hdrhistogram::Histogram;
 use kchaos_core::OpType;

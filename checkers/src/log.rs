@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Offset, Value};
+use kchaos_core::{Offset, Send, Value};
 
 use crate::hash::IntMap;
 use crate::slots::Slots;
@@ -140,7 +140,6 @@ impl Written {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct KeyLog {
     index: IntMap<Value, Id>,
     written: Vec<Written>,
@@ -154,11 +153,21 @@ pub(crate) struct KeyLog {
     below_floor: u64,
 }
 
-impl KeyLog {
-    pub(crate) fn new() -> Self {
-        Self { highest: -1, ..Self::default() }
+impl Default for KeyLog {
+    fn default() -> Self {
+        Self {
+            index: IntMap::default(),
+            written: Vec::new(),
+            slots: Slots::default(),
+            moved: BTreeMap::new(),
+            contested: BTreeMap::new(),
+            highest: -1,
+            below_floor: 0,
+        }
     }
+}
 
+impl KeyLog {
     fn id(&mut self, value: Value) -> Id {
         // Memory ends long before 4 G values of one key.
         let next = Id::try_from(self.written.len()).unwrap_or(Id::MAX - 1);
@@ -169,7 +178,8 @@ impl KeyLog {
         id
     }
 
-    pub(crate) fn invoked(&mut self, value: Value, op: u64, in_txn: bool) {
+    /// Gives the value's id, which spares its completion the search.
+    pub(crate) fn invoked(&mut self, value: Value, op: u64, in_txn: bool) -> Id {
         let id = self.id(value);
         let (highest, written) = (self.highest, &mut self.written[id as usize]);
         let mut flags = SENT;
@@ -185,13 +195,15 @@ impl KeyLog {
         }
         written.flags |= flags;
         written.invoked.set_first(op);
+        id
     }
 
-    /// What became of a send. Without an invocation of this op (`was_invoked` false), a second end of the same value is another send of it.
-    pub(crate) fn completed(&mut self, value: Value, outcome: Outcome, op: u64, was_invoked: bool, in_txn: bool) {
-        let id = self.id(value);
+    /// What became of a send. Without an invocation of this op (no id), a second end of the same value is another send of it.
+    /// An acknowledgement, or a transaction that certainly committed, says where the value stands.
+    pub(crate) fn completed(&mut self, send: &Send, invoked: Option<Id>, outcome: Outcome, op: u64, in_txn: bool) {
+        let id = invoked.unwrap_or_else(|| self.id(send.value));
         let written = &mut self.written[id as usize];
-        if !was_invoked && written.outcome != Outcome::Open {
+        if invoked.is_none() && written.outcome != Outcome::Open {
             written.flags |= SENT_TWICE;
         }
         written.flags |= SENT | if in_txn { IN_TXN } else { 0 };
@@ -200,18 +212,17 @@ impl KeyLog {
             written.outcome = outcome;
             written.completed = OpRef::new(op);
         }
-    }
-
-    /// An acknowledgement, or a transaction that certainly committed, says that the value stands here.
-    pub(crate) fn acknowledged_at(&mut self, value: Value, offset: Offset, op: u64) {
-        let id = self.id(value);
-        if self.place(id, offset, op) {
+        if let Some(offset) = send.offset.filter(|_| outcome == Outcome::Ok)
+            && self.place(id, offset, op)
+        {
             self.slots.mark_committed(offset);
         }
     }
 
     pub(crate) fn polled(&mut self, value: Value, offset: Offset, op: u64, ok: bool, isolation: Isolation) {
-        let id = self.id(value);
+        // Most records stand where an acknowledgement or another reader has shown them.
+        let there = self.slots.recent(offset).filter(|id| self.of(*id).value == value);
+        let id = there.unwrap_or_else(|| self.id(value));
         let written = &mut self.written[id as usize];
         written.flags |= POLLED;
         if ok {
@@ -223,10 +234,16 @@ impl KeyLog {
         }
     }
 
-    /// Part of an info transaction of which a value was read.
-    pub(crate) fn prove(&mut self, value: Value) {
-        let id = self.id(value);
-        self.written[id as usize].flags |= PROVEN;
+    /// Part of an info transaction of which a value was read: it took effect, where the op says it did.
+    pub(crate) fn prove(&mut self, send: &Send) {
+        let id = self.id(send.value);
+        let written = &mut self.written[id as usize];
+        written.flags |= PROVEN;
+        if let (Some(offset), Some(op)) = (send.offset, written.completed.get())
+            && self.place(id, offset, op)
+        {
+            self.slots.mark_committed(offset);
+        }
     }
 
     /// Puts a value at an offset; `false` if that is no offset.

@@ -1,31 +1,34 @@
 //! How long a cluster took to come back after each fault, and where the time went.
 //!
-//! Why: "the failover took 17 s" helps nobody. Was it the session that had to run out, the controller, the metadata, or the client? So for
-//! every fault that took a leader away, and for every partition it led, the moments stand here as [`Interval`]s on the run's one clock:
+//! Why: "the failover took 17 s" helps nobody. Was it the session that had to run out, the controller, the metadata, or the client? So
+//! for every fault that took a leader away, and for every partition it led, the moments stand here as [`Interval`]s on the run's one
+//! clock:
 //!
-//! fault in effect → ZooKeeper session gone → new controller (only if the controller was hit) → new leader elected → metadata at the first and
-//! at the last surviving broker → first acknowledged write → first read of it → (after the mend) ISR whole → preferred leader back.
+//! fault in effect → ZooKeeper session gone → new controller (only if the controller was hit) → new leader elected → metadata at the
+//! first and at the last surviving broker → first acknowledged write → first read of it → (after the mend) ISR whole → preferred leader
+//! back.
 //!
 //! The sources are independent of one another: the fault's own proof, the observer's timeline, and the clients' acks.
 //!
-//! **What each moment is, exactly.** `start` is the fault's `in-effect` interval. A *base* is the last state seen not later than its lower end.
+//! **What each moment is, exactly.** `start` is the fault's `in-effect` interval. A *base* is the last state seen not later than its
+//! lower end.
 //! - *session gone*: the first `broker-gone` of the daemon that was hit, after `start`'s lower end.
 //! - *elected*: the first partition state with a leader and a `leader_epoch` above the base's.
 //! - *metadata*: the first answer of each broker that was not hit, with that epoch or a later one.
-//! - *first ack*: if a leader was elected in `(a, b]`, between the first ack that came after `a` (the old leader could still have sent it) and
-//!   the first that came at or after `b` (it could not); usually they are one and the interval has no width. Sends that were invoked before
-//!   the fault count: a client that retries is a client that waits. If no leader was elected: the first ack of a send that was *invoked*
-//!   after the fault was in effect for certain, since an earlier send's ack may have been on its way.
+//! - *first ack*: if a leader was elected in `(a, b]`, between the first ack that came after `a` (the old leader could still have sent
+//!   it) and the first that came at or after `b` (it could not); usually they are one and the interval has no width. Sends that were
+//!   invoked before the fault count: a client that retries is a client that waits. If no leader was elected: the first ack of a send that
+//!   was *invoked* after the fault was in effect for certain, since an earlier send's ack may have been on its way.
 //! - *first read*: the first poll that reached the offset of the first such ack that carried an offset.
 //! - *ISR whole*: the first state after the mend with as many replicas in sync as the most that were seen before the fault.
 //!
-//! **An orderly stop** moves its leaders before the daemon is gone: the new leader is seen inside the `in-effect` interval. Then there is no
-//! detection, and election and recovery count from when the stop was sent. How long writes truly waited is in the unavailable windows.
+//! **An orderly stop** moves its leaders before the daemon is gone: the new leader is seen inside the `in-effect` interval. Then there is
+//! no detection, and election and recovery count from when the stop was sent. How long writes truly waited is in the unavailable windows.
 //!
 //! A moment that was not seen stays missing and says why: *unseen* if it was owed, *not applicable* if it was not. It is never zero.
 //!
-//! Limits: with acks=1 a deposed leader may go on acknowledging, and its acks cannot be told from the new leader's. Faults that overlap and hit
-//! the same partition are cut at the later one's beginning.
+//! Limits: with acks=1 a deposed leader may go on acknowledging, and its acks cannot be told from the new leader's. Faults that overlap
+//! and hit the same partition are cut at the later one's beginning.
 //!
 //! Everything may be fed while the run goes on (each event no later than the ops that follow it), or all at once afterwards: faults and
 //! observations first, then the ops. Memory is bounded by the number of faults and changes, not by the number of ops.

@@ -1,9 +1,9 @@
 //! The few acks and reads that matter for recovery, found while all others pass by.
 //!
-//! Two questions are asked of the acks of a partition: which was the first after an election, and which was the first of a send that was invoked
-//! after a fault was in effect. Both are known before their answers (offline, where faults and observations are fed first) or a moment after
-//! (online, where an election is heard of when it has happened). So each partition keeps its acks and reads of the last seconds, and every
-//! open question is answered by the first ack that fits. Memory does not grow with the run.
+//! Two questions are asked of the acks of a partition: which was the first after an election, and which was the first of a send that was
+//! invoked after a fault was in effect. Both are known before their answers (offline, where faults and observations are fed first) or a
+//! moment after (online, where an election is heard of when it has happened). So each partition keeps its acks and reads of the last
+//! seconds, and every open question is answered by the first ack that fits. Memory does not grow with the run.
 
 use std::collections::{HashMap, VecDeque};
 

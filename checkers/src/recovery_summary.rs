@@ -1,7 +1,7 @@
 //! Quantiles of recovery phases over the fault cycles and partitions of a run.
 //!
-//! A phase is known as a span (not less than, not more than). The quantiles people read are of the spans' middles; beside them stand the same
-//! quantiles of the upper ends, by which thresholds are judged, so that no promise is kept by our own imprecision.
+//! A phase is known as a span (not less than, not more than). The quantiles people read are of the spans' middles; beside them stand the
+//! same quantiles of the upper ends, by which thresholds are judged, so that no promise is kept by our own imprecision.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! When a partition took no writes although somebody tried: unavailable windows, and partitions that never came back.
 //!
-//! A window opens at the earliest moment since the last ack at which an attempt was open (its intended start, where there is one), and closes
-//! with the next ack. An attempt that failed leaves it open: nothing has shown the partition to be back. A window that is open at the end of the
-//! run counts, up to the end of the last attempt; so does one that was open since the first attempt. A quiet partition, to which nobody wrote, has none. An ack is an ok, or an
-//! offset inside an info.
+//! A window opens at the earliest moment since the last ack at which an attempt was open (its intended start, where there is one), and
+//! closes with the next ack. An attempt that failed leaves it open: nothing has shown the partition to be back. A window that is open at
+//! the end of the run counts, up to the end of the last attempt; so does one that was open since the first attempt. A quiet partition, to
+//! which nobody wrote, has none. An ack is an ok, or an offset inside an info.
 //!
 //! Limits: an attempt refused for its own fault (a record too large) counts as an attempt like any other.
 
@@ -241,7 +241,7 @@ pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observa
                 finding.examples.push(Example {
                     key: Some(key),
                     explanation: format!(
-                        "all faults were mended at {:.1} s, and for {:.1} s after that partition {key} {what}; it should have been back within {:.0} s",
+                        "all was mended at {:.1} s, and for {:.1} s after that partition {key} {what}; it was owed to be back within {:.0} s",
                         seconds(*from_ns),
                         seconds(overlap_ns),
                         seconds(limit_ns),

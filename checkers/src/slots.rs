@@ -64,9 +64,18 @@ impl Slots {
         Some(self.pages[*page as usize].ids[slot]).filter(|id| *id != EMPTY)
     }
 
+    /// Who stands at an offset, if its page was used of late: cheap, and `None` proves nothing.
+    pub(crate) fn recent(&self, offset: Offset) -> Option<Id> {
+        let (number, slot) = page_of(offset);
+        self.recent_page(number).map(|page| self.pages[page as usize].ids[slot]).filter(|id| *id != EMPTY)
+    }
+
+    fn recent_page(&self, number: i64) -> Option<u32> {
+        self.recent.iter().flatten().find(|(recent, _)| *recent == number).map(|(_, page)| *page)
+    }
+
     fn page(&mut self, number: i64) -> &mut Page {
-        let known = self.recent.iter().flatten().find(|(recent, _)| *recent == number).map(|(_, page)| *page);
-        let page = known.unwrap_or_else(|| {
+        let page = self.recent_page(number).unwrap_or_else(|| {
             let next = u32::try_from(self.pages.len()).unwrap_or(u32::MAX);
             let page = *self.index.entry(number).or_insert(next);
             if page == next {
@@ -82,17 +91,19 @@ impl Slots {
         let first = from.saturating_add(1).max(0);
         let last = to.saturating_sub(1);
         let pages = if first <= last { first >> WIDTH_BITS..(last >> WIDTH_BITS) + 1 } else { 0..0 };
-        self.index.range(pages).flat_map(move |(number, page)| {
-            let page = &self.pages[*page as usize];
-            let seen = match isolation {
-                Isolation::Committed => page.seen_committed,
-                Isolation::Uncommitted => page.seen_uncommitted,
-            };
-            let base = number << WIDTH_BITS;
-            let bits = page.committed | seen;
-            (0..WIDTH).filter(move |slot| bits & (1 << slot) != 0).map(move |slot| (base + slot as i64, page.ids[slot]))
-        })
-        .filter(move |(offset, _)| (first..=last).contains(offset))
+        self.index
+            .range(pages)
+            .flat_map(move |(number, page)| {
+                let page = &self.pages[*page as usize];
+                let seen = match isolation {
+                    Isolation::Committed => page.seen_committed,
+                    Isolation::Uncommitted => page.seen_uncommitted,
+                };
+                let base = number << WIDTH_BITS;
+                let bits = page.committed | seen;
+                (0..WIDTH).filter(move |slot| bits & (1 << slot) != 0).map(move |slot| (base + slot as i64, page.ids[slot]))
+            })
+            .filter(move |(offset, _)| (first..=last).contains(offset))
     }
 }
 

@@ -51,7 +51,8 @@ fn plain_gzip_and_zstd_are_told_by_their_bytes() {
 
 #[test]
 fn a_compressed_stream_that_ends_in_the_middle_is_truncated() {
-    let lines: String = (0..2000).map(|value| format!("0 invoke send [[\"send\",0,{value}]]\n0 ok send [[\"send\",0,[{value},{value}]]]\n")).collect();
+    let lines: String =
+        (0..2000).map(|value| format!("0 invoke send [[\"send\",0,{value}]]\n0 ok send [[\"send\",0,[{value},{value}]]]\n")).collect();
     let plain = history(&lines).into_bytes();
     for packed in [gzip(&plain), zstd::encode_all(&plain[..], 3).unwrap()] {
         let report = read(&packed[..packed.len() * 9 / 10]).unwrap();

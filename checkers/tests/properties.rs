@@ -63,7 +63,8 @@ impl Cluster {
 
     fn sends(&mut self, count: usize, choice: usize) -> Vec<Send> {
         let keys = self.logs.len();
-        let sends = (0..count).map(|nth| Send { key: ((choice + nth * nth) % keys) as i64, value: self.next_value + nth as i64, offset: None });
+        let sends =
+            (0..count).map(|nth| Send { key: ((choice + nth * nth) % keys) as i64, value: self.next_value + nth as i64, offset: None });
         let sends = sends.collect();
         self.next_value += count as i64;
         sends

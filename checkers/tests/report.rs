@@ -44,7 +44,8 @@ fn the_json_has_the_fields_of_the_contract() {
     assert_eq!(json["ignored"]["int-send-skip"]["count"], 1);
     assert_eq!(json["reasons"][0]["name"], "no-final-read");
     assert_eq!(json["unknown_fs"], serde_json::json!({"dance": 1}));
-    let phases: Vec<_> = json["load"].as_array().unwrap().iter().map(|load| (load["phase"].as_str().unwrap(), load["sends_ok"].as_u64())).collect();
+    let phases: Vec<_> =
+        json["load"].as_array().unwrap().iter().map(|load| (load["phase"].as_str().unwrap(), load["sends_ok"].as_u64())).collect();
     assert_eq!(phases, [("before", Some(2)), ("trouble", Some(3))]);
     let checkers = json["checkers"].as_array().unwrap();
     assert!(checkers.iter().any(|checker| checker["name"] == "lost-write" && checker["valid"] == false));
@@ -101,5 +102,8 @@ Skipped: 1 ops with the unknown f \"dance\"
     let text = render_text(&judge(&history(valid), JudgeOptions::default()));
     assert!(text.starts_with("Valid: 2 ops, and every promise of the profile kafka was kept.\n"), "{text}");
     let text = render_text(&judge("", JudgeOptions::default()));
-    assert!(text.starts_with("Unknown: 0 ops prove nothing against the profile kafka, and nothing for it (nothing-acknowledged).\n"), "{text}");
+    assert!(
+        text.starts_with("Unknown: 0 ops prove nothing against the profile kafka, and nothing for it (nothing-acknowledged).\n"),
+        "{text}"
+    );
 }

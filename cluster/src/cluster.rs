@@ -1,7 +1,7 @@
 //! A cluster that can be reached: the inventory, and the ways to its hosts.
 //!
-//! Each host has two connections, made when they are needed. Work goes over the one, mending over the other: what clogs the first, a long daemon
-//! log or a command that hangs, must not delay the end of a fault.
+//! Each host has two connections, made when they are needed. Work goes over the one, mending over the other: what clogs the first, a long
+//! daemon log or a command that hangs, must not delay the end of a fault.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -40,11 +40,11 @@ pub trait Manager: Send + Sync {
     /// Asks it to stop in good order.
     async fn stop(&self, remote: &dyn Remote) -> Result<(), RemoteError>;
     async fn state(&self, remote: &dyn Remote) -> Result<DaemonState, RemoteError>;
-    /// POSIX sh that starts it if it is not there: what a watchdog on the host runs when nobody is left to mend. Idempotent. It may end its shell:
-    /// put it in parentheses if something follows.
+    /// POSIX sh that starts it if it is not there: what a watchdog on the host runs when nobody is left to mend. Idempotent. It may end its
+    /// shell: put it in parentheses if something follows.
     fn start_script(&self) -> String;
-    /// POSIX sh whose standard output is `PID START_TIME STATE`, or nothing if the daemon is not there. A status other than 0 means that it cannot be
-    /// told, for the reason on standard error.
+    /// POSIX sh whose standard output is `PID START_TIME STATE`, or nothing if the daemon is not there. A status other than 0 means that it
+    /// cannot be told, for the reason on standard error.
     fn find_script(&self) -> String;
 }
 

@@ -1,8 +1,8 @@
 //! The inventory (`kchaos.toml`): which hosts there are, which daemons run on them, how to reach them, and how far kchaos may go.
 //!
-//! The lab writes one too, so a lab and staging are driven the same way. Unknown keys are errors with file and line. Secrets stand in it only
-//! by reference: `env:NAME` or `file:PATH`. They are followed when they are needed and not before, so that `kchaos heal` works where nobody knows
-//! Kafka's password.
+//! The lab writes one too, so a lab and staging are driven the same way. Unknown keys are errors with file and line. Secrets stand in it
+//! only by reference: `env:NAME` or `file:PATH`. They are followed when they are needed and not before, so that `kchaos heal` works where
+//! nobody knows Kafka's password.
 //!
 //! Paths on this machine (`key_file`, `known_hosts_file`, `network_namespace`) may begin with `~/`, and are otherwise relative to the
 //! inventory's directory. Paths on a host (`opt_in_file`, `log_dir`, `find`'s `pid-file`) are absolute.

@@ -1,17 +1,19 @@
 //! Host keys, judged as `ssh` judges them with `StrictHostKeyChecking=yes`.
 //!
-//! Why our own: russh's check accepts a `@revoked` key, calls the second of two keys of one type changed, and understands neither wildcards,
-//! tabs nor `@cert-authority`. A tool that runs commands as root must not be less strict than `ssh`, nor stricter without saying so.
+//! Why our own: russh's check accepts a `@revoked` key, calls the second of two keys of one type changed, and understands neither
+//! wildcards, tabs nor `@cert-authority`. A tool that runs commands as root must not be less strict than `ssh`, nor stricter without saying
+//! so.
 //!
 //! The rules are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", and of OpenSSH's `hostfile.c`:
-//! - a line is `[@marker] names type base64 [comment]`, separated by spaces or tabs; `#` begins a comment line; what does not parse is no entry;
+//! - a line is `[@marker] names type base64 [comment]`, separated by spaces or tabs; `#` begins a comment line; what does not parse is no
+//!   entry;
 //! - names are patterns with `*`, `?` and `!`, separated by commas, or one hashed name (`|1|salt|hmac-sha1`); case does not matter;
 //! - a port other than 22 is asked for as `[name]:port`, and only if nothing is known of that, as plain `name`;
 //! - `@revoked` beats everything; one equal key is enough; a key of another type than the offered one makes the offered one *changed*;
 //! - a key that stands after `@cert-authority` signs certificates and is never itself a host's key.
 //!
-//! Stricter than `ssh` in one place: a `@revoked` line for the plain name counts for every port. Limit: host certificates are not verified, so
-//! a host known by its authority alone is refused with a hint.
+//! Stricter than `ssh` in one place: a `@revoked` line for the plain name counts for every port. Limit: host certificates are not verified,
+//! so a host known by its authority alone is refused with a hint.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

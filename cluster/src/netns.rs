@@ -1,7 +1,7 @@
 //! The network namespace in which a lab's hosts can be reached.
 //!
-//! A namespace belongs to a thread, and new threads inherit it; so [`enter`] is called by `main` before anything starts one. Staging clusters
-//! need none of this.
+//! A namespace belongs to a thread, and new threads inherit it; so [`enter`] is called by `main` before anything starts one. Staging
+//! clusters need none of this.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -17,7 +17,9 @@ pub enum NetnsError {
     NotPermitted { path: PathBuf },
     #[error("network namespace {path} cannot be entered: {source}")]
     Enter { path: PathBuf, source: std::io::Error },
-    #[error("network namespace {path} cannot be entered: this process already has {threads} threads, of which only one would move (a bug of kchaos)")]
+    #[error(
+        "network namespace {path} cannot be entered: this process already has {threads} threads, of which only one would move (a bug of kchaos)"
+    )]
     Threads { path: PathBuf, threads: usize },
 }
 

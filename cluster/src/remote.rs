@@ -101,12 +101,26 @@ pub fn quote(text: &str) -> String {
 
 /// What is put on the standard input of `sh -s` for a script.
 ///
-/// The braces make the shell read all of it before it runs any of it: a connection that is cut while the script is on its way leaves nothing
-/// half done, and a command of the script that reads its standard input does not eat the rest of the script. Root's `sbin` directories are
-/// missing from the PATH of some logins.
+/// The braces make the shell read all of it before it runs any of it: a connection that is cut while the script is on its way leaves
+/// nothing half done, and a command of the script that reads its standard input does not eat the rest of the script. A mark is printed
+/// first, since a login's own start files may talk before. Root's `sbin` directories are missing from the PATH of some logins.
 pub(crate) fn framed(script: &str) -> String {
-    format!("LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\nexport LC_ALL PATH\n{{ :\n{script}\n}} </dev/null\n")
+    format!("LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\nexport LC_ALL PATH\n{{ echo {MARK}\n{script}\n}} </dev/null\n")
 }
+
+/// A script's own standard output: what stands behind the mark. All of it where there is no mark, for then it is the reason.
+pub(crate) fn unframed(mut stdout: Vec<u8>) -> Vec<u8> {
+    let mark = [MARK.as_bytes(), b"\n"].concat();
+    if stdout.starts_with(&mark) {
+        stdout.drain(..mark.len());
+    } else if let Some(at) = stdout.windows(mark.len()).position(|window| window == mark) {
+        stdout.drain(..at + mark.len());
+    }
+    stdout
+}
+
+/// What nobody else prints.
+const MARK: &str = "kchaos-output-6e2c41d09b57";
 
 #[cfg(test)]
 mod tests {

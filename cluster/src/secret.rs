@@ -1,8 +1,8 @@
 //! Secrets: words that must never be printed, logged, stored or handed over as an argument of a program.
 //!
 //! They stand in the inventory by reference only, `env:NAME` or `file:PATH`, and are fetched when they are needed. [`Secret`] has no
-//! `Display`, no `Serialize` and no way to be compared; its `Debug` says nothing. Whoever calls [`Secret::reveal`] must hand the text on to the
-//! library that needs it, and to nothing else.
+//! `Display`, no `Serialize` and no way to be compared; its `Debug` says nothing. Whoever calls [`Secret::reveal`] must hand the text on to
+//! the library that needs it, and to nothing else.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -46,8 +46,8 @@ pub fn is_reference(text: &str) -> bool {
     text.starts_with("env:") || text.starts_with("file:")
 }
 
-/// Follows `env:NAME` or `file:PATH`; any other text is itself, since most settings are no secrets (an inventory refuses those that are). One line
-/// break at the end of a file is not part of the secret.
+/// Follows `env:NAME` or `file:PATH`; any other text is itself, since most settings are no secrets (an inventory refuses those that are).
+/// One line break at the end of a file is not part of the secret.
 pub fn resolve(text: &str) -> Result<Secret, SecretError> {
     if let Some(name) = text.strip_prefix("env:") {
         return match std::env::var(name) {
@@ -57,9 +57,8 @@ pub fn resolve(text: &str) -> Result<Secret, SecretError> {
         };
     }
     if let Some(path) = text.strip_prefix("file:") {
-        let content = std::fs::read_to_string(path)
-            .map(Zeroizing::new)
-            .map_err(|source| SecretError::File { path: PathBuf::from(path), source })?;
+        let content =
+            std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| SecretError::File { path: PathBuf::from(path), source })?;
         let line = content.strip_suffix('\n').unwrap_or(&content);
         return Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line)));
     }

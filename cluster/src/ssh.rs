@@ -1,7 +1,7 @@
 //! The way to a host by SSH.
 //!
-//! Why so careful: this connection starts, stops and mends daemons while the network around it is being broken on purpose. So it never waits
-//! without a limit, never calls a lost answer a failure, and never sends a command twice.
+//! Why so careful: this connection starts, stops and mends daemons while the network around it is being broken on purpose. So it never
+//! waits without a limit, never calls a lost answer a failure, and never sends a command twice.
 //!
 //! What russh does not do by itself, and where it is done here:
 //! - it has no timeout of its own: connecting and key exchange, authentication, opening a channel and the command each have one; keepalives
@@ -12,8 +12,8 @@
 //! - sshd drops logins that come at once (`MaxStartups`): such a connection is tried again, at a random moment.
 //!
 //! A connection is made when it is needed and again when it has died. A command is sent again only if its channel was never opened: then it
-//! certainly did not run. A connection on which a command timed out is not used for later ones, since sshd counts the channel of a command that
-//! still runs.
+//! certainly did not run. A connection on which a command timed out is not used for later ones, since sshd counts the channel of a command
+//! that still runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -33,6 +33,15 @@ async fn a_script_runs_and_its_output_and_status_come_back() {
     assert_eq!(server.sessions().len(), 1, "one connection");
 }
 
+/// The shell of a login reads its start files before our command, and some of them talk.
+#[tokio::test]
+async fn what_a_login_prints_is_not_taken_for_output() {
+    let Some(server) = Server::start("ForceCommand echo welcome; echo to b1; sh -s") else { return };
+    let remote = server.remote();
+    assert_eq!(run(&remote, "printf 'a\n\nb'").await.stdout_text(), "a\n\nb");
+    assert_eq!(run(&remote, "true").await.stdout_text(), "");
+}
+
 #[tokio::test]
 async fn nothing_of_a_script_stands_in_an_argument() {
     let Some(server) = Server::start("") else { return };
@@ -44,7 +53,9 @@ async fn nothing_of_a_script_stands_in_an_argument() {
 async fn keys_of_every_kind_let_in() {
     let Some(server) = Server::start("") else { return };
     let mut authorized = String::new();
-    for (name, key_type, passphrase) in [("a", "ed25519", ""), ("b", "ecdsa", ""), ("c", "rsa", ""), ("d", "ed25519", "a canary"), ("e", "rsa", "a canary")] {
+    for (name, key_type, passphrase) in
+        [("a", "ed25519", ""), ("b", "ecdsa", ""), ("c", "rsa", ""), ("d", "ed25519", "a canary"), ("e", "rsa", "a canary")]
+    {
         keygen(&server.path(name), key_type, passphrase);
         authorized += &(public(&server.path(&format!("{name}.pub"))) + "\n");
         std::fs::write(server.path("authorized_keys"), &authorized).unwrap();
@@ -87,7 +98,7 @@ async fn a_stranger_is_not_let_in() {
 /// Every file is shown to `ssh` as well: where it refuses, we do, and where it accepts, so do we.
 #[tokio::test]
 async fn host_keys_are_judged_as_ssh_judges_them() {
-    let Some(server) = Server::start("") else { return };
+    let Some(server) = Server::start_with("", &["ed25519", "ecdsa", "rsa"]) else { return };
     keygen(&server.path("other"), "ed25519", "");
     let (other, ed25519, ecdsa, rsa) =
         (public(&server.path("other.pub")), server.host_key("ed25519"), server.host_key("ecdsa"), server.host_key("rsa"));
@@ -300,6 +311,34 @@ async fn an_idle_connection_that_died_is_replaced_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_host_that_falls_silent_is_given_up_before_the_command_would_time_out() {
+    let Some(server) = Server::start("") else { return };
+    let remote = Arc::new(server.remote());
+    run(&remote, "true").await;
+    let waiting = Arc::clone(&remote);
+    let task = tokio::spawn(async move { fails(&waiting, "sleep 60", Duration::from_secs(60)).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.signal_sessions("STOP");
+    let begun = Instant::now();
+    let error = task.await.unwrap();
+    assert!(matches!(&error, RemoteError::Unknown { reason, .. } if reason.contains("Keepalive")), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    server.kill_sessions();
+    assert_eq!(run(&remote, "echo back").await.stdout_text(), "back\n");
+}
+
+#[tokio::test]
+async fn a_command_may_go_through_sudo() {
+    let Some(server) = Server::start("") else { return };
+    if std::process::Command::new("sudo").args(["-n", "true"]).output().map_or(true, |output| !output.status.success()) {
+        eprintln!("skipped: no sudo that asks nothing on this machine");
+        return;
+    }
+    let remote = SshRemote::new(kchaos_cluster::ssh::Endpoint { sudo: true, ..server.endpoint() });
+    assert_eq!(run(&remote, "id -u; echo $LC_ALL").await.stdout_text(), "0\nC\n");
+}
+
+#[tokio::test]
 async fn logins_that_sshd_drops_are_tried_again() {
     let Some(server) = Server::start("MaxStartups 2:70:4") else { return };
     let tasks: Vec<_> = (0..10)
@@ -329,7 +368,8 @@ async fn a_host_where_nothing_listens_is_unreachable_at_once() {
 #[tokio::test]
 async fn a_server_that_says_nothing_is_unreachable_in_time_for_all_who_wait() {
     let Some(server) = Server::start("") else { return };
-    let remote = Arc::new(SshRemote::new(kchaos_cluster::ssh::Endpoint { connect_timeout: Duration::from_millis(700), ..server.endpoint() }));
+    let remote =
+        Arc::new(SshRemote::new(kchaos_cluster::ssh::Endpoint { connect_timeout: Duration::from_millis(700), ..server.endpoint() }));
     server.signal("STOP");
     let begun = Instant::now();
     let tasks: Vec<_> = (0..8)

@@ -125,7 +125,9 @@ mod tests {
     #[test]
     fn what_is_listed_but_unproved_is_unknown_and_a_proof_outranks_it() {
         assert_eq!(Verdict::default().validity(), Validity::Valid);
-        for (first, second, expected) in [(false, false, Validity::Unknown), (false, true, Validity::Invalid), (true, false, Validity::Invalid)] {
+        for (first, second, expected) in
+            [(false, false, Validity::Unknown), (false, true, Validity::Invalid), (true, false, Validity::Invalid)]
+        {
             let mut joined = verdict("unseen", first);
             joined.merge(verdict("unseen", second));
             assert_eq!((joined.validity(), joined.anomalies["unseen"].count), (expected, 2));

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::inventory::{Firewall, Inventory};
 use kchaos_core::{Clock, KeyEntry};
 use kchaos_nemeses::{
@@ -121,7 +122,7 @@ fn doors(path: &Path, firewall: Option<Firewall>) -> Result<(Arc<dyn Doors>, tok
         kchaos_cluster::netns::enter(namespace)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok((interim::open(inventory), runtime))
+    Ok((kchaos_nemeses::doors(Arc::new(Cluster::new(Arc::new(inventory))?)), runtime))
 }
 
 fn main() -> ExitCode {
@@ -141,101 +142,6 @@ fn main() -> ExitCode {
             }
             eprintln!("{text}");
             ExitCode::from(3)
-        }
-    }
-}
-
-mod interim {
-    use super::*;
-    use async_trait::async_trait;
-    use kchaos_cluster::daemon::Manager;
-    use kchaos_cluster::daemon::ScriptsManager;
-    use kchaos_cluster::inventory::{DaemonEntry, Host};
-    use kchaos_cluster::remote::{Output, Remote, RemoteError};
-    use kchaos_cluster::view::{View, Viewer};
-    use kchaos_nemeses::DoorError;
-    use std::process::Stdio;
-    use tokio::io::AsyncWriteExt;
-
-    struct Interim {
-        inventory: Arc<Inventory>,
-        viewer: Viewer,
-    }
-    struct Ssh {
-        host: String,
-        address: String,
-        key: PathBuf,
-        known: PathBuf,
-    }
-
-    pub(super) fn open(inventory: Inventory) -> Arc<dyn Doors> {
-        let inventory = Arc::new(inventory);
-        Arc::new(Interim { viewer: Viewer::new(Arc::clone(&inventory)), inventory })
-    }
-
-    #[async_trait]
-    impl Remote for Ssh {
-        fn host(&self) -> &str {
-            &self.host
-        }
-        async fn run(&self, script: &str, timeout: Duration) -> Result<Output, RemoteError> {
-            let mut child = tokio::process::Command::new("ssh")
-                .arg("-i")
-                .arg(&self.key)
-                .arg("-o")
-                .arg(format!("UserKnownHostsFile={}", self.known.display()))
-                .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o"])
-                .arg(format!("ControlPath=/tmp/kchaos-fault-{}-%h", std::process::id()))
-                .arg(format!("root@{}", self.address))
-                .args(["LC_ALL=C", "sh", "-s"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()
-                .unwrap();
-            let mut stdin = child.stdin.take().unwrap();
-            let text = script.to_owned();
-            tokio::spawn(async move {
-                let _ = stdin.write_all(text.as_bytes()).await;
-            });
-            match tokio::time::timeout(timeout, child.wait_with_output()).await {
-                Ok(Ok(o)) if o.status.code() == Some(255) => Err(RemoteError::Unreachable {
-                    host: self.host.clone(),
-                    address: self.address.clone(),
-                    reason: String::from_utf8_lossy(&o.stderr).into_owned(),
-                }),
-                Ok(o) => {
-                    let o = o.unwrap();
-                    Ok(Output { status: o.status.code().unwrap_or(-1), stdout: o.stdout, stderr: o.stderr })
-                }
-                Err(_) => Err(RemoteError::Timeout { host: self.host.clone(), timeout_ms: timeout.as_millis() as u64 }),
-            }
-        }
-    }
-
-    #[async_trait]
-    impl Doors for Interim {
-        fn inventory(&self) -> &Inventory {
-            &self.inventory
-        }
-        async fn remote(&self, host: &str) -> Result<Arc<dyn Remote>, RemoteError> {
-            let h = self.inventory.hosts.iter().find(|h| h.name == host).unwrap();
-            Ok(Arc::new(Ssh {
-                host: host.into(),
-                address: h.address.clone(),
-                key: self.inventory.ssh.key_file.clone(),
-                known: self.inventory.ssh.known_hosts_file.clone(),
-            }))
-        }
-        async fn mending(&self, host: &str) -> Result<Arc<dyn Remote>, RemoteError> {
-            self.remote(host).await
-        }
-        fn manager(&self, _: &Host, daemon: &DaemonEntry) -> Box<dyn Manager> {
-            Box::new(ScriptsManager::new(daemon, Duration::from_secs(30)))
-        }
-        async fn view(&self, topics: &[String]) -> Result<View, DoorError> {
-            self.viewer.look((!topics.is_empty()).then_some(topics)).await.map_err(|e| DoorError(e.to_string()))
         }
     }
 }

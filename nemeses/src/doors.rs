@@ -1,6 +1,7 @@
 //! What this crate needs of a cluster, and no more: so that every fault can be tried on a fake one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kchaos_cluster::cluster::Cluster;
@@ -8,6 +9,9 @@ use kchaos_cluster::daemon::Manager;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::remote::Remote;
 use kchaos_cluster::view::{View, Viewer};
+use tokio::net::TcpStream;
+
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The ways into a cluster.
 #[async_trait]
@@ -19,6 +23,8 @@ pub trait Doors: Send + Sync {
     fn mending(&self, host: &str) -> Arc<dyn Remote>;
     /// By its host's name and its label (`kafka:1`).
     fn manager(&self, host: &str, daemon: &str) -> Box<dyn Manager>;
+    /// Whether a connection from where this run's clients are comes about, or is refused (which reaches the host all the same). Within a second.
+    async fn reaches(&self, address: &str, port: u16) -> bool;
     /// One look at the cluster; it must come back in bounded time whatever is broken. `topics` are those whose partitions are shown; none: all.
     async fn view(&self, topics: &[String]) -> Result<View, DoorError>;
 }
@@ -56,6 +62,14 @@ impl Doors for Real {
 
     fn manager(&self, host: &str, daemon: &str) -> Box<dyn Manager> {
         self.cluster.manager(host, daemon)
+    }
+
+    async fn reaches(&self, address: &str, port: u16) -> bool {
+        match tokio::time::timeout(CLIENT_TIMEOUT, TcpStream::connect((address, port))).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+            Err(_) => false,
+        }
     }
 
     async fn view(&self, topics: &[String]) -> Result<View, DoorError> {

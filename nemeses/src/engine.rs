@@ -7,17 +7,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kchaos_core::{Chosen, Clock, FaultEvent, FaultMoment, Interval, KeyEntry, NemesisName, Proof};
+use futures_util::future::join_all;
+use kchaos_core::{Chosen, Clock, Effect, FaultEvent, FaultMoment, Interval, KeyEntry, NemesisName, Proof};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::doors::Doors;
+use crate::doors::{Doors, chain};
 use crate::error::{Because, FaultError, HealError};
+use crate::fault::Injected;
 use crate::faults::cut;
 use crate::ground::{Ground, Shared};
 use crate::heal::{HealOptions, HostReport, heal_cluster};
 use crate::host::{self, CUT, HostPaths, plain};
 use crate::journal::{Entry, Intent, Journal, State};
-use crate::live::Live;
+use crate::leg::{Leg, Stage};
 use crate::registry::{self, Spec};
 use crate::renew;
 use crate::target::{self, Scene, Taken};
@@ -68,6 +70,16 @@ pub struct InForce {
 pub struct Engine {
     inner: Arc<Inner>,
     renewing: JoinHandle<()>,
+}
+
+/// A fault from its choice until nothing of it is left.
+pub(crate) struct Live {
+    ground: Arc<Ground>,
+    taken: Vec<Taken>,
+    pub(crate) legs: Vec<Arc<Leg>>,
+    /// Held while it is being mended, so that two heals do not meet; `true` when nothing of it is left.
+    done: tokio::sync::Mutex<bool>,
+    since: Mutex<Option<Interval>>,
 }
 
 pub(crate) struct Inner {
@@ -152,10 +164,10 @@ fn in_force(live: &Live) -> InForce {
     InForce {
         fault_id: live.ground.fault_id,
         nemesis: live.ground.nemesis.clone(),
-        chosen: vec![live.chosen.clone()],
-        since: *live.since.lock().unwrap_or_else(PoisonError::into_inner),
-        lapsed: live.lapsed.load(Ordering::SeqCst),
-        healing: live.healing.load(Ordering::SeqCst),
+        chosen: live.chosen(),
+        since: live.since(),
+        lapsed: live.legs.iter().any(|leg| leg.has_lapsed()),
+        healing: live.legs.iter().any(|leg| leg.stage() == Stage::Healing),
     }
 }
 
@@ -172,12 +184,13 @@ impl Inner {
         let nemesis = &ground.nemesis;
         let spec = registry::find(&name.fault).ok_or_else(|| FaultError::refused(nemesis, format!("no fault is called {}", name.fault)))?;
         let live = self.plan(ground, spec, name, seed).await?;
-        if let Err(what) = self.prepare(&live).await {
-            // Nothing has been injected; what was prepared is taken away, and where that fails it is harmless and lies open in the journal.
-            if live.disarm().await.is_ok() {
+        if let Err((host, what)) = self.prepare(&live).await {
+            // Nothing has been injected. What was prepared is taken away; where that fails it is harmless, and lies open in the journal.
+            let undone = join_all(live.legs.iter().map(|leg| leg.disarm())).await;
+            if undone.iter().all(Result::is_ok) {
                 self.close(&live).await;
             }
-            return Err(FaultError::environment(nemesis, format!("could not be prepared on {}", live.fault.host()), Because(what)));
+            return Err(FaultError::environment(nemesis, format!("could not be prepared on {host}"), Because(what)));
         }
         let result = self.issue(&live).await;
         if result.is_err() {
@@ -187,54 +200,80 @@ impl Inner {
         result
     }
 
-    /// Chooses, asks the guards, and plans. From here on the fault counts as planned: whatever happens, its host is mended.
+    /// Chooses, asks the guards, and plans. From here on the fault counts as planned: whatever happens, its hosts are mended.
     async fn plan(&self, ground: &Arc<Ground>, spec: &Spec, name: &NemesisName, seed: u64) -> Result<Arc<Live>, FaultError> {
         let nemesis = &ground.nemesis;
         let _one_at_a_time = self.choosing.lock().await;
         let view = self.shared.view().await;
         let view = view.map_err(|error| FaultError::environment(nemesis, "no target could be found", error))?;
-        let taken: Vec<Taken> = self.all().iter().map(|live| live.taken.clone()).collect();
+        let taken: Vec<Taken> = self.all().iter().flat_map(|live| live.taken.clone()).collect();
         let scene = Scene { inventory: self.shared.doors.inventory(), view: &view, topics: &self.shared.options.topics, taken: &taken };
         let chosen = target::choose(&scene, &name.target, seed).map_err(|reason| FaultError::refused(nemesis, reason))?;
-        let next = Taken { host: chosen.host.clone(), daemon: chosen.daemon.clone(), scope: spec.scope };
-        target::guard(&scene, &next)
-            .map_err(|reason| FaultError::refused(nemesis, format!("{} on {}: {reason}", chosen.daemon, chosen.host)))?;
-        let fault = (spec.plan)(Arc::clone(ground), chosen.clone()).await?;
-        let live = Arc::new(Live::new(Arc::clone(ground), chosen, next, fault));
+        let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope: spec.scope };
+        let next: Vec<Taken> = chosen.iter().map(take).collect();
+        target::guard(&scene, &next).map_err(|reason| {
+            let named: Vec<String> = chosen.iter().map(|one| format!("{} on {}", one.daemon, one.host)).collect();
+            FaultError::refused(nemesis, format!("{}: {reason}", named.join(", ")))
+        })?;
+        let mut legs = Vec::new();
+        for (number, one) in chosen.into_iter().enumerate() {
+            let ground = ground.of_leg(number);
+            let fault = (spec.plan)(Arc::clone(&ground), one.clone()).await?;
+            legs.push(Arc::new(Leg::new(ground, one, fault)));
+        }
+        let live =
+            Arc::new(Live { ground: Arc::clone(ground), taken: next, legs, done: tokio::sync::Mutex::new(false), since: Mutex::new(None) });
         self.lock().insert(ground.fault_id, Arc::clone(&live));
         Ok(live)
     }
 
-    /// Journal here and on the host, then the lease.
-    async fn prepare(&self, live: &Live) -> Result<(), String> {
-        let undo = live.undo_script(&live.fault.undo());
-        let intent =
-            Intent { host: live.chosen.host.clone(), daemon: live.chosen.daemon.clone(), evidence: live.chosen.evidence.clone(), undo };
-        self.journal.append(self.entry(live, State::Open, vec![intent])).await.map_err(|error| format!("the undo journal: {error}"))?;
-        live.keep().await?;
-        let event = live.ground.event(FaultMoment::Journalled, Interval::at(live.ground.now()));
-        live.ground.emit(FaultEvent { chosen: vec![live.chosen.clone()], ..event });
-        live.arm().await?;
+    /// Journal here and on the hosts, then the leases. The error comes with its host.
+    async fn prepare(&self, live: &Live) -> Result<(), (String, String)> {
+        let intents = live.legs.iter().map(|leg| Intent {
+            host: leg.chosen.host.clone(),
+            daemon: leg.chosen.daemon.clone(),
+            evidence: leg.chosen.evidence.clone(),
+            undo: leg.undo_script(),
+        });
+        let entry = self.entry(live, State::Open, intents.collect());
+        self.journal.append(entry).await.map_err(|error| ("this machine".to_owned(), format!("the undo journal: {error}")))?;
+        all_or_first(live, join_all(live.legs.iter().map(|leg| leg.keep())).await)?;
+        let event = live.ground.event(FaultMoment::Journalled, Interval::at(self.shared.now()));
+        live.ground.emit(FaultEvent { chosen: live.chosen(), ..event });
+        all_or_first(live, join_all(live.legs.iter().map(|leg| leg.arm())).await)?;
         live.ground.emit_now(FaultMoment::Armed);
         Ok(())
     }
 
+    /// Injects on all hosts at once, and proves.
     async fn issue(&self, live: &Live) -> Result<(), FaultError> {
-        let ground = &live.ground;
-        let injected = live.fault.inject().await?;
-        if injected.effect == kchaos_core::Effect::default() {
-            return Err(FaultError::NotProved { nemesis: ground.nemesis.clone(), text: "it changed nothing".to_owned() });
+        let nemesis = &live.ground.nemesis;
+        let (mut when, mut effect): (Option<Interval>, Effect) = (None, Effect::default());
+        for injected in join_all(live.legs.iter().map(|leg| leg.fault.inject())).await {
+            let Injected { when: one, effect: more } = injected?;
+            if more == Effect::default() {
+                return Err(FaultError::NotProved { nemesis: nemesis.clone(), text: "it changed nothing".to_owned() });
+            }
+            when = Some(when.map_or(one, |all| around(all, one)));
+            effect.pids.extend(more.pids);
+            effect.rules.extend(more.rules);
+            effect.files.extend(more.files);
+            effect.units.extend(more.units);
         }
-        *live.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(injected.when);
-        let proof = live.fault.proof().await;
-        let shown = match &proof {
+        let when = when.ok_or_else(|| FaultError::refused(nemesis, "nobody was chosen"))?;
+        *live.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(when);
+        live.legs.iter().for_each(|leg| leg.set_stage(Stage::InEffect));
+        let proofs = join_all(live.legs.iter().map(|leg| leg.fault.proof())).await;
+        let shown = together(proofs.iter().map(|proof| match proof {
             Ok(proof) => proof.clone(),
             Err(error) => Proof { proved: false, text: chain(error) },
-        };
-        let event = ground.event(FaultMoment::InEffect, injected.when);
-        ground.emit(FaultEvent { chosen: vec![live.chosen.clone()], effect: Some(injected.effect), proof: Some(shown.clone()), ..event });
-        proof?;
-        if shown.proved { Ok(()) } else { Err(FaultError::NotProved { nemesis: ground.nemesis.clone(), text: shown.text }) }
+        }));
+        let event = live.ground.event(FaultMoment::InEffect, when);
+        live.ground.emit(FaultEvent { chosen: live.chosen(), effect: Some(effect), proof: Some(shown.clone()), ..event });
+        for proof in proofs {
+            proof?;
+        }
+        if shown.proved { Ok(()) } else { Err(FaultError::NotProved { nemesis: nemesis.clone(), text: shown.text }) }
     }
 
     async fn heal(&self, live: &Live) -> Result<(), HealError> {
@@ -243,28 +282,39 @@ impl Inner {
             return Ok(());
         }
         let ground = &live.ground;
-        // One last look at whether it is still in force: a fault that ended early says so.
-        if live.since.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-            live.renew(Duration::from_secs(5)).await;
-        }
-        live.healing.store(true, Ordering::SeqCst);
+        join_all(live.legs.iter().map(|leg| leg.begin_healing())).await;
         ground.emit_now(FaultMoment::Healing);
         let after_ns = ground.now();
-        let trouble = live.fault.mend().await.err();
-        let proof = live.fault.mended().await;
-        let event = ground.event(FaultMoment::Healed, Interval { after_ns, before_ns: ground.now() });
-        ground.emit(FaultEvent { chosen: vec![live.chosen.clone()], proof: Some(proof.clone()), text: trouble.clone(), ..event });
-        let text = match (proof.proved, trouble) {
-            (true, _) => {
-                live.disarm().await.err().map(|why| format!("it is mended, and its watchdog and undo script are still there: {why}"))
+        let mends = join_all(live.legs.iter().map(|leg| leg.fault.mend())).await;
+        let ended = mends.iter().filter_map(|mend| mend.as_ref().ok()).copied().reduce(around);
+        let proofs = join_all(live.legs.iter().map(|leg| leg.fault.mended())).await;
+        let when = ended.unwrap_or(Interval { after_ns, before_ns: ground.now() });
+        let troubles: Vec<Option<String>> = mends.into_iter().map(Result::err).collect();
+        let told: Vec<&str> = troubles.iter().flatten().map(String::as_str).collect();
+        let event = ground.event(FaultMoment::Healed, when);
+        ground.emit(FaultEvent {
+            chosen: live.chosen(),
+            proof: Some(together(proofs.iter().cloned())),
+            text: (!told.is_empty()).then(|| told.join("; ")),
+            ..event
+        });
+        let mut first_error = None;
+        for (leg, (proof, trouble)) in live.legs.iter().zip(proofs.into_iter().zip(troubles)) {
+            let text = if proof.proved {
+                let why = leg.disarm().await.err();
+                why.map(|why| format!("it is mended, and its watchdog and undo script are still there: {why}"))
+            } else {
+                Some(trouble.map_or(proof.text.clone(), |trouble| format!("{trouble}; {}", proof.text)))
+            };
+            if let Some(text) = text {
+                // The host's own lease may do better: nobody renews it any more.
+                leg.set_stage(Stage::Over);
+                let host = leg.chosen.host.clone();
+                first_error.get_or_insert(HealError { fault_id: ground.fault_id, nemesis: ground.nemesis.clone(), host, text });
             }
-            (false, None) => Some(proof.text),
-            (false, Some(trouble)) => Some(format!("{trouble}; {}", proof.text)),
-        };
-        if let Some(text) = text {
-            // The host's own lease may do better: nobody renews it any more.
-            live.abandoned.store(true, Ordering::SeqCst);
-            return Err(HealError { fault_id: ground.fault_id, nemesis: ground.nemesis.clone(), host: live.chosen.host.clone(), text });
+        }
+        if let Some(error) = first_error {
+            return Err(error);
         }
         self.close(live).await;
         *done = true;
@@ -292,42 +342,52 @@ impl Inner {
     }
 }
 
-/// By host: the inventory's address and those that the host itself names. One that does not answer is known by the inventory alone.
-async fn addresses(shared: &Shared) -> BTreeMap<String, Vec<IpAddr>> {
-    let script = shared.caller("").script(&[CUT], "k_facts");
-    let mut tasks = JoinSet::new();
-    for host in &shared.doors.inventory().hosts {
-        let (doors, script, name, address) = (Arc::clone(&shared.doors), script.clone(), host.name.clone(), host.address.clone());
-        tasks.spawn(async move {
-            let mut known: BTreeSet<IpAddr> = match address.parse() {
-                Ok(address) => BTreeSet::from([address]),
-                Err(_) => tokio::net::lookup_host((address.as_str(), 0))
-                    .await
-                    .map(|found| found.map(|one| one.ip()).collect())
-                    .unwrap_or_default(),
-            };
-            if let Ok(remote) = doors.remote(&name).await {
-                if let Ok(facts) = host::ask(remote.as_ref(), &script, FACTS_TIMEOUT, "the facts of the host").await {
-                    known.extend(cut::addresses(&facts));
-                }
-            }
-            (name, known.into_iter().filter(|address| !address.is_loopback() && !address.is_unspecified()).collect())
-        });
+impl Live {
+    fn chosen(&self) -> Vec<Chosen> {
+        self.legs.iter().map(|leg| leg.chosen.clone()).collect()
     }
-    let mut all = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        all.extend(joined);
+
+    fn since(&self) -> Option<Interval> {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    all
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+fn all_or_first(live: &Live, results: Vec<Result<(), String>>) -> Result<(), (String, String)> {
+    for (leg, result) in live.legs.iter().zip(results) {
+        result.map_err(|why| (leg.chosen.host.clone(), why))?;
     }
-    text
+    Ok(())
+}
+
+fn around(one: Interval, other: Interval) -> Interval {
+    Interval { after_ns: one.after_ns.min(other.after_ns), before_ns: one.before_ns.max(other.before_ns) }
+}
+
+/// Proved is what is proved on every host.
+fn together(proofs: impl Iterator<Item = Proof>) -> Proof {
+    let proofs: Vec<Proof> = proofs.collect();
+    let text = proofs.iter().map(|proof| proof.text.as_str()).collect::<Vec<_>>().join("; ");
+    Proof { proved: !proofs.is_empty() && proofs.iter().all(|proof| proof.proved), text }
+}
+
+/// By host: the inventory's address, and then those that the host itself names. One that does not answer is known by the inventory alone.
+async fn addresses(shared: &Shared) -> BTreeMap<String, Vec<IpAddr>> {
+    let script = shared.caller("").script(&[CUT], "k_facts");
+    let asked = shared.doors.inventory().hosts.iter().map(async |host| {
+        let mut known: Vec<IpAddr> = match host.address.parse() {
+            Ok(address) => vec![address],
+            Err(_) => tokio::net::lookup_host((host.address.as_str(), 0))
+                .await
+                .map(|found| found.map(|one| one.ip()).collect())
+                .unwrap_or_default(),
+        };
+        let remote = shared.doors.remote(&host.name);
+        if let Ok(facts) = host::ask(remote.as_ref(), &script, FACTS_TIMEOUT, "the facts of the host").await {
+            known.extend(cut::addresses(&facts));
+        }
+        let mut seen = BTreeSet::new();
+        known.retain(|address| !address.is_loopback() && !address.is_unspecified() && seen.insert(*address));
+        (host.name.clone(), known)
+    });
+    join_all(asked).await.into_iter().collect()
 }

@@ -29,7 +29,7 @@ pub enum Scope {
     Host,
 }
 
-/// One fault on one daemon or host, planned: it knows what it will do and how to undo it, and has done nothing yet.
+/// One leg of a fault, on one daemon or host, planned: it knows what it will do and how to undo it, and has done nothing yet.
 #[async_trait]
 pub(crate) trait HostFault: Send + Sync {
     fn host(&self) -> &str;
@@ -41,8 +41,9 @@ pub(crate) trait HostFault: Send + Sync {
     async fn inject(&self) -> Result<Injected, FaultError>;
     /// Whether it bit.
     async fn proof(&self) -> Result<Proof, FaultError>;
-    /// Idempotent; waits, within bounds, until it is mended. An error is only told: the state of the host decides.
-    async fn mend(&self) -> Result<(), String>;
+    /// Idempotent; waits, within bounds, until it is mended. When it was: around the command that ended it (for a daemon, until it was up).
+    /// An error is only told: the state of the host decides.
+    async fn mend(&self) -> Result<Interval, String>;
     /// Whether it is mended.
     async fn mended(&self) -> Proof;
 }
@@ -69,4 +70,5 @@ pub(crate) struct Undo {
 }
 
 pub(crate) type Planned = Pin<Box<dyn Future<Output = Result<Box<dyn HostFault>, FaultError>> + Send>>;
+/// Called once for each daemon that the fault chose.
 pub(crate) type Plan = fn(Arc<Ground>, Chosen) -> Planned;

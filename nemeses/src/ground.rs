@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kchaos_cluster::daemon::{DaemonState, Manager};
-use kchaos_cluster::inventory::{DaemonEntry, Host};
+use kchaos_cluster::inventory::DaemonEntry;
 use kchaos_cluster::remote::{Remote, RemoteError};
 use kchaos_cluster::view::View;
 use kchaos_core::{FaultEvent, FaultMoment, Interval};
@@ -29,12 +29,15 @@ pub(crate) struct Shared {
     pub(crate) addresses: BTreeMap<String, Vec<IpAddr>>,
 }
 
-/// One fault of a run.
+/// One leg of one fault of a run.
+#[derive(Clone)]
 pub(crate) struct Ground {
     pub(crate) shared: Arc<Shared>,
     pub(crate) fault_id: u32,
+    /// Counts the daemons that the fault chose, from 0.
+    leg: usize,
     pub(crate) nemesis: String,
-    noted: Mutex<HashSet<String>>,
+    noted: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Shared {
@@ -60,17 +63,25 @@ impl Shared {
 
 impl Ground {
     pub(crate) fn new(shared: Arc<Shared>, fault_id: u32, nemesis: String) -> Self {
-        Self { shared, fault_id, nemesis, noted: Mutex::default() }
+        Self { shared, fault_id, leg: 0, nemesis, noted: Arc::default() }
     }
 
-    /// Names the fault on the host: `RUN-FAULT`.
+    pub(crate) fn of_leg(&self, leg: usize) -> Arc<Self> {
+        Arc::new(Self { leg, ..self.clone() })
+    }
+
+    /// Names the leg on its host: `RUN-FAULT`, or `RUN-FAULT_LEG` from the second on.
     pub(crate) fn key(&self) -> String {
-        format!("{}-{}", self.shared.options.run_id, self.fault_id)
+        format!("{}-{}", self.shared.options.run_id, self.number())
     }
 
     /// The same, short: for tables and chains.
     pub(crate) fn tag(&self) -> String {
-        format!("{}_{}", host::short_hash(&self.shared.options.run_id), self.fault_id)
+        format!("{}_{}", host::short_hash(&self.shared.options.run_id), self.number())
+    }
+
+    fn number(&self) -> String {
+        if self.leg == 0 { self.fault_id.to_string() } else { format!("{}_{}", self.fault_id, self.leg) }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -107,16 +118,12 @@ impl Ground {
         }
     }
 
-    pub(crate) fn host(&self, name: &str) -> Option<&Host> {
-        self.shared.doors.inventory().hosts.iter().find(|host| host.name == name)
-    }
-
     pub(crate) fn script(&self, parts: &[&str], call: &str) -> String {
         self.shared.caller(&self.key()).script(parts, call)
     }
 
     pub(crate) async fn ask(&self, host: &str, parts: &[&str], call: &str, what: &str) -> Result<Answers, RemoteError> {
-        let remote = self.shared.doors.remote(host).await?;
+        let remote = self.shared.doors.remote(host);
         host::ask(remote.as_ref(), &self.script(parts, call), COMMAND_TIMEOUT, what).await
     }
 
@@ -126,11 +133,7 @@ impl Ground {
         let mut tries = 0;
         loop {
             tries += 1;
-            let answer = match self.shared.doors.mending(host).await {
-                Ok(remote) => host::ask(remote.as_ref(), &script, COMMAND_TIMEOUT, what).await,
-                Err(error) => Err(error),
-            };
-            match answer {
+            match host::ask(self.mending(host).as_ref(), &script, COMMAND_TIMEOUT, what).await {
                 Err(error) if tries < MEND_TRIES && (host::is_unknown(&error) || matches!(error, RemoteError::Unreachable { .. })) => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
@@ -140,16 +143,15 @@ impl Ground {
     }
 
     pub(crate) async fn state(&self, manager: &dyn Manager, host: &str) -> Result<DaemonState, RemoteError> {
-        let remote = self.shared.doors.mending(host).await?;
-        manager.state(remote.as_ref()).await
+        manager.state(self.mending(host).as_ref()).await
     }
 
-    pub(crate) async fn mending(&self, host: &str) -> Result<Arc<dyn Remote>, RemoteError> {
-        self.shared.doors.mending(host).await
+    pub(crate) fn mending(&self, host: &str) -> Arc<dyn Remote> {
+        self.shared.doors.mending(host)
     }
 
-    pub(crate) fn daemon(&self, host: &str, label: &str) -> Option<(&Host, &DaemonEntry)> {
-        let host = self.host(host)?;
-        host.daemons.iter().find(|daemon| daemon.label() == label).map(|daemon| (host, daemon))
+    pub(crate) fn daemon(&self, host: &str, label: &str) -> Option<&DaemonEntry> {
+        let host = self.shared.doors.inventory().hosts.iter().find(|known| known.name == host)?;
+        host.daemons.iter().find(|daemon| daemon.label() == label)
     }
 }

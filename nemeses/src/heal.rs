@@ -79,11 +79,7 @@ async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostRepo
     let mut tries = 0;
     loop {
         tries += 1;
-        let answer = match doors.mending(name).await {
-            Ok(remote) => host::ask(remote.as_ref(), &script, SWEEP_TIMEOUT, "the sweep").await,
-            Err(error) => Err(error),
-        };
-        match answer {
+        match host::ask(doors.mending(name).as_ref(), &script, SWEEP_TIMEOUT, "the sweep").await {
             Ok(answers) => return report(name, &answers),
             Err(error) if tries >= 2 => {
                 return HostReport { host: name.to_owned(), state: HostState::Unreachable(error.to_string()), notes: Vec::new() };

@@ -22,13 +22,13 @@ mod ground;
 mod heal;
 mod host;
 mod journal;
-mod live;
+mod leg;
 mod lock;
 mod registry;
 mod renew;
 mod target;
 
-pub use doors::{DoorError, Doors};
+pub use doors::{DoorError, Doors, doors};
 pub use engine::{Engine, EngineOptions, InForce, KillSemantics};
 pub use error::{FaultError, HealError, LockError};
 pub use fault::{Need, Scope};

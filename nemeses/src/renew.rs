@@ -3,7 +3,6 @@
 //! When it stops, for whatever reason, the hosts mend themselves.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kchaos_core::{FaultEvent, FaultMoment, Interval};
@@ -30,10 +29,8 @@ pub(crate) async fn keep_renewing(inner: Arc<Inner>) {
     loop {
         ticks.tick().await;
         let mut renewals = JoinSet::new();
-        for live in inner.all() {
-            if live.armed.load(Ordering::SeqCst) {
-                renewals.spawn(async move { live.renew(tick).await });
-            }
+        for leg in inner.all().iter().flat_map(|live| live.legs.clone()) {
+            renewals.spawn(async move { leg.renew(tick).await });
         }
         while renewals.join_next().await.is_some() {}
         // Beside the leases, never before them: a host that does not answer must not delay the others' renewals.

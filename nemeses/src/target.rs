@@ -54,8 +54,12 @@ impl Scene<'_> {
     }
 }
 
-/// Finds the daemon that the target means. Among equals the seed decides.
-pub(crate) fn choose(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, String> {
+/// Finds the daemons that the target means (each target of today means one). Among equals the seed decides.
+pub(crate) fn choose(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Vec<Chosen>, String> {
+    choose_one(scene, target, seed).map(|chosen| vec![chosen])
+}
+
+fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, String> {
     let (host, daemon, evidence) = match target {
         Target::Leader => leader(scene, seed)?,
         Target::Controller => {
@@ -134,8 +138,8 @@ fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
 }
 
 /// Whether taking `next` away, with what is taken already, leaves the cluster able to recover.
-pub(crate) fn guard(scene: &Scene<'_>, next: &Taken) -> Result<(), String> {
-    let all: Vec<&Taken> = scene.taken.iter().chain([next]).collect();
+pub(crate) fn guard(scene: &Scene<'_>, next: &[Taken]) -> Result<(), String> {
+    let all: Vec<&Taken> = scene.taken.iter().chain(next).collect();
     let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).collect();
     let max = scene.inventory.limits.hosts_down_max;
     if hosts.len() > max {
@@ -145,7 +149,7 @@ pub(crate) fn guard(scene: &Scene<'_>, next: &Taken) -> Result<(), String> {
         taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label())
     };
     let is_hit = |host: &Host, daemon: &DaemonEntry| all.iter().any(|taken| hit(taken, host, daemon));
-    let newly = |host: &Host, daemon: &DaemonEntry| hit(next, host, daemon);
+    let newly = |host: &Host, daemon: &DaemonEntry| next.iter().any(|taken| hit(taken, host, daemon));
 
     if scene.daemons(DaemonKind::Zookeeper).any(|(host, daemon)| newly(host, daemon)) {
         let ensemble = scene.daemons(DaemonKind::Zookeeper).count();

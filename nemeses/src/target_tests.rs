@@ -97,7 +97,7 @@ const WHOLE: &[i32] = &[1, 2, 3];
 fn check(target: &str, seed: u64, expect: Result<(&str, &str, &[Key]), &str>) {
     let (inventory, view, topics) = (inventory(3, 1), view(3, &[(3, WHOLE), (3, WHOLE), (1, WHOLE)]), keys(3));
     let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
-    match (choose(&scene, &target.parse().unwrap(), seed), expect) {
+    match (choose_one(&scene, &target.parse().unwrap(), seed), expect) {
         (Ok(chosen), Ok((host, daemon, keys))) => {
             assert_eq!((chosen.host.as_str(), chosen.daemon.as_str(), chosen.keys_led.as_slice()), (host, daemon, keys), "{target}");
             assert!(!chosen.evidence.is_empty());
@@ -124,9 +124,9 @@ fn partitions_of_others_do_not_count_unless_the_run_has_none() {
     view.partitions[1].topic = "theirs".into();
     let topics = keys(3);
     let own = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
-    assert_eq!(choose(&own, &Target::Leader, 1).unwrap().daemon, "kafka:1");
+    assert_eq!(choose_one(&own, &Target::Leader, 1).unwrap().daemon, "kafka:1");
     let all = Scene { topics: &[], ..own };
-    let chosen = choose(&all, &Target::Leader, 1).unwrap();
+    let chosen = choose_one(&all, &Target::Leader, 1).unwrap();
     assert_eq!((chosen.daemon.as_str(), chosen.keys_led.len()), ("kafka:3", 0));
 }
 
@@ -138,7 +138,7 @@ fn without_a_leader_or_a_controller_nobody_is_chosen() {
     view.zookeepers.clear();
     let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
     for target in [Target::Leader, Target::Controller, Target::ZooKeeperLeader, Target::ZooKeeperFollower] {
-        assert!(choose(&scene, &target, 1).is_err(), "{target}");
+        assert!(choose_one(&scene, &target, 1).is_err(), "{target}");
     }
 }
 
@@ -146,7 +146,7 @@ fn without_a_leader_or_a_controller_nobody_is_chosen() {
 fn among_equals_the_seed_decides_and_decides_alike() {
     let (inventory, view, topics) = (inventory(3, 1), view(3, &[(1, WHOLE), (2, WHOLE), (3, WHOLE)]), keys(3));
     let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
-    let draw = |seed| choose(&scene, &Target::Leader, seed).unwrap().daemon;
+    let draw = |seed| choose_one(&scene, &Target::Leader, seed).unwrap().daemon;
     let drawn: BTreeSet<String> = (0..64).map(draw).collect();
     assert_eq!(drawn.len(), 3);
     assert!((0..64).all(|seed| draw(seed) == draw(seed)));
@@ -155,7 +155,7 @@ fn among_equals_the_seed_decides_and_decides_alike() {
 fn refused(down_max: usize, hosts: i32, partitions: &[(i32, &[i32])], before: &[Taken], next: &Taken, expect: Option<&str>) {
     let (inventory, view) = (inventory(hosts, down_max), view(hosts, partitions));
     let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: before };
-    let said = guard(&scene, next).err();
+    let said = guard(&scene, std::slice::from_ref(next)).err();
     match expect {
         Some(expect) => assert!(said.as_ref().is_some_and(|said| said.contains(expect)), "{said:?}"),
         None => assert_eq!(said, None),
@@ -201,7 +201,7 @@ proptest! {
         let taken = [taken(&format!("h{held}"), &format!("kafka:{held}"), Scope::Host)];
         let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &taken };
         for target in Target::all() {
-            if let Ok(chosen) = choose(&scene, &target, seed) {
+            if let Ok(chosen) = choose_one(&scene, &target, seed) {
                 prop_assert!(inventory.hosts.iter().any(|host| host.name == chosen.host));
                 prop_assert!(chosen.host != format!("h{held}"), "{target} {chosen:?}");
             }

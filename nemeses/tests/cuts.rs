@@ -34,7 +34,7 @@ fn skip() -> bool {
 
 fn cluster(name: &str, firewall: Firewall, user_rules: bool) -> (Net, Arc<Fake>, String) {
     let net = Net::new();
-    let fake = Fake::new(name, firewall, &ADDRESSES, Some(&net.hosts));
+    let fake = Fake::new(name, firewall, &ADDRESSES, Some(&net));
     if user_rules {
         Net::run(&net.hosts[0], USER_RULES);
     }
@@ -71,6 +71,7 @@ async fn an_isolated_host_is_cut_from_peers_and_clients_for_longer_than_the_leas
         assert_eq!(Net::rules(host), rules, "{firewall:?}");
         let proof = fake.event(M::InEffect).unwrap().proof.unwrap();
         assert!(proof.proved && proof.text.contains("4 of 4 connections to peers failed (4 of them answered before)"), "{}", proof.text);
+        assert!(proof.text.contains("a client's connection failed"), "{}", proof.text);
         assert_eq!((fake.left("b1").len(), fake.notes().as_str()), (0, ""));
         assert!(engine.heal_all().await.iter().all(|report| report.state == HostState::Clean));
         assert_eq!(Net::rules(host), rules, "{firewall:?}");
@@ -88,6 +89,8 @@ async fn a_deposed_leader_is_cut_from_its_peers_while_clients_reach_it() {
         let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
         let id = engine.inject(&nemesis("deposed-leader"), 1).await.unwrap();
         assert!(echoes(&mut from_client) && reaches(&net.client, ADDRESSES[0], 9092));
+        let proof = fake.event(M::InEffect).unwrap().proof.unwrap();
+        assert!(proof.proved && proof.text.contains("a client still reaches it"), "{}", proof.text);
         assert!(!reaches(&net.hosts[2], ADDRESSES[0], 9092) && !reaches(&net.hosts[0], ADDRESSES[2], 2181));
         engine.heal(id).await.unwrap();
         assert_eq!(Net::rules(&net.hosts[0]), rules);
@@ -101,7 +104,7 @@ async fn the_machine_that_commands_keeps_its_ssh_even_if_it_is_a_peer() {
             return;
         }
         let net = Net::new();
-        let mut fake = Fake::new("ssh", firewall, &ADDRESSES, Some(&net.hosts));
+        let mut fake = Fake::new("ssh", firewall, &ADDRESSES, Some(&net));
         let local = Arc::get_mut(&mut fake).unwrap().hosts.get_mut("b1").unwrap();
         local.ssh_connection = format!("{} 40000 {} 22", ADDRESSES[1], ADDRESSES[0]);
         let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;

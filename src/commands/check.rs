@@ -24,14 +24,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
                 [one] => json!(one),
                 several => json!({"runs": several}),
             };
-            println!("{}", serde_json::to_string_pretty(&answer).map_err(anyhow::Error::from)?);
+            crate::say!("{}", serde_json::to_string_pretty(&answer).map_err(anyhow::Error::from)?);
         }
         Format::Text => {
             for (input, report) in args.inputs.iter().zip(&reports) {
                 if reports.len() > 1 {
-                    println!("{}", input.display());
+                    crate::say!("{}", input.display());
                 }
-                print!("{}", kchaos_checkers::render_text(report));
+                crate::say_raw!("{}", kchaos_checkers::render_text(report));
             }
         }
     }

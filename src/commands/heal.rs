@@ -13,11 +13,11 @@ pub(super) fn run(args: &HealArgs) -> Result<u8, Failure> {
     let inventory = super::require_inventory(&args.inventory)?;
     let hosts = super::within_network(&inventory, async {
         let cluster = Cluster::new(Arc::clone(&inventory)).context("use the inventory")?;
-        Ok::<_, Failure>(kchaos_nemeses::heal_cluster(Arc::new(cluster), HealOptions::default()).await)
+        Ok::<_, Failure>(kchaos_nemeses::heal_cluster(kchaos_nemeses::doors(Arc::new(cluster)), HealOptions::default()).await)
     })??;
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&hosts).map_err(anyhow::Error::from)?),
-        Format::Text => hosts.iter().for_each(|host| println!("{}", line(host))),
+        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&hosts).map_err(anyhow::Error::from)?),
+        Format::Text => hosts.iter().for_each(|host| crate::say!("{}", line(host))),
     }
     let is_mended = hosts.iter().all(HostReport::is_whole);
     if !is_mended {

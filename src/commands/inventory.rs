@@ -15,11 +15,11 @@ pub(super) fn check(arg: &InventoryArg, format: Format) -> Result<u8, Failure> {
         Ok::<_, Failure>(cluster.check_hosts().await)
     })??;
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&hosts).map_err(anyhow::Error::from)?),
+        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&hosts).map_err(anyhow::Error::from)?),
         Format::Text => {
             for host in &hosts {
-                println!("{}: {}", host.host, if host.problems.is_empty() { "good" } else { "NOT READY" });
-                host.problems.iter().for_each(|problem| println!("    {problem}"));
+                crate::say!("{}: {}", host.host, if host.problems.is_empty() { "good" } else { "NOT READY" });
+                host.problems.iter().for_each(|problem| crate::say!("    {problem}"));
             }
         }
     }

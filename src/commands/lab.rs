@@ -19,7 +19,7 @@ pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
     match command {
         LabCommand::Up(args) => {
             let lab = kchaos_lab::up(&options(args), &mut say).map_err(failure)?;
-            println!("{}", lab.inventory.display());
+            crate::say!("{}", lab.inventory.display());
         }
         LabCommand::Status { format } => status(format)?,
         LabCommand::Shell { host, command } => {
@@ -85,14 +85,14 @@ fn options(args: LabUpArgs) -> LabOptions {
 fn status(format: Format) -> Result<(), Failure> {
     let status = kchaos_lab::status().map_err(failure)?;
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
+        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
         Format::Text => {
-            println!("lab {} · Kafka {} · ZooKeeper session {} ms", status.name, status.kafka_version, status.zookeeper_session_timeout_ms);
+            crate::say!("lab {} · Kafka {} · ZooKeeper session {} ms", status.name, status.kafka_version, status.zookeeper_session_timeout_ms);
             for host in &status.hosts {
-                println!("{:<10} {:<14} {}", host.name, host.address, if host.namespace_exists { "" } else { "GONE" });
+                crate::say!("{:<10} {:<14} {}", host.name, host.address, if host.namespace_exists { "" } else { "GONE" });
                 for daemon in &host.daemons {
                     let pid = daemon.pid.map_or("not running".to_owned(), |pid| format!("pid {pid}"));
-                    println!("    {:<14} port {:<6} {pid}", daemon.daemon, daemon.port);
+                    crate::say!("    {:<14} port {:<6} {pid}", daemon.daemon, daemon.port);
                 }
             }
         }

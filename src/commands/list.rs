@@ -6,7 +6,7 @@ use crate::cli::{ListArgs, ListWhat};
 use crate::exit::{self, Failure};
 
 pub(super) fn run(args: &ListArgs) -> Result<u8, Failure> {
-    print!("{}", render(args.what));
+    crate::say_raw!("{}", render(args.what));
     Ok(exit::VALID)
 }
 

@@ -9,6 +9,6 @@ pub(super) fn run(args: &ReportArgs) -> Result<u8, Failure> {
     let data = RunData::load(&args.run).map_err(anyhow::Error::from)?;
     let path = args.run.join("report.html");
     write_whole(&path, report::html(&data).as_bytes())?;
-    println!("{}", path.display());
+    crate::say!("{}", path.display());
     Ok(exit::VALID)
 }

@@ -16,7 +16,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8, Failure> {
     let inventory = super::require_inventory(&args.inventory)?;
     super::within_network(&inventory, async {
         loop {
-            println!("{}", look(&inventory, args.format, args.watch).await?);
+            crate::say!("{}", look(&inventory, args.format, args.watch).await?);
             if !args.watch {
                 return Ok(exit::VALID);
             }

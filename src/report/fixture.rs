@@ -1,7 +1,7 @@
 //! A run that never was, for tests: small, deterministic, and put through the real analyses, so that what reports show is what runs make.
 //!
-//! Three brokers, three partitions, three faults (a kill, a pause of the controller, and a cut); writes at a steady rate, and in the invalid
-//! variant a few acknowledged ones that nobody ever reads.
+//! Three brokers, three partitions, three faults (a kill, a pause of the controller, and a cut); writes at a steady rate, and in the
+//! invalid variant a few acknowledged ones that nobody ever reads.
 
 use kchaos_checkers::latency::Latency;
 use kchaos_checkers::recovery::{Recovery, RecoveryLimits};
@@ -95,7 +95,8 @@ fn plan() -> Plan {
         run_id: "20261121064012-1f3a".into(),
         started_at: "2026-11-21T06:40:12Z".into(),
         kchaos_version: "0.1.0".into(),
-        command: "kchaos test --workload append --nemesis kill-leader,pause-controller,isolate-leader --slo recovery.p99<20s --slo send.p99<250ms"
+        command: "kchaos test --workload append --nemesis kill-leader,pause-controller,isolate-leader \
+                  --slo recovery.p99<20s --slo send.p99<250ms"
             .split(' ')
             .map(str::to_owned)
             .collect(),
@@ -103,13 +104,13 @@ fn plan() -> Plan {
         workload: "append".into(),
         nemeses: FAULTS.iter().map(|fault| fault.0.to_owned()).collect(),
         faults_required: 3,
-        schedule: FAULTS.iter().map(|fault| PlannedFault { nemesis: fault.0.into(), wait_ms: 5_000, duration_ms: 13_000, seed: 1 }).collect(),
+        schedule: FAULTS.iter().map(|fault| planned(fault.0)).collect(),
         keys: (0..3).map(entry).collect(),
         acks: "all".into(),
         idempotence: true,
         isolation: "read_committed".into(),
         consumers_via: "assign".into(),
-        inventory: serde_json::json!({"cluster": {"name": "lab", "notes": ["ZooKeeper session 6 s, not the default 18 s: the lab was asked for it"]}}),
+        inventory: serde_json::json!({"cluster": {"notes": ["ZooKeeper session 6 s, not the default 18 s: the lab was asked for it"]}}),
         ..Plan::default()
     };
     for broker in 1..=3 {
@@ -125,6 +126,10 @@ fn plan() -> Plan {
     plan.facts = facts.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     plan.options = [("rate".to_owned(), 300.into()), ("producers".to_owned(), 2.into()), ("consumers".to_owned(), 2.into())].into();
     plan
+}
+
+fn planned(nemesis: &str) -> PlannedFault {
+    PlannedFault { nemesis: nemesis.into(), wait_ms: 5_000, duration_ms: 13_000, seed: 1 }
 }
 
 fn at(from_ms: u64, to_ms: u64) -> Interval {
@@ -309,7 +314,7 @@ fn judge(verdict: &mut RunVerdict, variant: Variant, ops: &[Op]) {
                     offsets: sends[0].offset.into_iter().collect(),
                     ops: vec![op.index],
                     explanation: format!(
-                        "value {} was acknowledged at offset {} and never read, although later offsets of the partition were; <it> should have been read",
+                        "value {} was acknowledged at offset {} and never read, although later offsets were; <it> should have been read",
                         sends[0].value,
                         sends[0].offset.unwrap_or(-1)
                     ),

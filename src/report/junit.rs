@@ -1,7 +1,8 @@
 //! `junit.xml`: a test case for each checker and each threshold, in the dialect that CI systems read.
 //!
-//! A broken promise is a *failure*, and so, under types of their own, are a verdict that proved nothing and a missed threshold; what is not
-//! Kafka's fault (environment, abort, unhealed hosts, a bug of ours) is an *error*, so that nobody takes an unreachable host for a lost write.
+//! A broken promise is a *failure*, and so, under types of their own, are a verdict that proved nothing and a missed threshold; what is
+//! not Kafka's fault (environment, abort, unhealed hosts, a bug of ours) is an *error*, so that nobody takes an unreachable host for a
+//! lost write.
 
 use std::time::Duration;
 

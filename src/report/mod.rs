@@ -1,7 +1,7 @@
 //! What a run says afterwards, to people and to programs: `report.html`, `junit.xml`, the terminal, `latency.json`.
 //!
-//! Every report is a pure function of [`RunData`], and that is read from the run's directory alone, so that a report can be made again later, on
-//! another machine, by a newer version. Nothing here judges: what is said stands in `verdict.json`.
+//! Every report is a pure function of [`RunData`], and that is read from the run's directory alone, so that a report can be made again
+//! later, on another machine, by a newer version. Nothing here judges: what is said stands in `verdict.json`.
 
 use std::collections::BTreeMap;
 use std::fs;

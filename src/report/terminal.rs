@@ -1,4 +1,5 @@
-//! The end of a run on the terminal: verdict, evidence, latency by phase, faults, and how to repeat it. Plain text that also reads well in a log.
+//! The end of a run on the terminal: verdict, evidence, latency by phase, faults, and how to repeat it. Plain text that also reads well
+//! in a log.
 
 use std::fmt::Write;
 

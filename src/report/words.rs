@@ -24,7 +24,7 @@ const ANOMALIES: &[(&str, &str, &str, &str)] = &[
         "inconsistent-offsets",
         "offset held different values",
         "offsets held different values",
-        "Two readers, or a reader and an ack, saw different values at one offset: the log was truncated and written anew, or two leaders wrote it.",
+        "Different values were seen at one offset: the log was truncated and written anew, or two leaders wrote it.",
     ),
     ("phantom", "value was read that nobody sent", "values were read that nobody sent", "A polled record is not what any client sent."),
     (
@@ -37,7 +37,7 @@ const ANOMALIES: &[(&str, &str, &str, &str)] = &[
         "reordered",
         "pair of writes is out of order",
         "pairs of writes are out of order",
-        "A producer's acknowledged writes have offsets in another order than they were sent in, or a write that was done before another began stands after it.",
+        "Offsets are not in the order of sending, or a write that was done before another began stands after it.",
     ),
     (
         "nonmonotonic-send",
@@ -131,7 +131,7 @@ pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -26,7 +26,7 @@ use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::observer::Observer;
 use kchaos_core::{Body, Clock, Draft, Extra, FaultEvent, FaultMoment, KeyEntry, Observation, OpType, Plan, PlannedFault, Process, Recorder};
-use kchaos_nemeses::{Engine, EngineOptions, HostPaths, HostReport, KillSemantics};
+use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport, KillSemantics};
 use kchaos_workloads::Running;
 use serde_json::{Value, json};
 
@@ -56,6 +56,7 @@ pub(crate) struct Live {
     pub(crate) setup: Arc<Setup>,
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) doors: Arc<dyn Doors>,
     pub(crate) clock: Arc<RunClock>,
     pub(crate) recorder: Arc<FileRecorder>,
     pub(crate) client_log: Arc<ClientLog>,
@@ -103,7 +104,7 @@ pub(crate) struct Ended {
 pub(crate) async fn life(setup: Arc<Setup>, directory: &RunDirectory, abort: Abort, display: Arc<Display>) -> Result<Ended, Failure> {
     directory.write_json("plan.json", &setup.plan())?;
     let ready = preflight::check(&setup).await?;
-    let locks = preflight::Locks::take(&ready.cluster, &setup).await?;
+    let locks = preflight::Locks::take(&ready.doors, &setup).await?;
     let ended = locked_life(&setup, ready, directory, abort, display).await;
     locks.release().await;
     ended
@@ -117,7 +118,7 @@ async fn locked_life(
     display: Arc<Display>,
 ) -> Result<Ended, Failure> {
     let mut plan = setup.plan();
-    preflight::sweep(&ready.cluster, setup, &display).await?;
+    preflight::sweep(&ready.doors, setup, &display).await?;
     preflight::refuse_unhealthy(setup).await?;
 
     let books = Books::open(directory, setup, &plan, &abort)?;
@@ -142,7 +143,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     let marks = daemon_logs::mark(&live.cluster).await;
     let daemons = preflight::daemons(&live.cluster).await;
 
-    let engine = Engine::new(live.cluster.clone(), live.engine_options(directory, books)).await.map_err(environment)?;
+    let engine = Engine::new(live.doors.clone(), live.engine_options(directory, books)).await.map_err(environment)?;
     let engine = Arc::new(engine);
     let observer = Observer::start(live.inventory.clone(), live.keys.clone(), live.clock.clone(), books.observation_sink());
     let clients = live.start_clients()?;

@@ -39,6 +39,7 @@ const TOPIC_SETTINGS: &[&str] = &["cleanup.policy", "flush.messages", "min.insyn
 /// A cluster that was reached, is the one that was meant, is whole, and may be broken.
 pub(super) struct Ready {
     pub(super) cluster: Arc<Cluster>,
+    pub(super) doors: Arc<dyn Doors>,
 }
 
 pub(super) async fn check(setup: &Arc<Setup>) -> Result<Ready, Failure> {
@@ -57,7 +58,7 @@ pub(super) async fn check(setup: &Arc<Setup>) -> Result<Ready, Failure> {
     if !problems.is_empty() {
         return Err(Failure::environment(anyhow!("{}", problems.join("\n  "))));
     }
-    Ok(Ready { cluster })
+    Ok(Ready { doors: kchaos_nemeses::doors(Arc::clone(&cluster)), cluster })
 }
 
 /// A cluster that is already broken proves nothing about what breaks it.
@@ -70,9 +71,9 @@ pub(super) async fn refuse_unhealthy(setup: &Setup) -> Result<(), Failure> {
 }
 
 /// Mends what an earlier run may have left. The hosts are locked for this run by now, so it cannot be another's fault at work.
-pub(super) async fn sweep(cluster: &Arc<Cluster>, setup: &Setup, display: &Display) -> Result<(), Failure> {
+pub(super) async fn sweep(doors: &Arc<dyn Doors>, setup: &Setup, display: &Display) -> Result<(), Failure> {
     let options = HealOptions { run_id: Some(setup.run_id.clone()), ..HealOptions::default() };
-    let hosts = kchaos_nemeses::heal_cluster(Arc::clone(cluster) as Arc<dyn Doors>, options).await;
+    let hosts = kchaos_nemeses::heal_cluster(Arc::clone(doors), options).await;
     for host in &hosts {
         match &host.state {
             HostState::Clean => {}
@@ -89,25 +90,25 @@ pub(super) async fn sweep(cluster: &Arc<Cluster>, setup: &Setup, display: &Displ
 
 /// The locks on every host, held for the run.
 pub(super) struct Locks {
-    cluster: Arc<Cluster>,
+    doors: Arc<dyn Doors>,
     options: LockOptions,
 }
 
 impl Locks {
-    pub(super) async fn take(cluster: &Arc<Cluster>, setup: &Setup) -> Result<Self, Failure> {
+    pub(super) async fn take(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
         let options = LockOptions {
             run_id: setup.run_id.clone(),
             holder: setup.holder(),
             lease: setup.args.lease,
             paths: HostPaths::default(),
         };
-        kchaos_nemeses::lock_hosts(cluster.as_ref(), &options).await.map_err(Failure::environment)?;
-        Ok(Self { cluster: Arc::clone(cluster), options })
+        kchaos_nemeses::lock_hosts(doors.as_ref(), &options).await.map_err(Failure::environment)?;
+        Ok(Self { doors: Arc::clone(doors), options })
     }
 
     /// A lock that cannot be given up lapses by itself.
     pub(super) async fn release(self) {
-        kchaos_nemeses::unlock_hosts(self.cluster.as_ref(), &self.options).await;
+        kchaos_nemeses::unlock_hosts(self.doors.as_ref(), &self.options).await;
     }
 }
 
@@ -247,6 +248,7 @@ impl Ready {
             setup: Arc::clone(setup),
             inventory: Arc::clone(&setup.inventory),
             cluster: Arc::clone(&self.cluster),
+            doors: Arc::clone(&self.doors),
             clock: Arc::clone(&setup.clock),
             recorder: Arc::clone(&books.recorder),
             client_log: Arc::clone(&books.client_log),

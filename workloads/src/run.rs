@@ -66,7 +66,7 @@ impl ClientsRun {
     }
 
     fn end(&mut self, deadline: Duration) {
-        self.stop_writes(Duration::ZERO.min(deadline));
+        self.stop_writes(deadline);
         self.shared.is_reading_over.store(true, Relaxed);
         let until = Instant::now() + deadline.max(END);
         for reader in std::mem::take(&mut self.readers) {

@@ -32,8 +32,7 @@ impl Rule for Experiment {
             let text = format!("{} register ops (read, write, cas) were read, and this version does not judge them", counts.registers);
             findings.reason("not-judged", text);
         }
-        let reused: usize =
-            facts.logs().iter().map(|(_, log)| log.written().filter(|(_, written)| written.is_sent_twice()).count()).sum();
+        let reused: usize = facts.logs().iter().map(|(_, log)| log.written().filter(|(_, written)| written.is_sent_twice()).count()).sum();
         if reused > 0 {
             let text = format!("{reused} values were sent by more than one op: values must be unique for their key to be told apart");
             findings.reason("values-not-unique", text);

@@ -25,7 +25,7 @@ pub(crate) const SPEC: Spec = Spec {
 
 #[derive(Default)]
 struct SendOrder {
-    last: IntMap<u32, IntMap<Key, Sent>>,
+    last: IntMap<(u32, Key), Sent>,
     /// Pairs that are wrong, or that cannot be judged before the end.
     suspects: Vec<Pair>,
 }
@@ -56,10 +56,9 @@ impl Rule for SendOrder {
             return;
         }
         let info = op.op_type == OpType::Info;
-        let last = self.last.entry(process).or_default();
         for Send { key, value, offset } in facts.sends() {
             let later = Sent { value: *value, offset: offset.filter(|offset| *offset >= 0), op: OpRef::new(op.index), info };
-            if let Some(earlier) = last.insert(*key, later) {
+            if let Some(earlier) = self.last.insert((process, *key), later) {
                 let pair = Pair { process, key: *key, earlier, later, inside: earlier.op == later.op };
                 if pair.must_be_kept() {
                     self.suspects.push(pair);

@@ -125,7 +125,8 @@ fn unread_text(facts: &Facts, late: usize, unknown: usize) -> Option<String> {
     if counts.acknowledged_values > 0 && counts.ok_polls == 0 {
         return Some(format!("{} values were acknowledged and no poll was ok: nothing was read", counts.acknowledged_values));
     }
-    let finished = if facts.hints.reads_complete == Some(false) { "the final read did not finish" } else { "no complete final read is proved" };
+    let finished =
+        if facts.hints.reads_complete == Some(false) { "the final read did not finish" } else { "no complete final read is proved" };
     match (late, unknown) {
         (0, 0) => None,
         (late, 0) => Some(format!("{late} acknowledged values are late: within the log's bounds, and not delivered; {finished}")),

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use kchaos_checkers::{CheckReport, JudgeOptions, check_reader};
+use kchaos_checkers::{CheckReport, FinalRead, JudgeOptions, Profile, check_reader};
 use kchaos_core::{Finding, Validity};
 
 /// Lines such as `0 ok send [["send",0,[5,1]]]`: process, type, f, value. What stands after ` ; ` stands beside the op: `"client":3`.
@@ -15,7 +15,8 @@ pub(crate) fn history(lines: &str) -> String {
         let (process, op_type, f, value) = (word(), word(), word(), word());
         let process = if process == "nemesis" { "\"nemesis\"" } else { process };
         let time = index * 1_000_000;
-        history += &format!(r#"{{"index":{index},"time":{time},"process":{process},"type":"{op_type}","f":"{f}","value":{value}{beside}}}"#);
+        history +=
+            &format!(r#"{{"index":{index},"time":{time},"process":{process},"type":"{op_type}","f":"{f}","value":{value}{beside}}}"#);
         history.push('\n');
     }
     history
@@ -51,4 +52,22 @@ pub(crate) fn check(lines: &str, expected: &str) {
 pub(crate) fn check_with(lines: &str, options: JudgeOptions, expected: &str) {
     let report = judge(&history(lines), options);
     assert_eq!(summary(&report), expected, "{lines}\n{report:#?}");
+}
+
+pub(crate) fn complete() -> JudgeOptions {
+    JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() }
+}
+
+pub(crate) fn profile(name: &str) -> JudgeOptions {
+    JudgeOptions { profile: Profile::named(name).unwrap(), ..JudgeOptions::default() }
+}
+
+/// A send by process 0 that was acknowledged.
+pub(crate) fn sent(value: i64, offset: i64) -> String {
+    format!("0 invoke send [[\"send\",0,{value}]]\n0 ok send [[\"send\",0,[{offset},{value}]]]\n")
+}
+
+/// An ok poll of key 0.
+pub(crate) fn polled(process: u32, records: &str) -> String {
+    format!("{process} invoke poll [[\"poll\"]]\n{process} ok poll [[\"poll\",{{\"0\":[{records}]}}]]\n")
 }

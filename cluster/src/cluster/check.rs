@@ -13,7 +13,7 @@ use crate::inventory::{DaemonEntry, Firewall, Host};
 use crate::remote::{Remote as _, RemoteError, quote};
 use crate::ssh::{ProvenKey, SshRemote};
 
-/// The first word of the script's output: what comes without it is a refusal of sudo, or a login's chatter.
+/// The first word of the script's output: without it, what came is a refusal, of sudo say.
 const MARK: &str = "kchaos-check";
 /// What our scripts cannot do without.
 const TOOLS: &[&str] = &["awk", "cat", "date", "find", "grep", "head", "ls", "readlink", "sed", "sleep", "stat", "tail", "tr", "wc"];
@@ -160,9 +160,8 @@ impl Cluster {
         }
         match &check.opt_in {
             OptIn::Given | OptIn::Unknown => {}
-            OptIn::NoFile => problems.push(format!(
-                "it has not been opted in: its administrator must write the cluster's name, {name}, into {file} on it"
-            )),
+            OptIn::NoFile => problems
+                .push(format!("it has not been opted in: its administrator must write the cluster's name, {name}, into {file} on it")),
             OptIn::NamesOthers(others) => problems.push(format!("its opt-in file {file} does not name {name}, but {others:?}")),
         }
         let missing: Vec<&str> = TOOLS.iter().copied().filter(|tool| !check.tools.get(*tool).is_some_and(|is_there| *is_there)).collect();
@@ -172,8 +171,12 @@ impl Cluster {
         let has = |tool: &str| check.tools.get(tool).is_some_and(|is_there| *is_there);
         let iptables_is_there = has("iptables") && has("ip6tables");
         let problem = match self.inventory.cluster.firewall {
-            Firewall::Auto if !check.nftables_works && !iptables_is_there => "neither nft works there, nor are iptables and ip6tables: install nftables",
-            Firewall::Nftables if !check.nftables_works => "nft does not work there, and cluster.firewall = \"nftables\": install nftables, or choose another",
+            Firewall::Auto if !check.nftables_works && !iptables_is_there => {
+                "neither nft works there, nor are iptables and ip6tables: install nftables"
+            }
+            Firewall::Nftables if !check.nftables_works => {
+                "nft does not work there, and cluster.firewall = \"nftables\": install nftables, or choose another"
+            }
             Firewall::Iptables if !iptables_is_there => "it lacks iptables or ip6tables, and cluster.firewall = \"iptables\"",
             _ => "",
         };
@@ -219,9 +222,12 @@ fn daemon_check(daemon: &DaemonEntry, found: &Result<DaemonState, RemoteError>) 
 fn daemon_problem(daemon: &DaemonEntry, found: &Result<DaemonState, RemoteError>) -> Option<String> {
     match found {
         Ok(DaemonState::Running(_)) => None,
-        Ok(DaemonState::Stopped(pid)) => {
-            Some(format!("{} is stopped by a signal (process {}, state T): kchaos heal, or kill -CONT {}", daemon.label(), pid.pid, pid.pid))
-        }
+        Ok(DaemonState::Stopped(pid)) => Some(format!(
+            "{} is stopped by a signal (process {}, state T): kchaos heal, or kill -CONT {}",
+            daemon.label(),
+            pid.pid,
+            pid.pid
+        )),
         Ok(DaemonState::Gone) => {
             Some(format!("{} is not running, or its find = {:?} does not fit: compare /proc/PID/cmdline", daemon.label(), daemon.find))
         }

@@ -1,12 +1,14 @@
 //! Finding one daemon's process among all others, in plain sh.
 //!
-//! Never by a name alone: a broker and a ZooKeeper are both `java`. And never with the words looked for in a program's arguments: such a `grep`
-//! would be found itself, by us or by the watchdog that looks at the same time. So the words go in by standard input, or stay within the shell.
+//! Never by a name alone: a broker and a ZooKeeper are both `java`. And never with the words looked for in a program's arguments: such a
+//! `grep` would be found itself, by us or by the watchdog that looks at the same time. So the words go in by standard input, or stay within
+//! the shell.
 //!
-//! What a script prints: `PID START_TIME STATE`, or nothing. Status 0 for both; [`SEVERAL`] if more than one process is that one; [`DOUBTFUL`]
-//! if it cannot be told. Zombies are gone: they hold no port and no file, and only wait for their parent.
+//! What a script prints: `PID START_TIME STATE`, or nothing. Status 0 for both; [`SEVERAL`] if more than one process is that one;
+//! [`DOUBTFUL`] if it cannot be told. Zombies are gone: they hold no port and no file, and only wait for their parent.
 //!
-//! Needs sh, grep, tr, readlink; for a port also cat, awk and ls; for a pid file also sed, stat and date. All of them are in coreutils and in busybox.
+//! Needs sh, grep, tr, readlink; for a port also cat, awk and ls; for a pid file also sed, stat and date. All of them are in coreutils and
+//! in busybox.
 
 use crate::inventory::Find;
 use crate::remote::quote;
@@ -24,7 +26,8 @@ const WRAPPERS: &str = "sh|bash|dash|ash|ksh|mksh|zsh|busybox|nohup|setsid|env|s
 
 /// `look PID` sets `state` and `start`, with nothing but the shell. `report` prints what was found in `pids`.
 ///
-/// The second word of `/proc/PID/stat` is the program's name in parentheses and may hold anything; the fields are counted from the last one.
+/// The second word of `/proc/PID/stat` is the program's name in parentheses and may hold anything; the fields are counted from the last
+/// one.
 const FUNCTIONS: &str = r#"look() {
     state= start=
     { read -r stat </proc/"$1"/stat; } 2>/dev/null || return 1
@@ -60,7 +63,8 @@ pub(super) fn script(find: &Find) -> String {
 fn by_argv(words: &[String]) -> String {
     let Some(first) = words.first() else { return String::new() };
     // Arguments are separated by NUL, which no shell can hold: they become lines, and line breaks in them something else.
-    let tests: String = words.iter().map(|word| format!("    case $arguments in *\"$nl\"{}\"$nl\"*) ;; *) continue ;; esac\n", quote(word))).collect();
+    let tests: String =
+        words.iter().map(|word| format!("    case $arguments in *\"$nl\"{}\"$nl\"*) ;; *) continue ;; esac\n", quote(word))).collect();
     format!(
         r"nl='
 '
@@ -76,8 +80,8 @@ done
     )
 }
 
-/// The pid in a file, unless the process is much younger than the file. Its age is counted from the start of a process that starts now: both are
-/// ticks of the same clock, whatever a container makes of `/proc/uptime`.
+/// The pid in a file, unless the process is much younger than the file. Its age is counted from the start of a process that starts now:
+/// both are ticks of the same clock, whatever a container makes of `/proc/uptime`.
 fn by_pid_file(path: &str) -> String {
     format!(
         r#"pid_file={path}

@@ -1,7 +1,7 @@
 //! One process of a host, by its pid and start time: is it still that one, and hitting no other.
 //!
-//! Between the look at the start time and the signal lie some microseconds in which the process could end and its pid be used again. The shell
-//! has no pidfd; the kernel gives pids out in a circle, so this would take thousands of new processes in that time.
+//! Between the look at the start time and the signal lie some microseconds in which the process could end and its pid be used again. The
+//! shell has no pidfd; the kernel gives pids out in a circle, so this would take thousands of new processes in that time.
 
 use std::time::Duration;
 

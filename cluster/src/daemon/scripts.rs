@@ -27,8 +27,9 @@ impl ScriptsManager {
 
     /// Runs a command of the inventory, detached from the shell that runs it.
     ///
-    /// Its output goes to a file beside the daemon logs, which is shown if the command fails and removed when it ends: a command that does not
-    /// return, because it is the daemon itself, keeps it as its console. Half of the timeout is waited for the end; the rest is for the way.
+    /// Its output goes to a file beside the daemon logs, which is shown if the command fails and removed when it ends: a command that does
+    /// not return, because it is the daemon itself, keeps it as its console. Half of the timeout is waited for the end; the rest is for the
+    /// way.
     fn run_detached(&self, verb: &str, command: &str) -> String {
         let wait_s = (self.timeout.as_secs() / 2).max(1);
         let file = self.entry.log_dir.join(format!("kchaos-{verb}-{}.out", self.entry.label().replace(':', "-")));

@@ -107,7 +107,8 @@ fn unreadable(path: &Path, text: &str, error: &toml::de::Error) -> InventoryErro
     let span = error.span().unwrap_or(0..0);
     let (line, column) = line_and_column(text, span.start);
     let key = DeTable::parse(text).ok().map(|document| written(&key_at(document.get_ref(), &span))).unwrap_or_default();
-    let message = error.message().trim().replace('\n', "; ").replace("unknown field", "unknown key").replace("missing field", "missing key");
+    let message =
+        error.message().trim().replace('\n', "; ").replace("unknown field", "unknown key").replace("missing field", "missing key");
     InventoryError::Invalid { problems: vec![Problem { path: path.to_owned(), line, column, key, message }] }
 }
 

@@ -96,7 +96,11 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn an_unknown_key_is_named_with_file_line_and_column() {
-    check_says("expect_cluster_id = ", "expect_cluster_ids = ", "kchaos.toml:4:1: cluster.expect_cluster_ids: unknown key `expect_cluster_ids`");
+    check_says(
+        "expect_cluster_id = ",
+        "expect_cluster_ids = ",
+        "kchaos.toml:4:1: cluster.expect_cluster_ids: unknown key `expect_cluster_ids`",
+    );
     check_says("port = 2181", "prot = 2181", "kchaos.toml:42:1: host[2].daemon[1].prot: unknown key `prot`");
     check_says("port = 2222", "prot = 2222", "kchaos.toml:37:9: host[2].ssh.prot: unknown key `prot`");
     check_says("pid-file = ", "pidfile = ", "kchaos.toml:46:10: host[2].daemon[1].find.pidfile: unknown");
@@ -142,7 +146,11 @@ fn values_are_sane() {
     check_says("name = \"lab\"", "name = \"my lab\"", "cluster.name: \"my lab\": a name is");
     check_says("name = \"b1\"", "name = \"../b1\"", "host[1].name: ");
     check_says("address = \"10.0.0.1\"", "address = \"10.0.0.1:22\"", "host[1].address: \"10.0.0.1:22\" is no IP address");
-    check_says("[ssh]", "[limits]\nhosts_down_max = 2\n\n[ssh]", "kchaos.toml:7:1: limits.hosts_down_max: is 2, but there are only 2 hosts");
+    check_says(
+        "[ssh]",
+        "[limits]\nhosts_down_max = 2\n\n[ssh]",
+        "kchaos.toml:7:1: limits.hosts_down_max: is 2, but there are only 2 hosts",
+    );
     check_says("[ssh]", "[limits]\nhosts_down_max = 0\n\n[ssh]", "limits.hosts_down_max: is 0");
     check_says("[ssh]", "[limits]\nfault_duration_max_s = 864000\n\n[ssh]", "limits.fault_duration_max_s: is 864000");
     check_says("[ssh]", "[ssh]\nchannels_max = 0", "ssh.channels_max: is 0");

@@ -63,7 +63,8 @@ fn cluster_and_limits(inventory: &Inventory, findings: &mut Findings) {
     findings.require((1..=FAULT_DURATION_MAX_S).contains(&limits.fault_duration_max_s), &["limits", "fault_duration_max_s"], || {
         format!("is {}: it must be between 1 and {FAULT_DURATION_MAX_S}", limits.fault_duration_max_s)
     });
-    findings.require(limits.recovery_timeout_s >= 1, &["limits", "recovery_timeout_s"], || "is 0: a cluster needs time to recover".to_owned());
+    findings
+        .require(limits.recovery_timeout_s >= 1, &["limits", "recovery_timeout_s"], || "is 0: a cluster needs time to recover".to_owned());
 }
 
 fn ssh(inventory: &Inventory, findings: &mut Findings) {
@@ -103,13 +104,13 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
     let zookeeper = &inventory.zookeeper;
     let chroot = &zookeeper.chroot;
     let chroot_in_order = chroot.is_empty() || (chroot.starts_with('/') && !chroot.ends_with('/') && !chroot.contains("//"));
-    findings.require(chroot_in_order, &["zookeeper", "chroot"], || {
-        format!("\"{chroot}\" must be empty, or begin with / and not end with one")
-    });
+    findings
+        .require(chroot_in_order, &["zookeeper", "chroot"], || format!("\"{chroot}\" must be empty, or begin with / and not end with one"));
     findings.require(zookeeper.session_timeout_ms >= 1_000, &["zookeeper", "session_timeout_ms"], || {
         format!("is {}: it must be 1000 or more", zookeeper.session_timeout_ms)
     });
-    for (kind, what) in [(DaemonKind::Kafka, "a broker (kind = \"kafka\")"), (DaemonKind::Zookeeper, "a ZooKeeper (kind = \"zookeeper\")")] {
+    for (kind, what) in [(DaemonKind::Kafka, "a broker (kind = \"kafka\")"), (DaemonKind::Zookeeper, "a ZooKeeper (kind = \"zookeeper\")")]
+    {
         let found = inventory.daemons_of(kind).next().is_some();
         findings.require(found, &["host"], || format!("no host has {what}: add [[host.daemon]] to the hosts that run one"));
     }
@@ -145,7 +146,9 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
     }
     findings.require_at(daemon.log_dir.is_absolute(), key(&["log_dir"]), || not_absolute(&daemon.log_dir));
     let message = match &daemon.find {
-        Find::Argv(words) if words.is_empty() => "is empty: give the arguments that only this daemon has, its main class and its settings file",
+        Find::Argv(words) if words.is_empty() => {
+            "is empty: give the arguments that only this daemon has, its main class and its settings file"
+        }
         Find::Argv(words) if words.iter().any(|word| word.is_empty() || word.contains(['\0', '\n'])) => {
             "holds an empty argument, or one with a NUL or a line break"
         }
@@ -200,7 +203,10 @@ impl Findings {
             && !name.starts_with(['.', '-'])
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
         self.require_at(in_order, key, || {
-            format!("\"{}\": a name is 1 to 64 letters, digits, dots, underscores and hyphens, and begins with none of . and -", name.escape_default())
+            format!(
+                "\"{}\": a name is 1 to 64 letters, digits, dots, underscores and hyphens, and begins with none of . and -",
+                name.escape_default()
+            )
         });
     }
 

@@ -2,13 +2,15 @@
 //!
 //! Each broker is a source by itself: what it answers is what *it* believes, and a deposed leader's answer beside the others' is the point.
 //! So the interval needs no other broker: after the invocation of the last request whose answer did not show the new state, before the end
-//! of the first whose answer did. Silence shows nothing, so it counts as an answer without the new state: a broker that was down tells its
-//! clients of an election when it is back, not while it was away.
+//! of the first whose answer did.
 //!
 //! A request that is not answered within [`super::PATIENCE`] counts as silence from when it was made. Its answer is still waited for on the
 //! same connection (a paused broker answers at once when it is resumed), for a second; then a new connection is tried (a cut one may hang).
+//! Silence tells nothing new, so the interval of what comes after it begins where it ended. A broker that refuses connections is down: what
+//! it says when it is back is a first look, with `after_ns` 0.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use kchaos_core::{Interval, Key, Observed};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use super::{Shared, patiently};
+use super::{PATIENCE, Shared, patiently};
 use crate::protocol::messages::MetadataRequest;
 use crate::protocol::{Connection, Metadata, MetadataPartition, Peer, ProtocolError};
 
@@ -54,7 +56,7 @@ pub(super) async fn watch(shared: Arc<Shared>, broker: i32, address: String, pos
     loop {
         let invoked_ns = watcher.shared.clock.now_ns();
         let opening = Connection::open(peer.clone(), SILENCE_MAX, SILENCE_MAX);
-        match patiently(opening, || watcher.is_hanging(invoked_ns)).await {
+        match patiently(opening, |waited| watcher.is_waited_for(invoked_ns, waited)).await {
             Ok(connection) => watcher.ask_on(connection, offset).await,
             Err(error) => watcher.has_failed(&error, invoked_ns),
         }
@@ -72,7 +74,7 @@ impl Watcher {
             ticks.tick().await;
             let invoked_ns = self.shared.clock.now_ns();
             let request = MetadataRequest { topics: Some(&topics) };
-            match patiently(connection.call(&request, SILENCE_MAX), || self.is_hanging(invoked_ns)).await {
+            match patiently(connection.call(&request, SILENCE_MAX), |waited| self.is_waited_for(invoked_ns, waited)).await {
                 Ok(metadata) => self.take_answer(&metadata, invoked_ns),
                 Err(error) => {
                     self.has_failed(&error, invoked_ns);
@@ -106,9 +108,13 @@ impl Watcher {
         self.tells_nothing_new(invoked_ns);
     }
 
-    /// What was asked then has not been answered by now, and is still waited for.
-    fn is_hanging(&mut self, invoked_ns: u64) {
-        self.is_silent(self.shared.clock.now_ns(), invoked_ns);
+    /// What was asked then has not been answered by now.
+    fn is_waited_for(&mut self, invoked_ns: u64, waited: Duration) {
+        let now_ns = self.shared.clock.now_ns();
+        // Who answered before is given time; who was silent already is silent still.
+        if waited >= PATIENCE || self.answers.is_some_and(|(answers, _)| !answers) {
+            self.is_silent(now_ns, invoked_ns);
+        }
     }
 
     /// What was asked then was refused, or was given up.
@@ -117,6 +123,9 @@ impl Watcher {
         match error {
             ProtocolError::Timeout { .. } => self.is_silent(now_ns, invoked_ns),
             _ => self.is_silent(invoked_ns, now_ns),
+        }
+        if matches!(error, ProtocolError::Connect { reason, .. } if reason.kind() == ErrorKind::ConnectionRefused) {
+            self.beliefs.clear();
         }
     }
 

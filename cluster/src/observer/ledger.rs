@@ -12,6 +12,7 @@
 //! a change committed before that time was acknowledged by a majority, which shares a server with ours; that server had then already left
 //! the older leader, so its sync went to the leader that committed the change, or a later one, and it would have shown the change.
 //! With one server of three down, both others must have given their proof; with a majority out of sight the interval grows, as it must.
+//! It also grows while the leader hangs, since no sync ends then: after that, what is true may have become so at any time since.
 //!
 //! What one server can be behind another in *applying* a commit (well under a millisecond of scheduling) is not modelled.
 //!

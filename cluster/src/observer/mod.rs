@@ -14,7 +14,10 @@
 //! - **ZooKeeper modes** ([`modes`]), by `srvr` every 100 ms.
 //!
 //! Limits: brokers are those of the inventory; partitions are those of `keys`. A change that is undone within one round trip may be seen as
-//! one change or none. After a ZooKeeper election the first moments are as wide as the ensemble was away, and a [`Observed::Blind`] says so.
+//! one change or none. While ZooKeeper has no leader, or one that hangs, nothing is proved: the first moments after that are as wide as it
+//! was away, and an [`Observed::Blind`] says so.
+//!
+//! Cost, measured on two cores shared with six JVMs, with 6 to 53 partitions: 2.5 to 3 % of one core.
 
 mod brokers;
 mod items;
@@ -43,6 +46,8 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// How often a long wait is noted.
 const WAIT_TICK: Duration = Duration::from_millis(50);
+
+const GOODBYE: Duration = Duration::from_millis(50);
 
 /// After a panic in a source, and between tries to reach what cannot be reached.
 const BACKOFF: Duration = Duration::from_millis(150);
@@ -87,6 +92,8 @@ impl ObserverHandle {
     pub async fn stop(self) {
         let Self { mut sources, delivery, shared } = self;
         sources.shutdown().await;
+        // Sessions say goodbye in the background when they are dropped; without it a server would keep them until they expire.
+        tokio::time::sleep(GOODBYE).await;
         let now_ns = shared.clock.now_ns();
         if let Some(gap) = shared.ledger().sight_gap(now_ns) {
             shared.blind("observer", gap, "no majority of the ZooKeeper servers answered until the observer was stopped".to_owned());
@@ -148,8 +155,8 @@ where
     }
 }
 
-/// Waits for an answer to its end; from when the patience has run out, tells every now and then that there is none yet.
-async fn patiently<T>(answer: impl Future<Output = T>, mut is_silent: impl FnMut()) -> T {
+/// Waits for an answer to its end, and tells every now and then that there is none yet, and how long it has been waited for.
+async fn patiently<T>(answer: impl Future<Output = T>, mut none_yet: impl FnMut(Duration)) -> T {
     let mut answer = std::pin::pin!(answer);
     let mut waited = Duration::ZERO;
     loop {
@@ -157,8 +164,6 @@ async fn patiently<T>(answer: impl Future<Output = T>, mut is_silent: impl FnMut
             return answer;
         }
         waited += WAIT_TICK;
-        if waited >= PATIENCE {
-            is_silent();
-        }
+        none_yet(waited);
     }
 }

@@ -10,12 +10,15 @@ use std::time::Duration;
 use kchaos_core::{Interval, Observed};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Shared, patiently};
+use super::{PATIENCE, Shared, patiently};
 use crate::zookeeper::{Server, Srvr, SrvrError, srvr};
 
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// A `srvr` that hangs is given up and made again, in case its connection hangs and the server does not.
 const SILENCE_MAX: Duration = Duration::from_millis(1_000);
+
+/// The mode of a server that does not serve.
+const NONE: &str = "none";
 
 struct Watcher {
     shared: Arc<Shared>,
@@ -36,7 +39,7 @@ pub(super) async fn watch(shared: Arc<Shared>, server: usize) {
     loop {
         ticks.tick().await;
         let invoked_ns = watcher.shared.clock.now_ns();
-        let answer = patiently(srvr(&address, SILENCE_MAX), || watcher.take(None, watcher.shared.clock.now_ns(), invoked_ns)).await;
+        let answer = patiently(srvr(&address, SILENCE_MAX), |waited| watcher.is_waited_for(invoked_ns, waited)).await;
         let known_ns = watcher.shared.clock.now_ns();
         match answer {
             Err(SrvrError::Timeout(_)) => watcher.take(None, known_ns, invoked_ns),
@@ -46,9 +49,17 @@ pub(super) async fn watch(shared: Arc<Shared>, server: usize) {
 }
 
 impl Watcher {
+    /// What was asked then has not been answered by now.
+    fn is_waited_for(&mut self, invoked_ns: u64, waited: Duration) {
+        // Who served before is given time; who did not serve already does not serve still.
+        if waited >= PATIENCE || self.last.as_ref().is_some_and(|((mode, _), _)| mode == NONE) {
+            self.take(None, self.shared.clock.now_ns(), invoked_ns);
+        }
+    }
+
     /// The state still held at `proof_ns`, and held at `before_ns` at the latest for the first time.
     fn take(&mut self, srvr: Option<Srvr>, proof_ns: u64, before_ns: u64) {
-        let (mode, zxid) = srvr.map_or_else(|| ("none".to_owned(), None), |srvr| (srvr.mode, Some(srvr.zxid)));
+        let (mode, zxid) = srvr.map_or_else(|| (NONE.to_owned(), None), |srvr| (srvr.mode, Some(srvr.zxid)));
         // Every transaction raises the zxid; only a new epoch is news.
         let state = (mode.clone(), zxid.map_or(-1, |zxid| zxid >> 32));
         let after_ns = match self.last.replace((state.clone(), proof_ns)) {

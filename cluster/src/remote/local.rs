@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::{Output, Remote, RemoteError, framed};
+use super::{Output, Remote, RemoteError, framed, unframed};
 
 /// Runs scripts on this machine, as the user that we are, in the same frame as over SSH.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +39,7 @@ async fn run(script: &str) -> std::io::Result<Output> {
     }
     let output = child.wait_with_output().await?;
     let status = output.status.code().ok_or_else(|| std::io::Error::other("the shell was ended by a signal"))?;
-    Ok(Output { status, stdout: output.stdout, stderr: output.stderr })
+    Ok(Output { status, stdout: unframed(output.stdout), stderr: output.stderr })
 }
 
 #[cfg(test)]

@@ -150,7 +150,9 @@ async fn handshake(endpoint: &Arc<Endpoint>, shared: &Arc<Shared>, deadline: Ins
         let error = match tokio::time::timeout_at(deadline.into(), exchange).await {
             Ok(Ok(handle)) => return Ok(handle),
             Ok(Err(error)) => error,
-            Err(_) => return Err(endpoint.unreachable(format!("the TCP port answers, but no SSH key exchange was done {}", within(endpoint)))),
+            Err(_) => {
+                return Err(endpoint.unreachable(format!("the TCP port answers, but no SSH key exchange was done {}", within(endpoint))));
+            }
         };
         if let Some(Refusal { reason, hint }) = lock(&shared.refusal).take() {
             let address = format!("{} port {}", endpoint.address, endpoint.port);
@@ -207,7 +209,7 @@ async fn authenticate(handle: &mut Handle<Client>, endpoint: &Endpoint, shared: 
         let reason = lock(&shared.end).clone().unwrap_or_else(|| "sshd closed it".to_owned());
         return Err(endpoint.unreachable(format!("the connection ended during the login: {reason}")));
     }
-    let methods: Vec<&str> = remaining_methods.iter().map(|method| <&str>::from(method)).collect();
+    let methods: Vec<&str> = remaining_methods.iter().map(<&str>::from).collect();
     Err(RemoteError::Authentication {
         host: endpoint.host.clone(),
         user: endpoint.user.clone(),
@@ -222,7 +224,10 @@ async fn authenticate(handle: &mut Handle<Client>, endpoint: &Endpoint, shared: 
 /// `true` for the errors of a connection that was closed from the other side, as `MaxStartups` does.
 fn is_drop(error: &russh::Error) -> bool {
     let is_closed = |kind: io::ErrorKind| {
-        matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe)
+        matches!(
+            kind,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+        )
     };
     match error {
         russh::Error::Disconnect | russh::Error::HUP => true,

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::Preferred;
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
 
 use super::{Endpoint, ProvenKey};
 use crate::known_hosts::{HostKey, Judgement, written_name};
@@ -76,7 +76,10 @@ fn refusal(endpoint: &Endpoint, offered: &HostKey, judgement: &Judgement) -> Ref
         Judgement::Unknown { authorities } if !authorities.is_empty() => {
             let lines: Vec<String> = authorities.iter().map(|line| format!("{file}:{line}")).collect();
             Refusal {
-                reason: format!("its key {offered} is unknown, and {} vouches for certificates, which kchaos does not check yet", lines.join(", ")),
+                reason: format!(
+                    "its key {offered} is unknown, and {} vouches for certificates, which kchaos does not check yet",
+                    lines.join(", ")
+                ),
                 hint: add,
             }
         }

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::OUTPUT_MAX_BYTES;
 use super::connection::Connection;
-use crate::remote::Output;
+use crate::remote::{Output, unframed};
 
 /// How long the output may take to end once the exit status has come. What takes longer is held open by something the command left behind.
 const LINGER: Duration = Duration::from_secs(5);
@@ -152,9 +152,12 @@ impl Heard {
             Some(status) if self.is_eof || self.is_closed => {
                 let mut output = std::mem::take(&mut self.output);
                 output.status = i32::try_from(status).unwrap_or(i32::MAX);
+                output.stdout = unframed(output.stdout);
                 Ended::Output(output)
             }
-            Some(status) if self.is_lost => Ended::Unknown(format!("status {status} came, and not all of the output: {}", connection.end())),
+            Some(status) if self.is_lost => {
+                Ended::Unknown(format!("status {status} came, and not all of the output: {}", connection.end()))
+            }
             Some(status) => Ended::Unknown(format!("status {status} came, but something it left running holds its output open")),
             None if self.is_lost => Ended::Unknown(connection.end()),
             None => Ended::Unknown("sshd closed the channel".to_owned()),

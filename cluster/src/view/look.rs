@@ -13,7 +13,8 @@ use crate::protocol::{Client, ConfigMap, ProtocolError, Timeouts};
 use crate::zookeeper::{Server, Session, Srvr, SrvrError, ZooKeeperError, first_session, servers, srvr};
 
 const SRVR_TIMEOUT: Duration = Duration::from_millis(1_000);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_000);
+/// Of a session, and of each read over it.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_000);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +111,7 @@ pub async fn topic_config(inventory: &Inventory, topic: &str) -> Result<ConfigMa
 
 async fn connect(inventory: &Inventory) -> Result<Session, ZooKeeperError> {
     let section = &inventory.zookeeper;
-    first_session(&servers(inventory), &section.chroot, Duration::from_millis(section.session_timeout_ms), CONNECT_TIMEOUT).await
+    first_session(&servers(inventory), &section.chroot, Duration::from_millis(section.session_timeout_ms), ANSWER_TIMEOUT).await
 }
 
 async fn read(session: &Session, inventory: &Inventory, topics: Option<&[String]>) -> Result<View, ViewError> {

@@ -6,7 +6,8 @@
 //! Sources: brokers, controller and partitions from ZooKeeper, which holds what the controller decided, read after a `sync` in one session;
 //! modes from each ZooKeeper server by itself. A minority of servers may be down; they show as mode `none` with the reason.
 //!
-//! Limit: the parts of one look are read within a few milliseconds of each other, not at one instant. Who needs moments uses the observer.
+//! Limits: the parts of one look are read within a few milliseconds of each other, not at one instant. A ZooKeeper leader that was cut from
+//! its peers answers, with what it last knew, until it notices (`syncLimit` ticks). Who needs moments uses the observer.
 
 mod look;
 mod predicates;

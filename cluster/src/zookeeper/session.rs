@@ -1,8 +1,10 @@
 //! A session with one server, for reading.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use zookeeper_client as zk;
@@ -12,6 +14,27 @@ use super::nodes::{self, BrokerNode, NodeError, StateNode};
 
 /// How long a server is waited for before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(150);
+
+/// Threads for zookeeper-client alone.
+const ISOLATED_THREADS: usize = 4;
+
+/// A runtime of its own for the sessions' background tasks.
+///
+/// Why: when a connection is refused at once (no route: this machine has lost its network), zookeeper-client 0.11.2 tries again for ever without
+/// yielding or looking at its deadline, and holds a worker thread until the network is back. Seen: two sessions stopped every timer, signal and
+/// mend of a run. Here they hold nobody else; while it lasts it costs CPU.
+fn isolation() -> Result<&'static Handle, String> {
+    static HANDLE: OnceLock<Result<Handle, String>> = OnceLock::new();
+    let made = HANDLE.get_or_init(|| {
+        let runtime = Builder::new_multi_thread().worker_threads(ISOLATED_THREADS).enable_all().thread_name("zookeeper").build();
+        let runtime = runtime.map_err(|error| format!("cannot start the threads for ZooKeeper: {error}"))?;
+        let handle = runtime.handle().clone();
+        // It lives as long as the process: nothing waits for a session that spins.
+        std::mem::forget(runtime);
+        Ok(handle)
+    });
+    made.as_ref().map_err(Clone::clone)
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ZooKeeperError {
@@ -42,8 +65,11 @@ impl Session {
         let failed = |reason: String| ZooKeeperError::Connect { server: server.label.clone(), address: server.address.clone(), reason };
         // Eagerly, or a refused connection would be tried again for the whole session timeout.
         let connector = zk::Client::connector().with_session_timeout(session_timeout).with_connection_timeout(limit).with_fail_eagerly();
-        let client = match timeout(limit, connector.connect(&server.address)).await {
-            Ok(Ok(client)) => client,
+        let address = server.address.clone();
+        let connecting = isolation().map_err(&failed)?.spawn(async move { connector.connect(&address).await });
+        let client = match timeout(limit, connecting).await {
+            Ok(Ok(Ok(client))) => client,
+            Ok(Ok(Err(error))) => return Err(failed(error.to_string())),
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Err(_) => return Err(failed(format!("no answer within {} ms", limit.as_millis()))),
         };

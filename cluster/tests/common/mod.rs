@@ -31,6 +31,11 @@ impl Drop for Server {
 impl Server {
     /// `None`, and a word about it, where there is no sshd. `settings` are lines of its configuration.
     pub(crate) fn start(settings: &str) -> Option<Self> {
+        Self::start_with(settings, &["ed25519", "ecdsa"])
+    }
+
+    /// With host keys of these types.
+    pub(crate) fn start_with(settings: &str, key_types: &[&str]) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("skipped: no {SSHD} on this machine");
             return None;
@@ -43,16 +48,17 @@ impl Server {
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let path = |name: &str| directory.path().join(name).display().to_string();
-        for (name, key_type) in [("host_ed25519", "ed25519"), ("host_ecdsa", "ecdsa"), ("host_rsa", "rsa"), ("client", "ed25519")] {
-            keygen(&directory.path().join(name), key_type, "");
+        let mut host_keys = String::new();
+        for key_type in key_types {
+            keygen(&directory.path().join(format!("host_{key_type}")), key_type, "");
+            host_keys += &format!("HostKey {}\n", path(&format!("host_{key_type}")));
         }
+        keygen(&directory.path().join("client"), "ed25519", "");
         std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
+        // SHLVL keeps bash from reading a long .bashrc of this machine's for every command.
         let config = format!(
-            "ListenAddress 127.0.0.1\nHostKey {}\nHostKey {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
+            "ListenAddress 127.0.0.1\n{host_keys}AuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\nSetEnv SHLVL=5\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\n{settings}\n",
-            path("host_ed25519"),
-            path("host_ecdsa"),
-            path("host_rsa"),
             path("authorized_keys")
         );
         std::fs::write(path("sshd_config"), config).unwrap();
@@ -62,7 +68,7 @@ impl Server {
         let child = command.stderr(log).spawn().unwrap();
         let server = Self { directory, child, port, user };
         server.wait_until_it_listens();
-        server.know(&server.host_keys(&["ed25519", "ecdsa", "rsa"]));
+        server.know(&server.host_keys(key_types));
         Some(server)
     }
 
@@ -127,9 +133,18 @@ impl Server {
 
     /// The pids of sshd's processes for connections.
     pub(crate) fn sessions(&self) -> Vec<u32> {
-        let pid = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+        children(self.child.id())
+    }
+
+    /// To every process that serves a connection, and to what runs there.
+    pub(crate) fn signal_sessions(&self, signal: &str) {
+        let mut pids = self.sessions();
+        let mut next = 0;
+        while let Some(pid) = pids.get(next).copied() {
+            pids.extend(children(pid));
+            next += 1;
+        }
+        pids.into_iter().for_each(|pid| self.kill(signal, pid));
     }
 
     pub(crate) fn kill_sessions(&self) {
@@ -146,6 +161,11 @@ impl Server {
     fn kill(&self, signal: &str, pid: u32) {
         let _ = Command::new("kill").args(["-s", signal, &pid.to_string()]).stderr(Stdio::null()).status();
     }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Makes a key pair at `path` and `path.pub`.

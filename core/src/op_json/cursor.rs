@@ -133,14 +133,17 @@ impl<'a> Cursor<'a> {
         let negative = self.bytes.get(self.at) == Some(&b'-');
         self.at += usize::from(negative);
         let digits = self.at;
+        // As a negative number, since there is one more of them. 18 digits always fit.
         let mut value: i64 = 0;
         while let Some(byte @ b'0'..=b'9') = self.bytes.get(self.at) {
             let digit = i64::from(byte - b'0');
-            let next = value.checked_mul(10).and_then(|v| if negative { v.checked_sub(digit) } else { v.checked_add(digit) });
-            let Some(next) = next else {
+            if self.at - digits < 18 {
+                value = value * 10 - digit;
+            } else if let Some(next) = value.checked_mul(10).and_then(|value| value.checked_sub(digit)) {
+                value = next;
+            } else {
                 return self.error_at(start, format!("expected {what}, found a number beyond 64 bits"));
-            };
-            value = next;
+            }
             self.at += 1;
         }
         let length = self.at - digits;
@@ -154,7 +157,10 @@ impl<'a> Cursor<'a> {
         if let Some(b'.' | b'e' | b'E') = self.bytes.get(self.at) {
             return self.error_at(start, format!("expected {what}, found a number that is no integer"));
         }
-        Ok(value)
+        match if negative { Some(value) } else { value.checked_neg() } {
+            Some(value) => Ok(value),
+            None => self.error_at(start, format!("expected {what}, found a number beyond 64 bits")),
+        }
     }
 
     /// An integer, or `None` for `null`.

@@ -15,35 +15,57 @@ type Result<T> = std::result::Result<T, OpError>;
 const ONLY_KEY: Key = 0;
 
 /// What has been read of a line. `value` waits for `f`, `process` and `type`, which say what it means.
-#[derive(Default)]
 struct Line<'a> {
+    /// Filled as fields come.
+    op: Op,
     index: Option<u64>,
     time_ns: Option<u64>,
     process: Option<Process>,
     op_type: Option<OpType>,
     f: Option<Cow<'a, str>>,
-    value: Option<Range<usize>>,
-    body: Option<Body>,
+    value: Seen,
     seek_to_beginning: bool,
-    error: Option<String>,
-    client: Option<u32>,
-    node: Option<String>,
-    extra: Extra,
+}
+
+/// Where the value stands.
+#[derive(PartialEq)]
+enum Seen {
+    No,
+    /// Passed over: it came before what says what it means.
+    At(Range<usize>),
+    /// In the op's body.
+    Read,
 }
 
 impl Op {
     /// Reads one JSON object. A missing index or time is given back as `None` beside the op (which then holds 0).
     pub fn read_json(line: &[u8]) -> Result<(Op, Option<u64>, Option<u64>)> {
         let mut cursor = Cursor::new(line)?;
-        let mut read = Line::default();
+        let mut read = Line::new();
         cursor.object("an op, as a JSON object", |cursor, name| read.field(cursor, name))?;
         let end = cursor.position();
         cursor.end()?;
-        read.op(&cursor, end)
+        read.finish(&cursor, end)?;
+        Ok((read.op, read.index, read.time_ns))
     }
 }
 
 impl<'a> Line<'a> {
+    fn new() -> Self {
+        let op = Op {
+            index: 0,
+            time_ns: 0,
+            process: Process::Nemesis,
+            op_type: OpType::Info,
+            body: Body::Crash,
+            error: None,
+            client: None,
+            node: None,
+            extra: Extra::default(),
+        };
+        Self { op, index: None, time_ns: None, process: None, op_type: None, f: None, value: Seen::No, seek_to_beginning: false }
+    }
+
     fn field(&mut self, cursor: &mut Cursor<'a>, name: &str) -> Result<()> {
         match name {
             "index" => self.index = natural(cursor, "an index")?,
@@ -53,80 +75,69 @@ impl<'a> Line<'a> {
             "f" => self.f = Some(cursor.string("a name for \"f\"")?),
             "value" => self.value_field(cursor)?,
             "seek-to-beginning?" | "seek-to-beginning" => self.seek_to_beginning = flag(cursor)?,
-            _ => self.beside(cursor, name)?,
+            _ => beside(&mut self.op, cursor, name)?,
         }
         Ok(())
     }
 
     /// In the usual order of fields, everything that says what the value means has been read: no second look is needed.
     fn value_field(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
-        if let (Some(process), Some(op_type), Some(f), None) = (self.process, self.op_type, &self.f, &self.value) {
-            self.body = Some(body(cursor, process, op_type, f)?);
-            self.value = Some(0..0);
+        if let (Some(process), Some(op_type), Some(f), Seen::No) = (self.process, self.op_type, &self.f, &self.value) {
+            self.op.body = body(cursor, process, op_type, f)?;
+            self.value = Seen::Read;
         } else {
-            self.body = None;
-            self.value = Some(cursor.skip()?);
-        }
-        Ok(())
-    }
-
-    fn beside(&mut self, cursor: &mut Cursor<'a>, name: &str) -> Result<()> {
-        let extra = &mut self.extra;
-        match name {
-            "client" => self.client = loose_integer(cursor)?.and_then(|number| u32::try_from(number).ok()),
-            "node" => self.node = loose_text(cursor)?,
-            "error" => self.error = loose_text(cursor)?,
-            "intended" => extra.intended_ns = loose_integer(cursor)?.and_then(|ns| u64::try_from(ns).ok()),
-            "commit-time" => extra.commit_time_ns = loose_integer(cursor)?.and_then(|ns| u64::try_from(ns).ok()),
-            "group" => extra.group = loose_text(cursor)?,
-            "isolation" => extra.isolation = loose_text(cursor)?,
-            "rebalance-log" => extra.rebalance_log = rebalance_log(cursor)?,
-            "leader-epochs" => extra.leader_epochs = leader_epochs(cursor)?,
-            "corrupt" => extra.corrupt = corrupt(cursor)?,
-            "version" => extra.version = loose_integer(cursor)?,
-            "zxid" => extra.zxid = loose_integer(cursor)?,
-            "final" => extra.is_final = flag(cursor)?,
-            _ => {
-                cursor.skip()?;
-            }
+            self.value = Seen::At(cursor.skip()?);
         }
         Ok(())
     }
 
     /// `end` is where the object ended: where a missing field is missed.
-    fn op(self, cursor: &Cursor<'a>, end: usize) -> Result<(Op, Option<u64>, Option<u64>)> {
-        let missing = |name: &str| cursor.error_at(end.saturating_sub(1), format!("the field \"{name}\" is missing"));
+    fn finish(&mut self, cursor: &Cursor<'a>, end: usize) -> Result<()> {
+        let end = end.saturating_sub(1);
+        let missing = |name: &str| cursor.error_at(end, format!("the field \"{name}\" is missing"));
         let Some(process) = self.process else { return missing("process") };
         let Some(op_type) = self.op_type else { return missing("type") };
-        let Some(f) = self.f else { return missing("f") };
-        let mut body = match (self.body, self.value) {
-            (Some(body), _) => body,
-            (None, Some(range)) => body(&mut cursor.again(range.start), process, op_type, &f)?,
-            (None, None) => match without_value(process, op_type, &f) {
-                Some(body) => body,
+        let Some(f) = &self.f else { return missing("f") };
+        match &self.value {
+            // In the usual order `f` was known when the value came; should it have come twice, its last word counts.
+            Seen::Read if self.op.body.f() != f => return cursor.error_at(end, "the field \"f\" stands twice and differs"),
+            Seen::Read => {}
+            Seen::At(range) => self.op.body = body(&mut cursor.again(range.start), process, op_type, f)?,
+            Seen::No => match without_value(process, op_type, f) {
+                Some(body) => self.op.body = body,
                 None => return missing("value"),
             },
-        };
-        // In the usual order `f` was known when the value came; should it have come twice, its last word counts.
-        if body.f() != f {
-            return cursor.error_at(end.saturating_sub(1), "the field \"f\" stands twice and differs");
         }
-        if let Body::Assign { seek_to_beginning, .. } = &mut body {
+        if let Body::Assign { seek_to_beginning, .. } = &mut self.op.body {
             *seek_to_beginning = self.seek_to_beginning;
         }
-        let op = Op {
-            index: self.index.unwrap_or(0),
-            time_ns: self.time_ns.unwrap_or(0),
-            process,
-            op_type,
-            body,
-            error: self.error,
-            client: self.client,
-            node: self.node,
-            extra: self.extra,
-        };
-        Ok((op, self.index, self.time_ns))
+        (self.op.process, self.op.op_type) = (process, op_type);
+        (self.op.index, self.op.time_ns) = (self.index.unwrap_or(0), self.time_ns.unwrap_or(0));
+        Ok(())
     }
+}
+
+fn beside(op: &mut Op, cursor: &mut Cursor<'_>, name: &str) -> Result<()> {
+    let extra = &mut op.extra;
+    match name {
+        "client" => op.client = loose_integer(cursor)?.and_then(|number| u32::try_from(number).ok()),
+        "node" => op.node = loose_text(cursor)?,
+        "error" => op.error = loose_text(cursor)?,
+        "intended" => extra.intended_ns = loose_integer(cursor)?.and_then(|ns| u64::try_from(ns).ok()),
+        "commit-time" => extra.commit_time_ns = loose_integer(cursor)?.and_then(|ns| u64::try_from(ns).ok()),
+        "group" => extra.group = loose_text(cursor)?,
+        "isolation" => extra.isolation = loose_text(cursor)?,
+        "rebalance-log" => extra.rebalance_log = rebalance_log(cursor)?,
+        "leader-epochs" => extra.leader_epochs = leader_epochs(cursor)?,
+        "corrupt" => extra.corrupt = corrupt(cursor)?,
+        "version" => extra.version = loose_integer(cursor)?,
+        "zxid" => extra.zxid = loose_integer(cursor)?,
+        "final" => extra.is_final = flag(cursor)?,
+        _ => {
+            cursor.skip()?;
+        }
+    }
+    Ok(())
 }
 
 fn natural(cursor: &mut Cursor<'_>, what: &str) -> Result<Option<u64>> {

@@ -58,7 +58,8 @@ fn every_shape_of_the_contract_is_written_as_it_was_read() {
 
 #[test]
 fn what_is_missing_is_told_and_what_is_unknown_is_passed_over() {
-    let line = br#" { "f":"send", "value":[["send",0,[17,4]]], "new":{"a":[1,{"b":"\u00e9\"}"}]}, "type":"ok", "process":3, "error":["x"] } "#;
+    let line =
+        br#" { "f":"send", "value":[["send",0,[17,4]]], "new":{"a":[1,{"b":"\u00e9\"}"}]}, "type":"ok", "process":3, "error":["x"] } "#;
     let (op, index, time) = Op::read_json(line).unwrap();
     assert_eq!((index, time, op.process), (None, None, Process::Client(3)));
     assert_eq!(op.body, Body::Send(vec![Send { key: 0, value: 4, offset: Some(17) }]));

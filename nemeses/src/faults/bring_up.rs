@@ -9,7 +9,7 @@ use std::time::Duration;
 use kchaos_cluster::daemon::{DaemonState, Pid};
 use kchaos_cluster::inventory::DaemonKind;
 use kchaos_cluster::view::View;
-use kchaos_core::Proof;
+use kchaos_core::{Interval, Proof};
 use tokio::time::Instant;
 
 use crate::faults::daemon::Daemon;
@@ -21,13 +21,14 @@ const UP_TIMEOUT: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(500);
 const STARTS_MAX: u32 = 10;
 
-/// Returns when it is up; says what was in the way otherwise.
-pub(crate) async fn bring_up(daemon: &Daemon) -> Result<(), String> {
+/// Returns when it is up: from before its last start until it was seen to be up. Says what was in the way otherwise.
+pub(crate) async fn bring_up(daemon: &Daemon) -> Result<Interval, String> {
     if daemon.entry.kind == DaemonKind::Kafka && matches!(state(daemon).await, Ok(DaemonState::Gone)) {
         wait_for_old_registration(daemon).await;
     }
     let deadline = Instant::now() + UP_TIMEOUT;
     let (mut starts, mut started, mut last) = (0, false, String::new());
+    let mut after_ns = daemon.ground.now();
     while Instant::now() < deadline {
         match state(daemon).await {
             Ok(DaemonState::Gone) if starts >= STARTS_MAX => return Err(format!("it exited after each of {starts} starts")),
@@ -40,11 +41,12 @@ pub(crate) async fn bring_up(daemon: &Daemon) -> Result<(), String> {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 starts += 1;
+                after_ns = daemon.ground.now();
                 started = start(daemon).await.map_err(|error| last = error).is_ok();
             }
             Ok(DaemonState::Stopped(pid)) => last = format!("pid {} is stopped by a signal", pid.pid),
             Ok(DaemonState::Running(pid)) => match serves(daemon, pid).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(Interval { after_ns, before_ns: daemon.ground.now() }),
                 Err(why) => last = why,
             },
             Err(error) => last = error,
@@ -73,7 +75,7 @@ async fn state(daemon: &Daemon) -> Result<DaemonState, String> {
 }
 
 async fn start(daemon: &Daemon) -> Result<(), String> {
-    let remote = daemon.ground.mending(&daemon.chosen.host).await.map_err(|error| error.to_string())?;
+    let remote = daemon.ground.mending(&daemon.chosen.host);
     daemon.manager.start(remote.as_ref()).await.map_err(|error| error.to_string())
 }
 

@@ -62,6 +62,8 @@ struct Cut {
     /// How many of them answered before.
     answered_before: usize,
     from: From,
+    /// The chosen daemon as this machine, where the run's clients are, reaches it; `None` if it did not answer before the cut.
+    client: Option<(String, u16)>,
 }
 
 const MENDED_TRIES: u32 = 5;
@@ -93,11 +95,22 @@ pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, from: From) -> Res
     if lines.peers.is_empty() && lines.ports.is_empty() {
         return Err(FaultError::refused(&ground.nemesis, format!("{on} has no peer to be cut from")));
     }
-    let mut cut = Cut { ground: Arc::clone(&ground), chosen: chosen.clone(), backend, lines, probes, answered_before: 0, from };
+    let mut cut =
+        Cut { ground: Arc::clone(&ground), chosen: chosen.clone(), backend, lines, probes, answered_before: 0, from, client: None };
     let before = ground.ask(on, &[CUT], &cut.probe_call(), "the connections before the cut").await;
     let before = before.map_err(|error| FaultError::environment(&ground.nemesis, format!("{on} could not be looked at"), error))?;
     cut.answered_before = Probed::read(&before).reached;
+    cut.client = client(&cut).await;
     Ok(Box::new(cut))
+}
+
+/// Whom clients on this machine ask, if they get an answer now. A machine that is itself a peer is cut as a peer.
+async fn client(cut: &Cut) -> Option<(String, u16)> {
+    let is_peer = cut.lines.controller.is_some_and(|(address, _)| cut.lines.peers.contains(&address));
+    let port = cut.ground.daemon(&cut.chosen.host, &cut.chosen.daemon)?.port;
+    let hosts = &cut.ground.shared.doors.inventory().hosts;
+    let address = hosts.iter().find(|host| host.name == cut.chosen.host)?.address.clone();
+    (!is_peer && cut.ground.shared.doors.reaches(&address, port).await).then_some((address, port))
 }
 
 fn backend(wanted: Firewall, facts: &Answers) -> Result<Backend, String> {
@@ -181,19 +194,23 @@ impl HostFault for Cut {
 
     async fn proof(&self) -> Result<Proof, FaultError> {
         let call = format!("{{ {counters}; echo mark; {}\n{counters}; }}", self.probe_call(), counters = self.counters_call());
-        let answers = self.ground.ask(self.host(), &[CUT], &call, "the proof of the cut").await;
+        let asked = self.ground.ask(self.host(), &[CUT], &call, "the proof of the cut");
+        let (answers, client_reaches) = tokio::join!(asked, self.client_reaches());
         let answers = answers.map_err(|error| {
             FaultError::environment(&self.ground.nemesis, format!("whether {} is cut could not be looked at", self.chosen.host), error)
         })?;
         let (before, after) = Counted::read(&answers);
         let probed = Probed::read(&answers);
         let grew = after.peers > before.peers || (self.probes.is_empty() && after.clients > before.clients);
-        let clients = match self.from {
-            From::PeersAndClients => format!(", {} from and to clients", after.clients),
-            From::Peers => String::new(),
+        let (clients_as_meant, clients) = match (self.from, client_reaches) {
+            (_, None) => (true, "; clients were not tried, since the daemon did not answer this machine before"),
+            (From::PeersAndClients, Some(false)) => (true, "; a client's connection failed"),
+            (From::PeersAndClients, Some(true)) => (false, "; a client's connection still comes about"),
+            (From::Peers, Some(true)) => (true, "; a client still reaches it"),
+            (From::Peers, Some(false)) => (false, "; a client does not reach it any more"),
         };
         Ok(Proof {
-            proved: grew && probed.reached == 0 && (probed.silent > 0 || self.probes.is_empty()),
+            proved: grew && probed.reached == 0 && (probed.silent > 0 || self.probes.is_empty()) && clients_as_meant,
             text: format!(
                 "from {}: {} of {} connections to peers failed ({} of them answered before); packets dropped: {} then {} from and to peers{clients}",
                 self.chosen.host,
@@ -206,9 +223,10 @@ impl HostFault for Cut {
         })
     }
 
-    async fn mend(&self) -> Result<(), String> {
+    async fn mend(&self) -> Result<Interval, String> {
+        let after_ns = self.ground.now();
         let answer = self.ground.ask_mending(self.host(), &[CUT], &self.undo().mend, "the mending of the cut").await;
-        answer.map(|_| ()).map_err(|error| error.to_string())
+        answer.map(|_| Interval { after_ns, before_ns: self.ground.now() }).map_err(|error| error.to_string())
     }
 
     async fn mended(&self) -> Proof {
@@ -219,16 +237,28 @@ impl HostFault for Cut {
             if turn > 0 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            let answers = match self.ground.ask_mending(self.host(), &[CUT], &call, "the proof of mending").await {
+            let asked = self.ground.ask_mending(self.host(), &[CUT], &call, "the proof of mending");
+            let (answers, client_reaches) = tokio::join!(asked, self.client_reaches());
+            let answers = match answers {
                 Ok(answers) => answers,
                 Err(error) => return Proof { proved: false, text: format!("{} could not be looked at: {error}", self.chosen.host) },
             };
             let probed = Probed::read(&answers);
             let gone = answers.has("uncut");
             let rules = if gone { "no rule of ours is left" } else { "our rules are still there" };
-            text = format!("on {}: {rules}; {} of {} connections to peers reach them", self.chosen.host, probed.reached, self.probes.len());
+            let clients = match client_reaches {
+                None => "",
+                Some(true) => "; a client's connection reaches it",
+                Some(false) => "; a client's connection does not come about",
+            };
+            text = format!(
+                "on {}: {rules}; {} of {} connections to peers reach them{clients}",
+                self.chosen.host,
+                probed.reached,
+                self.probes.len()
+            );
             // Nobody could be reached before: then nobody need be reached now.
-            if gone && (probed.reached > 0 || self.answered_before == 0) {
+            if gone && (probed.reached > 0 || self.answered_before == 0) && client_reaches != Some(false) {
                 return Proof { proved: true, text };
             }
         }
@@ -237,6 +267,12 @@ impl HostFault for Cut {
 }
 
 impl Cut {
+    /// `None` if there is nothing to compare with.
+    async fn client_reaches(&self) -> Option<bool> {
+        let (address, port) = self.client.as_ref()?;
+        Some(self.ground.shared.doors.reaches(address, *port).await)
+    }
+
     fn name(&self) -> String {
         match self.backend {
             Backend::Nftables => format!("kchaos_{}", self.ground.tag()),

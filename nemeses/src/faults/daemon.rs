@@ -23,10 +23,10 @@ impl Daemon {
     /// Finds the chosen daemon running.
     pub(crate) async fn find(ground: Arc<Ground>, chosen: Chosen) -> Result<Self, FaultError> {
         let refused = |reason: String| FaultError::refused(&ground.nemesis, reason);
-        let Some((on, entry)) = ground.daemon(&chosen.host, &chosen.daemon) else {
+        let Some(entry) = ground.daemon(&chosen.host, &chosen.daemon) else {
             return Err(refused(format!("{} on {} is not in the inventory", chosen.daemon, chosen.host)));
         };
-        let (manager, entry) = (ground.shared.doors.manager(on, entry), entry.clone());
+        let (manager, entry) = (ground.shared.doors.manager(&chosen.host, &chosen.daemon), entry.clone());
         let state = ground.state(manager.as_ref(), &chosen.host).await;
         let what = format!("{} on {} could not be looked for", chosen.daemon, chosen.host);
         match state.map_err(|error| FaultError::environment(&ground.nemesis, what, error))? {

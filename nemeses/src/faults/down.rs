@@ -90,7 +90,7 @@ impl HostFault for Down {
         Ok(Proof { proved: false, text: format!("{} is still there: {seen}", daemon.name()) })
     }
 
-    async fn mend(&self) -> Result<(), String> {
+    async fn mend(&self) -> Result<Interval, String> {
         bring_up::bring_up(&self.daemon).await
     }
 
@@ -103,7 +103,7 @@ impl Down {
     async fn ask_to_stop(&self) -> Result<Interval, FaultError> {
         let daemon = &self.daemon;
         let failed = |error| FaultError::environment(&daemon.ground.nemesis, format!("the stop command of {}", daemon.name()), error);
-        let remote = daemon.ground.shared.doors.remote(self.host()).await.map_err(failed)?;
+        let remote = daemon.ground.shared.doors.remote(self.host());
         let after_ns = daemon.ground.now();
         let answer = daemon.manager.stop(remote.as_ref()).await;
         let when = Interval { after_ns, before_ns: daemon.ground.now() };

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kchaos_core::{Chosen, Effect, Proof};
+use kchaos_core::{Chosen, Effect, Interval, Proof};
 
 use crate::error::FaultError;
 use crate::fault::{HostFault, Injected, Need, Scope, Undo};
@@ -78,13 +78,16 @@ impl HostFault for Pause {
         })
     }
 
-    async fn mend(&self) -> Result<(), String> {
+    async fn mend(&self) -> Result<Interval, String> {
+        let after_ns = self.daemon.ground.now();
         let call = format!("k_signal {} CONT", self.daemon.arguments());
         let answers = self.daemon.ground.ask_mending(self.host(), &[PROCESS], &call, "SIGCONT").await.map_err(|error| error.to_string())?;
+        let continued = Interval { after_ns, before_ns: self.daemon.ground.now() };
         if answers.has("gone") {
             self.daemon.ground.note(format!("{} ended while it was paused, and not by our doing; it is started again", self.daemon.name()));
         }
-        bring_up::bring_up(&self.daemon).await
+        let up = bring_up::bring_up(&self.daemon).await?;
+        Ok(if answers.has("gone") { up } else { continued })
     }
 
     async fn mended(&self) -> Proof {

@@ -153,6 +153,8 @@ impl Manager for Sleeper {
 pub struct Fake {
     pub inventory: Inventory,
     pub hosts: BTreeMap<String, Local>,
+    /// Where clients are: no probe of a test leaves the namespaces that it made.
+    pub client: Option<String>,
     pub view: Mutex<View>,
     pub root: tempfile::TempDir,
     pub events: Arc<Mutex<Vec<FaultEvent>>>,
@@ -164,16 +166,22 @@ impl Doors for Fake {
         &self.inventory
     }
 
-    async fn remote(&self, host: &str) -> Result<Arc<dyn Remote>, RemoteError> {
-        Ok(Arc::new(self.hosts[host].clone()))
+    fn remote(&self, host: &str) -> Arc<dyn Remote> {
+        Arc::new(self.hosts[host].clone())
     }
 
-    async fn mending(&self, host: &str) -> Result<Arc<dyn Remote>, RemoteError> {
-        Ok(Arc::new(self.hosts[host].clone()))
+    fn mending(&self, host: &str) -> Arc<dyn Remote> {
+        Arc::new(self.hosts[host].clone())
     }
 
-    fn manager(&self, host: &Host, daemon: &DaemonEntry) -> Box<dyn Manager> {
-        Box::new(self.sleeper(&host.name, &daemon.label()))
+    fn manager(&self, host: &str, daemon: &str) -> Box<dyn Manager> {
+        Box::new(self.sleeper(host, daemon))
+    }
+
+    async fn reaches(&self, address: &str, port: u16) -> bool {
+        let Some(client) = self.client.clone() else { return false };
+        let address = address.to_owned();
+        tokio::task::spawn_blocking(move || net::reaches(&client, &address, port)).await.unwrap()
     }
 
     /// Registered is whose process lives.
@@ -199,7 +207,7 @@ impl Doors for Fake {
 
 impl Fake {
     /// Hosts `b1`, `b2`, `b3`, each with a broker and a ZooKeeper; broker 1 leads keys 0 and 1, broker 2 key 2; ZooKeeper 2 leads.
-    pub fn new(name: &str, firewall: Firewall, addresses: &[&str], namespaces: Option<&[String]>) -> Arc<Self> {
+    pub fn new(name: &str, firewall: Firewall, addresses: &[&str], net: Option<&net::Net>) -> Arc<Self> {
         let root = tempfile::Builder::new().prefix(&format!("kchtest-{name}-")).tempdir().unwrap();
         let mut hosts = BTreeMap::new();
         let mut entries = Vec::new();
@@ -212,7 +220,7 @@ impl Fake {
             let local = Local {
                 name: name.clone(),
                 directory,
-                namespace: namespaces.map(|all| all[index].clone()),
+                namespace: net.map(|net| net.hosts[index].clone()),
                 ssh_connection: String::new(),
                 unreachable: Arc::default(),
             };
@@ -249,7 +257,8 @@ impl Fake {
                 isr: vec![1, 2, 3],
             });
         }
-        Arc::new(Self { inventory: inventory(firewall, entries), hosts, view: Mutex::new(view), root, events: Arc::default() })
+        let client = net.map(|net| net.client.clone());
+        Arc::new(Self { client, inventory: inventory(firewall, entries), hosts, view: Mutex::new(view), root, events: Arc::default() })
     }
 
     pub fn sleeper(&self, host: &str, label: &str) -> Sleeper {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::svg;
 use super::text::{Esc, cut};
 use crate::judged::HostState;
 use crate::report::{RunData, words};
@@ -59,10 +60,8 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 fn load(data: &RunData) -> String {
-    let mut html = String::from(
-        "<div><h3>Load by phase</h3>\n<table class=\"numbers\"><thead><tr><th>phase</th><th>from</th><th>acked</th><th>info</th><th>failed</th><th>read</th>\
-         <th>reread</th></tr></thead><tbody>\n",
-    );
+    let columns = [("phase", ""), ("from", ""), ("acked", ""), ("info", ""), ("failed", ""), ("read", ""), ("reread", "")];
+    let mut html = format!("<div><h3>Load by phase</h3>\n{}", svg::table_head("numbers", &columns));
     for (phase, load) in &data.verdict.load {
         let from = data.latency.phases.iter().find(|(other, _)| other == phase).map_or(String::new(), |(_, ns)| words::moment(*ns));
         let _ = writeln!(
@@ -76,7 +75,9 @@ fn load(data: &RunData) -> String {
             words::count(load.read_final)
         );
     }
-    html.push_str("</tbody></table>\n<p class=\"note\">By the phase in which an op ended. The finale rereads every partition from its start.</p></div>\n");
+    html.push_str(svg::TABLE_END);
+    svg::note(&mut html, "By the phase in which an op ended. The finale rereads every partition from its start.");
+    html.push_str("</div>\n");
     html
 }
 

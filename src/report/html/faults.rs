@@ -6,6 +6,7 @@ use std::fmt::Write;
 use kchaos_checkers::recovery_windows::UnavailableWindow;
 use kchaos_core::{FaultEvent, FaultMoment, Key};
 
+use super::svg;
 use super::text::{Esc, cut};
 use crate::report::{RunData, words};
 
@@ -19,13 +20,12 @@ pub(super) fn render(data: &RunData) -> String {
     if by_fault.is_empty() {
         return "<p class=\"note\">No fault was asked for.</p>".to_owned();
     }
-    let mut html = String::from(
-        "<div class=\"scroll\"><table><thead><tr><th>#</th><th>nemesis</th><th>chosen, and why</th><th>in force</th><th>mended</th><th>held</th></tr></thead><tbody>\n",
-    );
+    let columns = [("#", ""), ("nemesis", ""), ("chosen, and why", ""), ("in force", ""), ("mended", ""), ("held", "")];
+    let mut html = svg::table_head("", &columns);
     for (id, events) in &by_fault {
         row(&mut html, *id, events);
     }
-    html.push_str("</tbody></table></div>\n");
+    html.push_str(svg::TABLE_END);
     html
 }
 
@@ -87,10 +87,8 @@ pub(super) fn unavailable(data: &RunData) -> String {
     for window in &unavailable.windows {
         by_key.entry(window.key).or_default().push(window);
     }
-    let mut html = String::from(
-        "<div class=\"scroll\"><table class=\"numbers\"><thead><tr><th>partition</th><th>windows</th><th>longest</th><th>in all</th>\
-         <th class=\"text\">from, and how long</th></tr></thead><tbody>\n",
-    );
+    let columns = [("partition", ""), ("windows", ""), ("longest", ""), ("in all", ""), ("from, and how long", "text")];
+    let mut html = svg::table_head("numbers", &columns);
     for (key, windows) in &by_key {
         let longest = windows.iter().map(|window| window.to_ns - window.from_ns).max().unwrap_or(0);
         let total = unavailable.total_ns.get(key).copied().unwrap_or(0);
@@ -120,6 +118,7 @@ pub(super) fn unavailable(data: &RunData) -> String {
         }
         html.push_str("</td></tr>\n");
     }
-    html.push_str("</tbody></table></div>\n<p class=\"note\">A window opens with the first attempt since the last ack and closes with the next ack.</p>\n");
+    html.push_str(svg::TABLE_END);
+    svg::note(&mut html, "A window opens with the first attempt since the last ack and closes with the next ack.");
     html
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use kchaos_core::{Example, Finding, Validity};
 
+use super::svg;
 use super::text::{Esc, cut};
 use crate::report::{RunData, words};
 use crate::slo::SloStatus;
@@ -143,6 +144,6 @@ pub(super) fn checks(data: &RunData) -> String {
         let _ =
             writeln!(html, "<tr><td class=\"strong\">{}</td><td>{sign}</td><td>{}</td></tr>", Esc(&threshold.slo), Esc(&threshold.text));
     }
-    html.push_str("</tbody></table></div>\n");
+    html.push_str(svg::TABLE_END);
     html
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use kchaos_checkers::latency::{Distribution, LatencyReport, READ_LAG, RunPhase};
 
 use super::scale::{Decades, Nines};
+use super::svg::{self, Anchor};
 use super::text::{Esc, Px};
 use crate::report::words;
 
@@ -27,18 +28,19 @@ pub(super) fn render(latency: &LatencyReport) -> String {
         .filter(|(_, distribution)| distribution.n > 0)
         .collect();
     let mut html = String::from("<div class=\"pair\">\n");
-    let _ = write!(
-        html,
-        "<figure>{}<figcaption>How many writes took how long, by the phase in which they were due. Each row is scaled to its own highest bar; the lines mark p50 and p99.</figcaption></figure>\n",
-        histograms(&shown)
+    figure(
+        &mut html,
+        &histograms(&shown),
+        "How many writes took how long, by the phase in which they were due. Each row is scaled to its own highest bar; the lines mark p50 and p99.",
     );
-    let _ = write!(
-        html,
-        "<figure>{}<figcaption>Percentile curves: at 99 %, one write in a hundred took longer.</figcaption></figure>\n</div>\n",
-        curves(&shown)
-    );
+    figure(&mut html, &curves(&shown), "Percentile curves: at 99 %, one write in a hundred took longer.");
+    html.push_str("</div>\n");
     html.push_str(&table(latency));
     html
+}
+
+fn figure(html: &mut String, picture: &str, caption: &str) {
+    let _ = writeln!(html, "<figure>{picture}<figcaption>{caption}</figcaption></figure>");
 }
 
 fn histograms(shown: &[(RunPhase, &Distribution)]) -> String {
@@ -48,14 +50,8 @@ fn histograms(shown: &[(RunPhase, &Distribution)]) -> String {
     let mut svg = open("Histogram of write latency by phase");
     for (value, name) in scale.ticks() {
         let x = LEFT + scale.at(value);
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{x}\" x2=\"{x}\" y1=\"{TOP}\" y2=\"{}\"/><text class=\"tick\" text-anchor=\"middle\" x=\"{x}\" y=\"{}\">{}</text>",
-            HEIGHT - BOTTOM,
-            HEIGHT - 9.0,
-            Esc(name),
-            x = Px(x)
-        );
+        svg::vertical(&mut svg, "grid", x, TOP, HEIGHT - BOTTOM);
+        svg::text(&mut svg, "tick", Anchor::Middle, x, HEIGHT - 9.0, &name);
     }
     for (index, (phase, distribution)) in shown.iter().enumerate() {
         let base = TOP + row * (index as f64 + 1.0);
@@ -65,43 +61,17 @@ fn histograms(shown: &[(RunPhase, &Distribution)]) -> String {
             let (from, to) = (scale.at(*upper_ns as f64 / 10f64.powf(0.05)), scale.at(*upper_ns as f64));
             let height = (*count as f64 / most * (row - 22.0)).max(1.6);
             let tip = format!("{}: {} writes took up to {}", phase.name(), words::count(*count), words::duration(*upper_ns));
-            let _ = write!(
-                svg,
-                "<rect class=\"bar {}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"><title>{}</title></rect>",
-                phase.name(),
-                Px(LEFT + from),
-                Px(base - height),
-                Px((to - from - 0.8).max(1.0)),
-                Px(height),
-                Esc(tip)
-            );
+            let size = ((to - from - 0.8).max(1.0), height);
+            svg::area(&mut svg, &format!("bar {}", phase.name()), (LEFT + from, base - height), size, &tip);
         }
-        let _ = write!(
-            svg,
-            "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\"/><text class=\"row\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 8.0,
-            Px(base - 3.0),
-            phase.name(),
-            y = Px(base)
-        );
+        svg::horizontal(&mut svg, "axis", base, LEFT, WIDTH - RIGHT);
+        svg::text(&mut svg, "row", Anchor::End, LEFT - 8.0, base - 3.0, phase.name());
         for value in [distribution.p50_ns, distribution.p99_ns] {
-            let x = Px(LEFT + scale.at(value as f64));
-            let _ = write!(svg, "<line class=\"mark\" x1=\"{x}\" x2=\"{x}\" y1=\"{}\" y2=\"{}\"/>", Px(base - row + 18.0), Px(base));
+            svg::vertical(&mut svg, "mark", LEFT + scale.at(value as f64), base - row + 18.0, base);
         }
-        let caption = format!(
-            "n {} · p50 {} · p99 {}",
-            words::count(distribution.n),
-            words::duration(distribution.p50_ns),
-            words::duration(distribution.p99_ns)
-        );
-        let _ = write!(
-            svg,
-            "<text class=\"mark-name\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>",
-            WIDTH - RIGHT,
-            Px(base - row + 14.0),
-            Esc(caption)
-        );
+        let [p50, p99] = [distribution.p50_ns, distribution.p99_ns].map(words::duration);
+        let caption = format!("n {} · p50 {p50} · p99 {p99}", words::count(distribution.n));
+        svg::text(&mut svg, "mark-name", Anchor::End, WIDTH - RIGHT, base - row + 14.0, &caption);
     }
     svg.push_str("</svg>");
     svg
@@ -115,26 +85,13 @@ fn curves(shown: &[(RunPhase, &Distribution)]) -> String {
     let mut svg = open("Percentile curves of write latency by phase");
     for (value, name) in y.ticks() {
         let at = HEIGHT - BOTTOM - y.at(value);
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at}\" y2=\"{at}\"/><text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>",
-            Px(LEFT + x.pixels),
-            LEFT - 8.0,
-            Px(at + 3.5),
-            Esc(name),
-            at = Px(at)
-        );
+        svg::horizontal(&mut svg, "grid", at, LEFT, LEFT + x.pixels);
+        svg::text(&mut svg, "tick", Anchor::End, LEFT - 8.0, at + 3.5, &name);
     }
     for (quantile, name) in x.ticks() {
         let at = LEFT + x.at(quantile);
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{at}\" x2=\"{at}\" y1=\"{TOP}\" y2=\"{}\"/><text class=\"tick\" text-anchor=\"middle\" x=\"{at}\" y=\"{}\">{}</text>",
-            HEIGHT - BOTTOM,
-            HEIGHT - 9.0,
-            Esc(name),
-            at = Px(at)
-        );
+        svg::vertical(&mut svg, "grid", at, TOP, HEIGHT - BOTTOM);
+        svg::text(&mut svg, "tick", Anchor::Middle, at, HEIGHT - 9.0, &name);
     }
     let mut taken: Vec<(f64, f64)> = Vec::new();
     for (phase, distribution) in shown {
@@ -145,20 +102,14 @@ fn curves(shown: &[(RunPhase, &Distribution)]) -> String {
             let letter = if index == 0 { 'M' } else { 'L' };
             let _ = write!(path, "{letter}{} {}", Px(LEFT + x.at(quantile.min(last))), Px(HEIGHT - BOTTOM - y.at(*value as f64)));
         }
-        let end = (last, distribution.max_ns);
-        let mut label_y = HEIGHT - BOTTOM - y.at(end.1 as f64) + 3.5;
-        let label_x = LEFT + x.at(end.0) + 6.0;
+        let _ = write!(svg, "<path class=\"line phase {}\" d=\"{path}\"/>", phase.name());
+        let label_x = LEFT + x.at(last) + 6.0;
+        let mut label_y = HEIGHT - BOTTOM - y.at(distribution.max_ns as f64) + 3.5;
         while taken.iter().any(|(other_x, other_y)| (other_x - label_x).abs() < 50.0 && (other_y - label_y).abs() < 12.0) {
             label_y += 12.0;
         }
         taken.push((label_x, label_y));
-        let _ = write!(
-            svg,
-            "<path class=\"line phase {0}\" d=\"{path}\"/><text class=\"row {0}-name\" x=\"{1}\" y=\"{2}\">{0}</text>",
-            phase.name(),
-            Px(label_x),
-            Px(label_y)
-        );
+        svg::text(&mut svg, "row", Anchor::Start, label_x, label_y, phase.name());
     }
     svg.push_str("</svg>");
     svg
@@ -169,10 +120,9 @@ fn open(label: &str) -> String {
 }
 
 fn table(latency: &LatencyReport) -> String {
-    let mut html = String::from(
-        "<div class=\"scroll\"><table class=\"numbers\"><thead><tr><th>op</th><th class=\"text\">phase</th><th>n</th><th>p50</th><th>p90</th><th>p95</th><th>p99</th>\
-         <th>p99.9</th><th>max</th></tr></thead><tbody>\n",
-    );
+    let columns =
+        [("op", ""), ("phase", "text"), ("n", ""), ("p50", ""), ("p90", ""), ("p95", ""), ("p99", ""), ("p99.9", ""), ("max", "")];
+    let mut html = svg::table_head("numbers", &columns);
     for (op, phases) in &latency.ops {
         for (phase, d) in phases.iter().filter(|(_, distribution)| distribution.n > 0) {
             let about = if op == READ_LAG { " title=\"from a value's intended start until a poll first returned it\"" } else { "" };
@@ -183,13 +133,14 @@ fn table(latency: &LatencyReport) -> String {
             html.push_str("</tr>\n");
         }
     }
-    html.push_str("</tbody></table></div>\n<p class=\"note\">From the intended start of each op to its completion (read-lag: to the first poll that returned the value).");
+    html.push_str(svg::TABLE_END);
+    let mut note = "From the intended start of each op to its completion (read-lag: to the first poll that returned the value).".to_owned();
     if latency.above_max > 0 {
-        let _ = write!(html, " {} took more than 10 minutes and are counted as 10 minutes.", words::count(latency.above_max));
+        let _ = write!(note, " {} took more than 10 minutes and are counted as 10 minutes.", words::count(latency.above_max));
     }
     if latency.untracked > 0 {
-        let _ = write!(html, " The read lag of {} values is not known: too many were unread at once.", words::count(latency.untracked));
+        let _ = write!(note, " The read lag of {} values is not known: too many were unread at once.", words::count(latency.untracked));
     }
-    html.push_str("</p>\n");
+    svg::note(&mut html, &note);
     html
 }

@@ -1,8 +1,9 @@
 //! `report.html`: one file that opens without a network, in light and in dark, and prints.
 //!
 //! The order is the order of a reader's questions: was a promise broken, and how do I see it again; what broke and what did clients feel;
-//! where did the time go; did the faults really happen; under what settings. Everything is drawn here, as inline SVG; the script only adds zoom and
-//! values under the pointer, and nothing is lost without it. Colour is never the only sign. Whatever comes from the run is escaped.
+//! where did the time go; did the faults really happen; under what settings. Everything is drawn here, as inline SVG; the script only
+//! adds zoom and values under the pointer, and nothing is lost without it. Colour is never the only sign. Whatever comes from the run is
+//! escaped.
 
 use std::fmt::Write;
 
@@ -13,6 +14,7 @@ use super::{RunData, words};
 use crate::exit;
 use crate::slo::SloStatus;
 
+mod bands;
 mod environment;
 mod faults;
 mod findings;
@@ -20,6 +22,7 @@ mod latency;
 mod recovery;
 mod scale;
 mod strips;
+mod svg;
 mod text;
 mod timeline;
 
@@ -50,7 +53,8 @@ pub(crate) fn render(data: &RunData) -> String {
     }
     let _ = write!(
         html,
-        "<footer>kchaos {} · run {} · this file needs no network</footer>\n</main>\n<script type=\"application/json\" id=\"series\">{}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
+        "<footer>kchaos {} · run {} · this file needs no network</footer>\n</main>\n\
+         <script type=\"application/json\" id=\"series\">{}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
         Esc(&data.plan.kchaos_version),
         Esc(&data.plan.run_id),
         timeline::series_json(data)
@@ -61,8 +65,10 @@ pub(crate) fn render(data: &RunData) -> String {
 fn head(data: &RunData) -> String {
     let what = what(data);
     format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{word}: {title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{word}: {title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <header><b>kchaos</b> <span>{title}</span><span>{started}</span><span>{length}</span></header>\n",
         word = word(data.verdict.valid),
         title = Esc(&what),
@@ -109,7 +115,8 @@ fn banner(html: &mut String, data: &RunData) {
     };
     let _ = write!(
         html,
-        "<section class=\"banner {class}\" aria-label=\"Verdict\">\n<svg class=\"sign\" viewBox=\"0 0 48 48\" aria-hidden=\"true\">{shape}</svg>\n<div>\n\
+        "<section class=\"banner {class}\" aria-label=\"Verdict\">\n\
+         <svg class=\"sign\" viewBox=\"0 0 48 48\" aria-hidden=\"true\">{shape}</svg>\n<div>\n\
          <h1>{}</h1>\n<p class=\"sentence\">{}</p>\n",
         word(verdict.valid),
         Esc(&verdict.sentence)
@@ -138,8 +145,7 @@ fn banner(html: &mut String, data: &RunData) {
     let command = command.split(' ').map(|argument| format!("<span>{}</span>", Esc(argument))).collect::<Vec<_>>().join(" ");
     let _ = write!(
         html,
-        "<p class=\"repeat\"><span>Repeat</span> <code id=\"command\">{}</code> <button type=\"button\" id=\"copy\" hidden>copy</button>",
-        command
+        "<p class=\"repeat\"><span>Repeat</span> <code id=\"command\">{command}</code> <button type=\"button\" id=\"copy\" hidden>copy</button>",
     );
     let _ = writeln!(html, "<span class=\"exit\">exit code {}</span></p>\n</div>\n</section>", verdict.exit_code);
 }
@@ -213,8 +219,9 @@ fn section(html: &mut String, id: &str, title: &str, content: &str) {
 
 fn timeline_section(data: &RunData) -> String {
     format!(
-        "<div class=\"timeline scroll\">{}<div id=\"tip\" hidden></div></div>\n<p class=\"note\" id=\"zoom-note\">Shaded: a fault in force, from the first moment it may have been to its \
-         proved mend. Seconds since the start of the run.<span id=\"zoom-help\" hidden> Drag to zoom, double-click to see all.</span></p>\n",
+        "<div class=\"timeline scroll\">{}<div id=\"tip\" hidden></div></div>\n\
+         <p class=\"note\">Shaded: a fault in force, from the first moment it may have been to its proved mend. \
+         Seconds since the start of the run.<span id=\"zoom-help\" hidden> Drag to zoom, double-click to see all.</span></p>\n",
         timeline::render(data)
     )
 }

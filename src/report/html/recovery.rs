@@ -5,6 +5,7 @@ use std::fmt::Write;
 use kchaos_checkers::recovery::{FaultRecovery, Found, KeyRecovery, Moment, Phase};
 
 use super::scale::Linear;
+use super::svg::{self, Anchor};
 use super::text::{Esc, Px};
 use crate::report::{RunData, words};
 
@@ -74,14 +75,8 @@ fn bars(data: &RunData) -> String {
     let bottom = height - 24.0;
     for tick in scale.ticks(10.0) {
         let x = GUTTER + scale.at(tick);
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{x}\" x2=\"{x}\" y1=\"24\" y2=\"{}\"/><text class=\"tick\" text-anchor=\"middle\" x=\"{x}\" y=\"{}\">{} s</text>",
-            Px(bottom),
-            Px(bottom + 15.0),
-            (tick * 1e6).round() / 1e6,
-            x = Px(x)
-        );
+        svg::vertical(&mut svg, "grid", x, 24.0, bottom);
+        svg::text(&mut svg, "tick", Anchor::Middle, x, bottom + 15.0, &format!("{} s", (tick * 1e6).round() / 1e6));
     }
     let mut before = None;
     for (index, (fault, key, parts)) in rows.iter().take(shown).enumerate() {
@@ -92,7 +87,7 @@ fn bars(data: &RunData) -> String {
     }
     svg.push_str("</svg>\n");
     if rows.len() > shown {
-        let _ = writeln!(svg, "<p class=\"note\">{} more are in verdict.json.</p>", rows.len() - shown);
+        svg::note(&mut svg, &format!("{} more are in verdict.json.", rows.len() - shown));
     }
     svg
 }
@@ -115,41 +110,23 @@ fn legend(svg: &mut String) {
         ("propagation", "propagation: first broker knows"),
         ("client", "client: until the first ack"),
     ] {
-        let _ = write!(
-            svg,
-            "<rect class=\"part {class}\" x=\"{}\" y=\"4\" width=\"12\" height=\"10\"/><text class=\"legend\" x=\"{}\" y=\"13\">{text}</text>",
-            Px(x),
-            Px(x + 17.0)
-        );
+        svg::area(svg, &format!("part {class}"), (x, 4.0), (12.0, 10.0), "");
+        svg::text(svg, "legend", Anchor::Start, x + 17.0, 13.0, text);
         x += 17.0 + 6.3 * text.chars().count() as f64 + 14.0;
     }
 }
 
 fn row(svg: &mut String, y: f64, name: &str, label: &str, parts: &Parts, scale: Linear) {
-    let _ = write!(
-        svg,
-        "<text class=\"row strong\" x=\"0\" y=\"{0}\">{1}</text><text class=\"row\" text-anchor=\"end\" x=\"{2}\" y=\"{0}\">{3}</text>",
-        Px(y + 13.0),
-        Esc(name),
-        Px(GUTTER - 10.0),
-        Esc(label)
-    );
+    svg::text(svg, "row strong", Anchor::Start, 0.0, y + 13.0, name);
+    svg::text(svg, "row", Anchor::End, GUTTER - 10.0, y + 13.0, label);
     let x = |ns: u64| GUTTER + scale.at(ns as f64 / 1e9);
     let mut from_ns = 0;
     for (class, at_ns, _, _) in &parts.boundaries {
         let (from, to) = (x(from_ns), x(*at_ns));
-        let took = words::duration(at_ns - from_ns);
-        let _ = write!(
-            svg,
-            "<rect class=\"part {class}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"16\"><title>{class} {}</title></rect>",
-            Px(from),
-            Px(y),
-            Px((to - from).max(0.0)),
-            Esc(&took)
-        );
-        let text = format!("{class} {took}");
+        let text = format!("{class} {}", words::duration(at_ns - from_ns));
+        svg::area(svg, &format!("part {class}"), (from, y), ((to - from).max(0.0), 16.0), &text);
         if to - from > 6.6 * text.chars().count() as f64 {
-            let _ = write!(svg, "<text class=\"part-name\" x=\"{}\" y=\"{}\">{}</text>", Px(from + 6.0), Px(y + 12.0), Esc(text));
+            svg::text(svg, "part-name", Anchor::Start, from + 6.0, y + 12.0, &text);
         }
         from_ns = *at_ns;
     }
@@ -168,16 +145,24 @@ fn row(svg: &mut String, y: f64, name: &str, label: &str, parts: &Parts, scale: 
             );
         }
     }
-    let end = x(parts.boundaries.last().map_or(0, |last| last.3));
+    let end = x(parts.boundaries.iter().map(|boundary| boundary.1.max(boundary.3)).max().unwrap_or(0));
     let text = parts.total_ns.map_or_else(|| "not back".to_owned(), words::duration);
-    let _ = write!(svg, "<text class=\"row strong\" x=\"{}\" y=\"{}\">{}</text>", Px(end + 7.0), Px(y + 13.0), Esc(text));
+    svg::text(svg, "row strong", Anchor::Start, end + 7.0, y + 13.0, &text);
 }
 
 fn table(data: &RunData) -> String {
-    let mut html = String::from(
-        "<div class=\"scroll\"><table class=\"numbers\"><thead><tr><th>phase</th><th class=\"text\">from → to</th><th>n</th><th>p50</th><th>p95</th><th>p99</th>\
-         <th>max</th><th title=\"How wide the observed intervals are, at the median and at most\">± interval</th><th>never seen</th></tr></thead><tbody>\n",
-    );
+    let columns = [
+        ("phase", ""),
+        ("from → to", "text"),
+        ("n", ""),
+        ("p50", ""),
+        ("p95", ""),
+        ("p99", ""),
+        ("max", ""),
+        ("± interval", ""),
+        ("never seen", ""),
+    ];
+    let mut html = svg::table_head("numbers", &columns);
     for phase in Phase::ALL {
         let Some(summary) = data.verdict.recovery.phases.get(phase) else { continue };
         let class = if *phase == Phase::Recovery { " class=\"total\"" } else { "" };
@@ -202,9 +187,11 @@ fn table(data: &RunData) -> String {
         let unseen = if summary.unseen == 0 { "0".to_owned() } else { format!("<strong class=\"bad\">{}</strong>", summary.unseen) };
         let _ = writeln!(html, "<td>{width}</td><td>{unseen}</td></tr>");
     }
-    html.push_str(
-        "</tbody></table></div>\n<p class=\"note\">Over all faults proved in force and all partitions whose leader they took. Quantiles are of the middles of \
-         the observed intervals; thresholds are judged by their upper ends.</p>\n",
+    html.push_str(svg::TABLE_END);
+    svg::note(
+        &mut html,
+        "Over all faults proved in force and all partitions whose leader they took. Quantiles are of the middles of the observed intervals, whose \
+         half widths (median and greatest) stand beside them; thresholds are judged by their upper ends.",
     );
     html
 }

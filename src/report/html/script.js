@@ -27,11 +27,15 @@
     from = a; to = b;
     const left = (a / end) * width, span = ((b - a) / end) * width;
     for (const plot of plots) plot.setAttribute("viewBox", `${left} 0 ${span} ${plot.getAttribute("height")}`);
-    // Text is not to be stretched, and a label whose band began further left moves to the edge.
+    // Text is not to be stretched, and the name of what began further left stands at the edge.
+    const k = span / width;
     for (const label of labels) {
-      const x = +(label.dataset.x ??= label.getAttribute("x"));
-      const k = span / width;
-      label.setAttribute("transform", `translate(${x} 0) scale(${k} 1) translate(${-x} 0)`);
+      const near = label.previousElementSibling;
+      const box = near && near.localName === "rect" ? near : label.parentNode.querySelector(":scope > rect");
+      const x = +label.getAttribute("x"), start = +box.getAttribute("x"), stop = start + +box.getAttribute("width");
+      const place = Math.max(start, left) + (x - start) * k;
+      label.setAttribute("transform", `translate(${place} 0) scale(${k} 1) translate(${-x} 0)`);
+      label.style.display = k < 1 && place > stop - 16 * k ? "none" : "";
     }
     const rough = (b - a) / 12, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);

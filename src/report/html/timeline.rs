@@ -1,33 +1,26 @@
 //! The timeline: everything that changed, one above the other, over one axis of time.
 //!
-//! It must be readable at a glance and without scripts: what was broken (bands through the whole picture), what the clients felt (throughput and
-//! latency), and what the cluster did about it (leaders, in-sync replicas, controller, ZooKeeper). Each plot is an `svg` of its own inside
-//! the picture, so that the script can zoom all of them by their view boxes.
+//! It must be readable at a glance and without scripts: what was broken (bands through the whole picture), what the clients felt
+//! (throughput and latency), and what the cluster did about it (leaders, in-sync replicas, controller, ZooKeeper). Each plot is an `svg`
+//! of its own inside the picture, so that the script can zoom all of them by their view boxes.
 
 use std::fmt::Write;
 
-use kchaos_core::{FaultEvent, FaultMoment, Key};
+use kchaos_checkers::latency_series::Point;
+use kchaos_core::Key;
 
+use super::bands::{self, bands};
 use super::scale::{Decades, Linear};
 use super::strips::{PartitionStrip, Segment, Strips, strips};
+use super::svg::{self, Anchor};
 use super::text::{Esc, Px};
 use crate::report::{RunData, words};
 
-pub(super) const WIDTH: f64 = 1120.0;
+const WIDTH: f64 = 1120.0;
 const GUTTER: f64 = 116.0;
-const PLOT: f64 = WIDTH - GUTTER - 12.0;
+pub(super) const PLOT: f64 = WIDTH - GUTTER - 20.0;
 /// More strips than this make a picture that nobody reads; partitions that a fault hit come first.
 const PARTITIONS_SHOWN: usize = 12;
-
-/// A fault as a band of time.
-pub(super) struct Band {
-    pub(super) fault_id: u32,
-    pub(super) nemesis: String,
-    pub(super) hosts: String,
-    pub(super) from_ns: u64,
-    pub(super) to_ns: u64,
-    pub(super) proved: bool,
-}
 
 struct Picture<'a> {
     data: &'a RunData,
@@ -40,7 +33,7 @@ pub(super) fn render(data: &RunData) -> String {
     let end_ns = data.end_ns().max(1_000_000_000);
     let strips = strips(&data.timeline, end_ns);
     let bands = bands(&data.faults, end_ns);
-    let mut picture = Picture { data, end_ns, y: band_labels_height(&bands), body: String::new() };
+    let mut picture = Picture { data, end_ns, y: bands::labels_height(&bands), body: String::new() };
     picture.throughput();
     picture.latency();
     let omitted = picture.partitions(&strips);
@@ -53,107 +46,32 @@ pub(super) fn render(data: &RunData) -> String {
     picture.axis(bottom);
     let height = bottom + 24.0;
     let mut svg = format!(
-        "<svg id=\"timeline\" class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"Timeline of the run: throughput, latency, \
-         faults, leaders and in-sync replicas\" data-end=\"{}\" data-gutter=\"{GUTTER}\" data-plot=\"{PLOT}\" data-bottom=\"{}\">\n{HATCHES}",
+        "<svg id=\"timeline\" class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
+         aria-label=\"Timeline of the run: throughput, latency, faults, leaders and in-sync replicas\" \
+         data-end=\"{}\" data-gutter=\"{GUTTER}\" data-plot=\"{PLOT}\" data-bottom=\"{}\">\n{HATCHES}",
         Px(height),
         end_ns as f64 / 1e9,
         Px(bottom)
     );
-    svg.push_str(&band_layer(&bands, end_ns, bottom));
+    svg.push_str(&bands::layer(&bands, end_ns, bottom));
     svg.push_str(&picture.body);
     svg.push_str("<line id=\"cursor\" class=\"cursor\" y1=\"0\" y2=\"0\" hidden=\"\"/></svg>\n");
     if omitted > 0 {
-        let _ = writeln!(svg, "<p class=\"note\">{omitted} more partitions are not drawn; the tables below have them.</p>");
+        svg::note(&mut svg, &format!("{omitted} more partitions are not drawn; the tables below have them."));
     }
     svg
 }
 
 /// Patterns: what is bad is hatched as well as coloured.
 const HATCHES: &str = "<defs>\
-<pattern id=\"hatch-bad\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><rect width=\"5\" height=\"5\" class=\"hatch-ground\"/>\
-<rect width=\"2.4\" height=\"5\" class=\"hatch-line\"/></pattern></defs>\n";
-
-/// Every fault that was in effect, in order.
-pub(super) fn bands(faults: &[FaultEvent], end_ns: u64) -> Vec<Band> {
-    let mut bands: Vec<Band> = Vec::new();
-    for event in faults.iter().filter(|event| event.moment == FaultMoment::InEffect) {
-        if bands.iter().any(|band| band.fault_id == event.fault_id) {
-            continue;
-        }
-        let same = || faults.iter().filter(|other| other.fault_id == event.fault_id);
-        let ended = same()
-            .filter(|other| matches!(other.moment, FaultMoment::Healed | FaultMoment::LeaseLapsed))
-            .map(|other| other.when.before_ns)
-            .min();
-        let chosen = same().find(|other| !other.chosen.is_empty()).map(|other| other.chosen.as_slice()).unwrap_or_default();
-        let hosts: Vec<&str> = chosen.iter().map(|chosen| chosen.host.as_str()).collect();
-        bands.push(Band {
-            fault_id: event.fault_id,
-            nemesis: event.nemesis.clone(),
-            hosts: hosts.join("+"),
-            from_ns: event.when.after_ns,
-            to_ns: ended.unwrap_or(end_ns),
-            proved: event.proof.as_ref().is_some_and(|proof| proof.proved),
-        });
-    }
-    bands.sort_by_key(|band| band.from_ns);
-    bands
-}
-
-fn band_labels_height(bands: &[Band]) -> f64 {
-    if bands.is_empty() { 6.0 } else { 34.0 }
-}
-
-fn band_layer(bands: &[Band], end_ns: u64, bottom: f64) -> String {
-    let x = |ns: u64| PLOT * ns as f64 / end_ns as f64;
-    let mut content = String::new();
-    for (index, band) in bands.iter().enumerate() {
-        let (from, to) = (x(band.from_ns), x(band.to_ns));
-        let class = if band.proved { "band" } else { "band unproved" };
-        let tip = format!(
-            "fault {} {} on {}: {} to {}{}",
-            band.fault_id,
-            band.nemesis,
-            band.hosts,
-            words::moment(band.from_ns),
-            words::moment(band.to_ns),
-            if band.proved { "" } else { ", not proved in force" }
-        );
-        let _ = write!(
-            content,
-            "<g><title>{}</title><rect class=\"{class}\" x=\"{}\" y=\"0\" width=\"{}\" height=\"{}\"/>\
-             <path class=\"band-edge\" d=\"M{} 0V{bottom}M{} 0V{bottom}\"/>",
-            Esc(tip),
-            Px(from),
-            Px((to - from).max(1.0)),
-            Px(bottom),
-            Px(from),
-            Px(to)
-        );
-        // A label has room until the next band begins.
-        let room = bands.get(index + 1).map_or(PLOT, |next| x(next.from_ns)) - from;
-        let name = format!("{} {}", band.fault_id, band.nemesis);
-        let needed = 6.6 * name.chars().count().max(band.hosts.chars().count() + 3) as f64;
-        if room >= needed {
-            let _ = write!(
-                content,
-                "<text class=\"zt band-name\" x=\"{0}\" y=\"13\">{1}</text><text class=\"zt band-host\" x=\"{0}\" y=\"26\">on {2}</text>",
-                Px(from + 5.0),
-                Esc(&name),
-                Esc(&band.hosts)
-            );
-        } else if room >= 14.0 {
-            let _ = write!(content, "<text class=\"zt band-name\" x=\"{}\" y=\"13\">{}</text>", Px(from + 3.0), band.fault_id);
-        }
-        content.push_str("</g>");
-    }
-    plot(0.0, bottom, &content)
-}
+<pattern id=\"hatch-bad\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+<rect width=\"5\" height=\"5\" class=\"hatch-ground\"/><rect width=\"2.4\" height=\"5\" class=\"hatch-line\"/></pattern></defs>\n";
 
 /// A nested picture that zooms along the axis of time only.
-fn plot(y: f64, height: f64, content: &str) -> String {
+pub(super) fn plot(y: f64, height: f64, content: &str) -> String {
     format!(
-        "<svg class=\"plot\" x=\"{GUTTER}\" y=\"{}\" width=\"{PLOT}\" height=\"{h}\" viewBox=\"0 0 {PLOT} {h}\" preserveAspectRatio=\"none\">{content}</svg>\n",
+        "<svg class=\"plot\" x=\"{GUTTER}\" y=\"{}\" width=\"{PLOT}\" height=\"{h}\" viewBox=\"0 0 {PLOT} {h}\" \
+         preserveAspectRatio=\"none\">{content}</svg>\n",
         Px(y),
         h = Px(height)
     )
@@ -166,34 +84,20 @@ impl Picture<'_> {
 
     fn title(&mut self, text: &str, legend: &[(&str, &str)]) {
         self.y += 27.0;
-        let _ = write!(self.body, "<text class=\"panel\" x=\"{GUTTER}\" y=\"{}\">{}</text>", Px(self.y - 7.0), Esc(text));
+        let (baseline, middle) = (self.y - 7.0, self.y - 11.0);
+        svg::text(&mut self.body, "panel", Anchor::Start, GUTTER, baseline, text);
         let mut x = GUTTER + 7.2 * text.chars().count() as f64 + 18.0;
         for (class, name) in legend {
-            let _ = write!(
-                self.body,
-                "<line class=\"key {class}\" x1=\"{}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\"/><text class=\"legend\" x=\"{}\" y=\"{}\">{}</text>",
-                Px(x),
-                Px(x + 14.0),
-                Px(x + 19.0),
-                Px(self.y - 7.0),
-                Esc(name),
-                y = Px(self.y - 11.0)
-            );
+            svg::horizontal(&mut self.body, &format!("key {class}"), middle, x, x + 14.0);
+            svg::text(&mut self.body, "legend", Anchor::Start, x + 19.0, baseline, name);
             x += 19.0 + 6.2 * name.chars().count() as f64 + 16.0;
         }
         self.body.push('\n');
     }
 
     fn tick(&mut self, y: f64, label: &str) {
-        let _ = write!(
-            self.body,
-            "<line class=\"grid\" x1=\"{GUTTER}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\"/><text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">{}</text>",
-            Px(GUTTER + PLOT),
-            Px(GUTTER - 8.0),
-            Px(y + 3.5),
-            Esc(label),
-            y = Px(y)
-        );
+        svg::horizontal(&mut self.body, "grid", y, GUTTER, GUTTER + PLOT);
+        svg::text(&mut self.body, "tick", Anchor::End, GUTTER - 8.0, y + 3.5, label);
     }
 
     /// Writes that ended in each second, stacked by what became of them.
@@ -312,12 +216,7 @@ impl Picture<'_> {
     fn partition(&mut self, key: Key, strip: &PartitionStrip, strips: &Strips) {
         let name = self.data.key_name_short(key);
         self.gutter(&name, 12.0);
-        let _ = write!(
-            self.body,
-            "<text class=\"tick\" text-anchor=\"end\" x=\"{}\" y=\"{}\">in sync</text>",
-            Px(GUTTER - 8.0),
-            Px(self.y + 34.0)
-        );
+        svg::text(&mut self.body, "tick", Anchor::End, GUTTER - 8.0, self.y + 34.0, "in sync");
         let mut content = String::new();
         for segment in &strip.leaders {
             let (leader, epoch) = segment.value;
@@ -326,7 +225,7 @@ impl Picture<'_> {
                 Some(id) => format!("{name}: broker {id} leads, epoch {epoch}"),
                 None => format!("{name}: no leader, epoch {epoch}"),
             };
-            content.push_str(&self.cell(segment, 0.0, 16.0, cell, &text));
+            content.push_str(&self.cell(segment, cell, &text));
         }
         for window in self.data.verdict.recovery.unavailable.windows.iter().filter(|window| window.key == key) {
             let (from, to) = (self.x(window.from_ns), self.x(window.to_ns));
@@ -336,13 +235,7 @@ impl Picture<'_> {
                 words::moment(window.from_ns),
                 words::moment(window.to_ns)
             );
-            let _ = write!(
-                content,
-                "<rect class=\"waiting\" x=\"{}\" y=\"16.5\" width=\"{}\" height=\"5.5\"><title>{}</title></rect>",
-                Px(from),
-                Px((to - from).max(1.0)),
-                Esc(tip)
-            );
+            svg::area(&mut content, "waiting", (from, 16.5), ((to - from).max(1.0), 5.5), &tip);
         }
         for segment in &strip.isr {
             content.push_str(&self.isr(segment, strip.isr_max, &name));
@@ -358,16 +251,10 @@ impl Picture<'_> {
         let class = if size >= most { "isr whole" } else { "isr short" };
         let ids: Vec<String> = segment.value.iter().map(ToString::to_string).collect();
         let tip = format!("{name}: {size} of {most} replicas in sync ({}) from {}", ids.join(", "), words::moment(segment.from_ns));
-        let mut cell = format!(
-            "<rect class=\"{class}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"><title>{}</title></rect>",
-            Px(from),
-            Px(36.0 - height),
-            Px((to - from).max(0.6)),
-            Px(height.max(1.0)),
-            Esc(tip)
-        );
+        let mut cell = String::new();
+        svg::area(&mut cell, class, (from, 36.0 - height), ((to - from).max(0.6), height.max(1.0)), &tip);
         if size < most && to - from >= 30.0 {
-            let _ = write!(cell, "<text class=\"zt isr-size\" x=\"{}\" y=\"35\">{size} of {most}</text>", Px(from + 4.0));
+            svg::text(&mut cell, "zt isr-size", Anchor::Start, from + 4.0, 35.0, &format!("{size} of {most}"));
         }
         cell
     }
@@ -382,32 +269,26 @@ impl Picture<'_> {
         for segment in segments {
             let cell = of(&segment.value);
             let text = cell.as_ref().map_or_else(|| format!("{name}: none"), |(_, who)| format!("{name}: {who}"));
-            content.push_str(&self.cell(segment, 0.0, 16.0, cell, &text));
+            content.push_str(&self.cell(segment, cell, &text));
         }
         self.body.push_str(&plot(self.y, 16.0, &content));
         self.y += 16.0 + 8.0;
     }
 
-    fn cell<T>(&self, segment: &Segment<T>, y: f64, height: f64, cell: Option<(usize, String)>, text: &str) -> String {
+    fn cell<T>(&self, segment: &Segment<T>, cell: Option<(usize, String)>, text: &str) -> String {
         let (from, to) = (self.x(segment.from_ns), self.x(segment.to_ns));
         let tip = format!("{text}, {} to {}", words::moment(segment.from_ns), words::moment(segment.to_ns));
         let class = cell.as_ref().map_or("nobody".to_owned(), |(color, _)| format!("c{}", color % 8));
-        let mut svg = format!(
-            "<rect class=\"cell {class}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"><title>{}</title></rect>",
-            Px(from),
-            Px(y),
-            Px((to - from).max(0.8)),
-            Px(height),
-            Esc(tip)
-        );
+        let mut content = String::new();
+        svg::area(&mut content, &format!("cell {class}"), (from, 0.0), ((to - from).max(0.8), 16.0), &tip);
         let label = cell.map_or_else(|| "none".to_owned(), |(_, label)| label);
         // A short segment has room for the number alone.
         let short = label.rsplit(' ').next().unwrap_or_default();
         let shown = [label.as_str(), short].into_iter().find(|text| to - from >= 6.4 * text.chars().count() as f64 + 8.0);
         if let Some(shown) = shown {
-            let _ = write!(svg, "<text class=\"zt cell-name\" x=\"{}\" y=\"{}\">{}</text>", Px(from + 5.0), Px(y + 12.0), Esc(shown));
+            svg::text(&mut content, "zt cell-name", Anchor::Start, from + 5.0, 12.0, shown);
         }
-        svg
+        content
     }
 
     fn gutter(&mut self, text: &str, dy: f64) {
@@ -424,22 +305,12 @@ impl Picture<'_> {
 
     fn axis(&mut self, bottom: f64) {
         let scale = Linear { max: self.end_ns as f64 / 1e9, pixels: PLOT };
-        let _ = write!(
-            self.body,
-            "<line class=\"axis\" x1=\"{GUTTER}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\"/><g id=\"xticks\">",
-            Px(GUTTER + PLOT),
-            y = Px(bottom)
-        );
+        svg::horizontal(&mut self.body, "axis", bottom, GUTTER, GUTTER + PLOT);
+        self.body.push_str("<g id=\"xticks\">");
         for tick in scale.ticks(12.0) {
             let x = GUTTER + scale.at(tick);
-            let _ = write!(
-                self.body,
-                "<line class=\"axis\" x1=\"{x}\" x2=\"{x}\" y1=\"{}\" y2=\"{}\"/><text class=\"tick\" text-anchor=\"middle\" x=\"{x}\" y=\"{}\">{tick} s</text>",
-                Px(bottom),
-                Px(bottom + 4.0),
-                Px(bottom + 17.0),
-                x = Px(x)
-            );
+            svg::vertical(&mut self.body, "axis", x, bottom, bottom + 4.0);
+            svg::text(&mut self.body, "tick", Anchor::Middle, x, bottom + 17.0, &format!("{tick} s"));
         }
         self.body.push_str("</g>\n");
     }
@@ -459,7 +330,7 @@ fn zookeeper_hosts(strips: &Strips) -> Vec<&String> {
 /// The series as columns, for the script that shows values under the pointer.
 pub(super) fn series_json(data: &RunData) -> String {
     let series = &data.latency.series;
-    let column = |pick: &dyn Fn(&kchaos_checkers::latency_series::Point) -> Option<u64>| {
+    let column = |pick: &dyn Fn(&Point) -> Option<u64>| {
         let values = series.points.iter().map(|point| pick(point).map_or("null".to_owned(), |value| value.to_string()));
         format!("[{}]", values.collect::<Vec<_>>().join(","))
     };

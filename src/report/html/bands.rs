@@ -1,0 +1,80 @@
+//! Faults as bands of time, through the whole picture: from the first moment a fault may have been in force to its proved mend.
+
+use std::fmt::Write;
+
+use kchaos_core::{FaultEvent, FaultMoment};
+
+use super::svg::{self, Anchor};
+use super::text::{Esc, Px};
+use super::timeline::{PLOT, plot};
+use crate::report::words;
+
+/// A fault as a band of time.
+pub(super) struct Band {
+    fault_id: u32,
+    nemesis: String,
+    hosts: String,
+    from_ns: u64,
+    to_ns: u64,
+    proved: bool,
+}
+
+/// Every fault that was in effect, in order.
+pub(super) fn bands(faults: &[FaultEvent], end_ns: u64) -> Vec<Band> {
+    let mut bands: Vec<Band> = Vec::new();
+    for event in faults.iter().filter(|event| event.moment == FaultMoment::InEffect) {
+        if bands.iter().any(|band| band.fault_id == event.fault_id) {
+            continue;
+        }
+        let same = || faults.iter().filter(|other| other.fault_id == event.fault_id);
+        let is_end = |other: &&FaultEvent| matches!(other.moment, FaultMoment::Healed | FaultMoment::LeaseLapsed);
+        let ended = same().filter(is_end).map(|other| other.when.before_ns).min();
+        let chosen = same().find(|other| !other.chosen.is_empty()).map(|other| other.chosen.as_slice()).unwrap_or_default();
+        let hosts: Vec<&str> = chosen.iter().map(|chosen| chosen.host.as_str()).collect();
+        bands.push(Band {
+            fault_id: event.fault_id,
+            nemesis: event.nemesis.clone(),
+            hosts: hosts.join("+"),
+            from_ns: event.when.after_ns,
+            to_ns: ended.unwrap_or(end_ns),
+            proved: event.proof.as_ref().is_some_and(|proof| proof.proved),
+        });
+    }
+    bands.sort_by_key(|band| band.from_ns);
+    bands
+}
+
+/// The height that the labels need above the first panel.
+pub(super) fn labels_height(bands: &[Band]) -> f64 {
+    if bands.is_empty() { 6.0 } else { 34.0 }
+}
+
+pub(super) fn layer(bands: &[Band], end_ns: u64, bottom: f64) -> String {
+    let x = |ns: u64| PLOT * ns as f64 / end_ns as f64;
+    let mut content = String::new();
+    for (index, band) in bands.iter().enumerate() {
+        let (from, to) = (x(band.from_ns), x(band.to_ns));
+        let _ = write!(content, "<g><title>{}</title>", Esc(band.tip()));
+        svg::area(&mut content, if band.proved { "band" } else { "band unproved" }, (from, 0.0), ((to - from).max(1.0), bottom), "");
+        let _ = write!(content, "<path class=\"band-edge\" d=\"M{} 0V{bottom}M{} 0V{bottom}\"/>", Px(from), Px(to), bottom = Px(bottom));
+        // A label has room until the next band begins.
+        let room = bands.get(index + 1).map_or(PLOT, |next| x(next.from_ns)) - from;
+        let (name, host) = (format!("{} {}", band.fault_id, band.nemesis), format!("on {}", band.hosts));
+        if room >= 6.6 * name.chars().count().max(host.chars().count()) as f64 {
+            svg::text(&mut content, "zt band-name", Anchor::Start, from + 5.0, 13.0, &name);
+            svg::text(&mut content, "zt band-host", Anchor::Start, from + 5.0, 26.0, &host);
+        } else if room >= 14.0 {
+            svg::text(&mut content, "zt band-name", Anchor::Start, from + 3.0, 13.0, &band.fault_id.to_string());
+        }
+        content.push_str("</g>");
+    }
+    plot(0.0, bottom, &content)
+}
+
+impl Band {
+    fn tip(&self) -> String {
+        let proof = if self.proved { "" } else { ", not proved in force" };
+        let (from, to) = (words::moment(self.from_ns), words::moment(self.to_ns));
+        format!("fault {} {} on {}: {from} to {to}{proof}", self.fault_id, self.nemesis, self.hosts)
+    }
+}
