@@ -66,7 +66,6 @@ fn write_reports(directory: &RunDirectory, verdict: &RunVerdict) -> Result<u8, F
     directory.write("junit.xml", report::junit(&data).map_err(anyhow::Error::from)?.as_bytes())?;
     directory.write("report.html", report::html(&data).as_bytes())?;
     crate::say_raw!("{}", report::terminal(&data, report::Style::of_stdout()));
-    crate::say!("report: {}", directory.file("report.html").display());
     Ok(verdict.exit_code)
 }
 
