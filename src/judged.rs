@@ -221,6 +221,7 @@ impl RunVerdict {
         }
         let noun = if faults.in_force == 1 { "fault" } else { "faults" };
         let recovery = match self.recovery.phases.get(&Phase::Recovery).filter(|summary| summary.n > 0) {
+            Some(summary) if summary.n == 1 => format!(", after which writes were back in {}", words::duration(summary.middle.max_ns)),
             Some(summary) => format!(
                 ", after which writes were back in {} (p50) and {} at worst",
                 words::duration(summary.middle.p50_ns),

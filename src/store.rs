@@ -93,11 +93,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(|| format!("create {}", path.display()))?;
+        let file = OpenOptions::new().create(true).append(true).open(path).with_context(|| format!("create {}", path.display()))?;
         Ok(Self { file: Mutex::new(file), failed: Mutex::new(None) })
     }
 

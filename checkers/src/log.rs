@@ -103,10 +103,6 @@ impl Written {
         self.has(SENT_TWICE)
     }
 
-    pub(crate) fn is_polled(&self) -> bool {
-        self.has(POLLED)
-    }
-
     pub(crate) fn is_polled_early(&self) -> bool {
         self.has(POLLED_EARLY)
     }
@@ -198,12 +194,12 @@ impl KeyLog {
         id
     }
 
-    /// What became of a send. Without an invocation of this op (no id), a second end of the same value is another send of it.
+    /// What became of a send; a second end of one value is another send of it. `invoked` is what its invocation gave, if there is one.
     /// An acknowledgement, or a transaction that certainly committed, says where the value stands.
     pub(crate) fn completed(&mut self, send: &Send, invoked: Option<Id>, outcome: Outcome, op: u64, in_txn: bool) {
         let id = invoked.unwrap_or_else(|| self.id(send.value));
         let written = &mut self.written[id as usize];
-        if invoked.is_none() && written.outcome != Outcome::Open {
+        if written.outcome != Outcome::Open {
             written.flags |= SENT_TWICE;
         }
         written.flags |= SENT | if in_txn { IN_TXN } else { 0 };
@@ -257,7 +253,7 @@ impl KeyLog {
             if first < 0 {
                 written.offset = offset;
                 written.placed = OpRef::new(op);
-                self.below_floor += u64::from(offset < written.floor);
+                self.below_floor += u64::from(written.is_below_floor());
             } else {
                 let places = self.moved.entry(id).or_insert_with(|| BTreeMap::from([(first, written.placed)]));
                 places.entry(offset).or_insert(OpRef::new(op));

@@ -140,6 +140,7 @@ mod tests {
     fn a_profile_follows_from_the_plan_and_says_so_in_its_name() {
         let kafka = Profile::derive(&plan("all", true, None)).unwrap();
         assert_eq!(kafka, Profile::default());
+        assert_eq!(Profile::derive(&plan("-1", true, None)).unwrap(), kafka);
         let weak = Profile::derive(&plan("1", false, None)).unwrap();
         assert_eq!(weak.name, "kafka (acks=1, idempotence=false)");
         for (rule, ruling) in [

@@ -27,8 +27,10 @@
 //!
 //! A moment that was not seen stays missing and says why: *unseen* if it was owed, *not applicable* if it was not. It is never zero.
 //!
-//! Limits: with acks=1 a deposed leader may go on acknowledging, and its acks cannot be told from the new leader's. Faults that overlap
-//! and hit the same partition are cut at the later one's beginning.
+//! An ack that the client says came from the broker that led before (`node`) is never the new leader's: with acks=1 a deposed leader goes
+//! on acknowledging. Where the client does not say, the two cannot be told apart.
+//!
+//! Limits: faults that overlap and hit the same partition are cut at the later one's beginning.
 //!
 //! Everything may be fed while the run goes on (each event no later than the ops that follow it), or all at once afterwards: faults and
 //! observations first, then the ops. Memory is bounded by the number of faults and changes, not by the number of ops.
@@ -88,9 +90,9 @@ pub enum Phase {
     Recovery,
     /// First ack → first read of it.
     Read,
-    /// Mended → ISR whole.
+    /// Mend begun → ISR whole. A daemon that was killed has to start first: that is part of it.
     Isr,
-    /// Mended → the leader that was moved leads again.
+    /// Mend begun → the leader that was moved leads again.
     PreferredLeader,
     /// ZooKeeper leader gone → new ZooKeeper leader.
     ZookeeperElection,
@@ -160,6 +162,8 @@ pub struct Recovery {
     limits: RecoveryLimits,
     faults: BTreeMap<u32, FaultLife>,
     timeline: Vec<Observation>,
+    /// Who led last, by partition.
+    leaders: BTreeMap<Key, i32>,
     acks: Acks,
     windows: Windows,
     time_ns_max: u64,
@@ -252,8 +256,8 @@ impl Phase {
             Phase::Client => "first broker answers → first acknowledged write",
             Phase::Recovery => "fault in effect → first acknowledged write",
             Phase::Read => "first acknowledged write → first read of it",
-            Phase::Isr => "fault mended → ISR whole again",
-            Phase::PreferredLeader => "fault mended → old leader leads again",
+            Phase::Isr => "mend begun → ISR whole again",
+            Phase::PreferredLeader => "mend begun → old leader leads again",
             Phase::ZookeeperElection => "ZooKeeper leader gone → new ZooKeeper leader",
         }
     }
@@ -265,6 +269,7 @@ impl Recovery {
             limits,
             faults: BTreeMap::new(),
             timeline: Vec::new(),
+            leaders: BTreeMap::new(),
             acks: Acks::default(),
             windows: Windows::new(limits.unavailable_min_ns),
             time_ns_max: 0,
@@ -284,8 +289,9 @@ impl Recovery {
     /// A line of `timeline.jsonl`.
     pub fn observation(&mut self, observation: &Observation) {
         self.time_ns_max = self.time_ns_max.max(observation.when.before_ns);
-        if let Observed::PartitionState { key, leader: Some(_), .. } = observation.what {
-            self.acks.elected(key, observation.when);
+        if let Observed::PartitionState { key, leader: Some(leader), .. } = observation.what {
+            let before = self.leaders.insert(key, leader).filter(|before| *before != leader);
+            self.acks.elected(key, observation.when, before);
         }
         self.timeline.push(observation.clone());
     }

@@ -24,6 +24,8 @@ pub(crate) struct Ack {
     pub(crate) invoked_ns: u64,
     pub(crate) acked_ns: u64,
     pub(crate) offset: Option<Offset>,
+    /// The broker that acknowledged it, if the client knows.
+    pub(crate) broker: Option<i32>,
 }
 
 /// What came first after one election, or after one fault that led to none.
@@ -58,17 +60,19 @@ struct KeyAcks {
 
 struct Question {
     when: Interval,
+    /// The leader before this election, whose late acks (with acks=1, a deposed leader's) are not the new one's.
+    not_from: Option<i32>,
     first: First,
 }
 
 impl Acks {
     /// The state of a partition that has a leader changed: perhaps an election, which is judged at the end.
-    pub(crate) fn elected(&mut self, key: Key, when: Interval) {
+    pub(crate) fn elected(&mut self, key: Key, when: Interval, not_from: Option<i32>) {
         let acks = self.key(key);
         if acks.elections.iter().any(|question| question.when == when) {
             return;
         }
-        let mut question = Question { when, first: First::default() };
+        let mut question = Question { when, not_from, first: First::default() };
         acks.recent.iter().for_each(|ack| question.acked_after_election(ack));
         acks.reads.iter().for_each(|(time_ns, offset)| question.read(*time_ns, *offset));
         insert_by_lower_end(&mut acks.elections, question);
@@ -81,7 +85,7 @@ impl Acks {
         }
         self.faults.push((fault_id, when));
         for acks in self.keys.values_mut() {
-            let mut question = Question { when, first: First::default() };
+            let mut question = Question { when, not_from: None, first: First::default() };
             acks.recent.iter().for_each(|ack| question.acked_after_invocation(ack));
             acks.reads.iter().for_each(|(time_ns, offset)| question.read(*time_ns, *offset));
             insert_by_lower_end(&mut acks.faults, question);
@@ -109,10 +113,11 @@ impl Acks {
     }
 
     fn written(&mut self, op: &Op, attempt: Option<Attempt>) {
+        let broker = op.node.as_deref().and_then(|node| node.strip_prefix("kafka:")?.parse().ok());
         each_key(&op.body, |key, offset| {
             if is_ack(op.op_type, offset) {
                 let invoked_ns = attempt.map_or(0, |attempt| attempt.invoked_ns);
-                self.key(key).acked(Ack { op: op.index, invoked_ns, acked_ns: op.time_ns, offset });
+                self.key(key).acked(Ack { op: op.index, invoked_ns, acked_ns: op.time_ns, offset, broker });
             }
         });
     }
@@ -130,7 +135,7 @@ impl Acks {
         self.keys.entry(key).or_insert_with(|| {
             let mut acks = KeyAcks::default();
             for (_, when) in faults {
-                insert_by_lower_end(&mut acks.faults, Question { when: *when, first: First::default() });
+                insert_by_lower_end(&mut acks.faults, Question { when: *when, not_from: None, first: First::default() });
             }
             acks
         })
@@ -190,7 +195,8 @@ fn open(questions: &mut [Question], time_ns: u64) -> impl Iterator<Item = &mut Q
 
 impl Question {
     fn acked_after_election(&mut self, ack: &Ack) {
-        if ack.acked_ns <= self.when.after_ns {
+        let is_old_leaders = ack.broker.is_some() && ack.broker == self.not_from;
+        if ack.acked_ns <= self.when.after_ns || is_old_leaders {
             return;
         }
         self.first.possible.get_or_insert(*ack);

@@ -57,6 +57,11 @@ impl FaultLife {
         self.lapsed.or(self.healed)
     }
 
+    /// From when replicas can come back: our mend was begun, or the lease ended the fault.
+    fn mend_begun(&self) -> Option<Interval> {
+        self.lapsed.or(self.healed.map(|healed| Interval::at(healed.after_ns)))
+    }
+
     pub(crate) fn keys_led(&self) -> impl Iterator<Item = Key> + '_ {
         self.chosen.iter().flat_map(|chosen| chosen.keys_led.iter().copied())
     }
@@ -140,7 +145,7 @@ fn key_recovery(scene: &Scene<'_>, until_next: &Scene<'_>, broker: i32, key: Key
     let preferred_leader = scene.preferred_leader(key, base.as_ref().and_then(|base| base.leader), new_leader, leader_epoch);
 
     let start = Found::Seen(start);
-    let mended = scene.life.mended().map_or_else(|| Found::unseen("nobody has seen it mended"), Found::Seen);
+    let mended = scene.life.mend_begun().map_or_else(|| Found::unseen("nobody has seen it mended"), Found::Seen);
     let detection = if orderly {
         Found::not_applicable("an orderly stop: the leader moved before the daemon was gone")
     } else {

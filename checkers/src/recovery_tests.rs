@@ -175,7 +175,7 @@ fn a_killed_leaders_recovery_falls_into_its_phases() {
             (Phase::Client, Ok((500, 550))),
             (Phase::Recovery, Ok((6_700, 6_800))),
             (Phase::Read, Ok((50, 50))),
-            (Phase::Isr, Ok((1_900, 2_050))),
+            (Phase::Isr, Ok((2_000, 2_050))),
             (Phase::PreferredLeader, Err("broker 1 did not lead again by the end of the run")),
         ],
     );
@@ -186,6 +186,18 @@ fn an_ack_inside_the_elections_interval_widens_the_first_ack() {
     let mut scene = killed();
     scene.send(1_250, 7_210, OpType::Ok, 7, Some(200));
     check(&scene, &[(Phase::Recovery, Ok((6_110, 6_800)))]);
+}
+
+#[test]
+fn acks_of_a_deposed_leader_are_not_the_new_ones() {
+    let mut scene = killed();
+    scene.send(7_100, 7_300, OpType::Ok, 7, Some(200));
+    let ack = scene.ops.last_mut().unwrap();
+    ack.node = Some("kafka:1".into());
+    check(&scene, &[(Phase::Recovery, Ok((6_700, 6_800)))]);
+    // The bad twin: a client that does not say who acknowledged.
+    scene.ops.last_mut().unwrap().node = None;
+    check(&scene, &[(Phase::Recovery, Ok((6_200, 6_300)))]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use std::io::{self, Read, Write};
 
 use common::{history, summary};
-use kchaos_checkers::{CheckReport, InputError, JudgeOptions, check_reader};
+use kchaos_checkers::{CheckReport, InputError, JudgeOptions, check_reader, read_ops};
 
 const OPS: &str = r#"
     0 invoke send [["send",0,1]]
@@ -118,6 +118,8 @@ fn indices_may_be_missing_or_have_gaps_and_must_rise() {
     let plain = history(OPS);
     let report = reads(plain.replace("\"index\":3", "\"index\":30").as_bytes(), "valid");
     assert_eq!(report.notes, ["ops are renumbered from 0: the indices have gaps, the first at 30, which is op 3 here"]);
+    let twice = plain.replace("\"index\":2", "\"index\":20").replace("\"index\":3", "\"index\":30");
+    assert!(reads(twice.as_bytes(), "valid").notes[0].contains("the first at 20, which is op 2"));
     let bare: String = (0..4).fold(plain.clone(), |plain, index| plain.replace(&format!("\"index\":{index},\"time\":{index}000000,"), ""));
     let report = reads(bare.replace("\"index\":0,\"time\":0,", "").as_bytes(), "valid");
     assert_eq!((report.notes.len(), report.ops), (2, 4), "{:?}", report.notes);
@@ -130,6 +132,11 @@ fn indices_may_be_missing_or_have_gaps_and_must_rise() {
 #[test]
 fn time_may_go_back_since_the_order_of_the_file_counts() {
     reads(history(OPS).replace("\"time\":3000000", "\"time\":0").as_bytes(), "valid");
+    // One that has none gets that of the op before it.
+    let mut times = Vec::new();
+    let without = history(OPS).replace("\"time\":3000000,", "");
+    read_ops(without.as_bytes(), "h.jsonl", |op| times.push((op.index, op.time_ns))).unwrap();
+    assert_eq!(times, [(0, 0), (1, 1_000_000), (2, 2_000_000), (3, 2_000_000)]);
 }
 
 #[test]

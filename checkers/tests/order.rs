@@ -92,6 +92,8 @@ mod poll_order {
         check(&(log() + seek + &polled(1, "[0,10]")), "valid");
         check(&(log() + seek + &polled(1, "[1,11]")), "invalid: poll-skip 1");
         check(&(log() + &polled(1, "[3,13]") + seek + &polled(1, "[0,10]")), "valid");
+        // An info op may not have sought.
+        check(&(log() + "1 info assign [0] ; \"seek-to-beginning?\":true\n" + &polled(1, "[1,11]")), "valid");
         let start = "nemesis info final-offsets {\"0\":{\"start\":1,\"end\":5}}\n";
         check(&(log() + seek + &polled(1, "[1,11]") + start), "valid");
         check(&(log() + seek + &polled(1, "[2,12]") + start), "invalid: poll-skip 1");
@@ -107,6 +109,10 @@ mod poll_order {
         let base = log() + &subscribe;
         // It logs none: exempt.
         check(&(base.clone() + &poll("[0,10]", "") + &poll("[2,12]", "")), "valid");
+        // But not inside an op.
+        check(&(base.clone() + &poll("[0,10],[2,12]", "")), "invalid: int-poll-skip 1");
+        // A process that only assigned is not excused by any log.
+        check(&(log() + &polled(1, "[0,10]") + &poll("", &event("revoked", 0)) + &poll("[2,12]", "")), "invalid: poll-skip 1");
         // It logs, and nothing happened to the key since.
         check(&(base.clone() + &poll("[0,10]", &event("assigned", 0)) + &poll("[2,12]", "")), "invalid: poll-skip 1");
         check(&(base.clone() + &poll("[0,10]", &event("assigned", 0)) + &poll("[0,10]", "")), "invalid: nonmonotonic-poll 1");
@@ -173,6 +179,8 @@ mod send_order {
         check(&(info.to_owned() + &sent(3, 6) + &read("[5,2],[6,3]")), "valid");
         // Nobody saw where it landed.
         check(&(info.to_owned() + &sent(3, 6) + &read("[6,3]")), "valid");
+        // Of two places, which counts is not known.
+        check(&(info.to_owned() + &sent(3, 6) + &read("[5,2],[6,3],[7,2]")), "invalid: duplicate 1");
         // Without idempotence a late retry may still land.
         check_with(
             &(info.to_owned() + &sent(3, 6) + &read("[6,3],[7,2]")),
@@ -194,6 +202,9 @@ mod send_order {
         check(&op(4, 6), "valid");
         check(&op(5, 4), "invalid: int-nonmonotonic-send 1, reordered 1");
         check_with(&op(5, 4), profile("kafka-non-idempotent"), "valid: ignored: int-nonmonotonic-send 1, reordered 1");
+        // Its own values are not foreign to it.
+        let three = "0 invoke send [[\"send\",0,1],[\"send\",0,2],[\"send\",0,3]]\n0 ok send [[\"send\",0,[5,1]],[\"send\",0,[7,2]],[\"send\",0,[6,3]]]\n";
+        check(&(three.to_owned() + &read("[5,1],[6,3],[7,2]")), "invalid: int-nonmonotonic-send 1, reordered 1");
     }
 }
 
@@ -246,6 +257,36 @@ mod reordered {
         // An info send is placed by its poll.
         let later = "4 invoke send [[\"send\",0,2]]\n4 info send [[\"send\",0,[null,2]]]\n".to_owned() + &polled(2, "[5,2]");
         check(&(sent(1, 6) + &polled(1, "[6,1]") + &later), "invalid: reordered 1");
+    }
+
+    #[test]
+    fn what_failed_was_promised_no_place() {
+        let failed = "4 invoke txn [[\"send\",0,2]]\n4 fail txn [[\"send\",0,2]]\n5 ok poll [[\"poll\",{\"0\":[[5,2]]}]] ; \"isolation\":\"read_uncommitted\"\n";
+        check(&(sent(1, 6) + failed + &polled(1, "[6,1]")), "valid: ignored: G1a 1");
+    }
+
+    #[test]
+    fn a_client_and_a_process_of_one_number_are_two_senders() {
+        let history = "0 invoke send [[\"send\",0,1]]\n5 invoke send [[\"send\",0,2]] ; \"client\":0\n5 ok send [[\"send\",0,[5,2]]] ; \"client\":0\n\
+                       0 ok send [[\"send\",0,[6,1]]]\n";
+        check(&(history.to_owned() + &polled(1, "[5,2],[6,1]")), "valid");
+    }
+
+    #[test]
+    fn without_invocations_pipelined_sends_have_no_order() {
+        let bare = "0 ok send [[\"send\",0,[6,1]]] ; \"client\":3\n0 ok send [[\"send\",0,[5,2]]] ; \"client\":3\n".to_owned();
+        let reads = polled(1, "[5,2],[6,1]");
+        check(&(bare.clone() + &reads), "invalid: nonmonotonic-send 1");
+        check(&(bare.replace("\"client\":3", "\"node\":\"b1\"") + &reads), "invalid: nonmonotonic-send 1, reordered 1");
+    }
+
+    #[test]
+    fn a_process_that_crashed_is_a_new_client() {
+        let plan = kchaos_core::Plan { acks: "1".to_owned(), idempotence: true, ..Default::default() };
+        let options = || kchaos_checkers::JudgeOptions { profile: kchaos_checkers::Profile::derive(&plan).unwrap(), ..Default::default() };
+        let history = |between: &str| sent(1, 6) + between + &sent(2, 5) + &polled(1, "[5,2],[6,1]");
+        check_with(&history(""), options(), "invalid: nonmonotonic-send 1, reordered 1; ignored: reordered 1");
+        check_with(&history("0 info crash null\n"), options(), "invalid: nonmonotonic-send 1; ignored: reordered 1");
     }
 
     #[test]

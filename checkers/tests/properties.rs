@@ -319,6 +319,10 @@ fn a_suspect_is_no_proof_until_it_stays_unread() {
     assert_eq!(suspects.unread.iter().map(|suspect| (suspect.value, suspect.offset)).collect::<Vec<_>>(), [(1, 0)]);
     judge.update(&poll(2, 0, 1));
     assert_eq!(judge.suspects().unread, []);
+    // The harness's own fault is no proof.
+    judge.update(&poll(4, 7, 8));
+    judge.update(&Op { op_type: OpType::Invoke, ..send(8, 7) });
+    assert_eq!(judge.suspects().proved, []);
     judge.update(&poll(3, 9, 1));
     assert_eq!(judge.suspects().proved.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["duplicate"]);
 }

@@ -57,6 +57,15 @@ fn the_json_has_the_fields_of_the_contract() {
 }
 
 #[test]
+fn the_load_counts_values_by_how_they_ended() {
+    let lines = "0 invoke txn [[\"send\",0,1]]\n0 info txn [[\"send\",0,[0,1]]]\n0 invoke send [[\"send\",0,2],[\"send\",0,3]]\n\
+                 0 info send [[\"send\",0,[2,2]],[\"send\",0,[null,3]]]\n1 ok poll [[\"poll\",{\"0\":[[2,2]]}]]\n";
+    let load = &judge(&history(lines), JudgeOptions::default()).load[0];
+    assert_eq!((load.sends_invoked, load.sends_ok, load.sends_fail, load.sends_info), (3, 1, 0, 2));
+    assert_eq!((load.polls_ok, load.records_read, load.phase.as_str()), (1, 1, "all"));
+}
+
+#[test]
 fn examples_are_few_and_counts_of_all() {
     let lines: String = (0..30).map(|value| format!("0 ok send [[\"send\",0,[{value},{value}]]]\n")).collect();
     let lines = lines + "1 ok poll [[\"poll\",{\"0\":[[29,29]]}]]";

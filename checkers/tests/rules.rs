@@ -1,6 +1,7 @@
 //! What each rule says at its edges; those of order stand in `order.rs`. The twins in `histories/` are the plain cases.
 //!
-//! Each `check` is a history, and the verdict it must get. A comment names what a mutated checker would break it.
+//! Each `check` is a history, and the verdict it must get. They were held against mutated checkers: every condition of a rule has a history
+//! here that goes wrong without it; where that is not plain from the test's name, a comment says which.
 
 mod common;
 
@@ -16,6 +17,7 @@ mod bare {
         check(r#"0 invoke send [["send",0,1]]"#, "unknown: because: nothing-acknowledged");
         check("0 invoke send [[\"send\",0,1]]\n0 info send [[\"send\",0,1]]", "unknown: because: nothing-acknowledged");
         check(&polled(1, ""), "unknown: because: nothing-acknowledged");
+        check("0 ok txn [[\"poll\",{}]]", "valid");
     }
 
     #[test]
@@ -102,6 +104,16 @@ mod acknowledgements {
     }
 
     #[test]
+    fn a_transaction_that_never_completed_is_proved_by_a_read_as_well() {
+        let open = "0 invoke txn [[\"send\",0,1],[\"send\",0,2]]\n3 fail txn [[\"poll\",{\"0\":[[0,1]]}]]\n".to_owned();
+        let rest = "4 ok send [[\"send\",0,[3,9]]]\n".to_owned() + &polled(2, "[3,9]");
+        check(&(open.clone() + &rest), "valid");
+        check(&(open.clone() + &polled(1, "[1,2]") + &rest), "invalid: lost-write 1");
+        // Nor does it matter that its process went on.
+        check(&(open + &polled(0, "") + &polled(1, "[1,2]") + &rest), "invalid: lost-write 1");
+    }
+
+    #[test]
     fn an_info_transaction_read_uncommitted_is_not_proved() {
         let txn = "0 invoke txn [[\"send\",0,1],[\"send\",0,2]]\n0 info txn [[\"send\",0,[0,1]],[\"send\",0,[1,2]]]\n";
         let read = |isolation: &str| {
@@ -125,6 +137,12 @@ mod lost_and_unseen {
         check(&(base.clone() + &polled(2, "[5,3]")), "invalid: lost-write 1, unseen 1; because: no-final-read");
         let both = base + &polled(2, "[5,3]") + &polled(3, "[1,3]");
         check(&both, "invalid: duplicate 1, unseen 1; because: no-final-read");
+    }
+
+    #[test]
+    fn a_value_is_lost_only_if_its_last_offset_is_within_the_bound() {
+        let history = sent(1, 1) + &sent(2, 5) + &polled(1, "[5,2]") + "3 fail txn [[\"poll\",{\"0\":[[9,1]]}]]\n";
+        check(&history, "invalid: duplicate 1, unseen 1; because: no-final-read");
     }
 
     #[test]
@@ -250,9 +268,25 @@ mod log {
     }
 
     #[test]
+    fn of_a_value_sent_twice_nobody_knows_which_send_failed() {
+        let sends = "0 invoke send [[\"send\",0,1]]\n4 invoke send [[\"send\",0,1]]\n0 fail send [[\"send\",0,1]]\n".to_owned();
+        check(&(sends + &sent(2, 1) + &polled(1, "[0,1],[1,2]")), "unknown: because: values-not-unique");
+    }
+
+    #[test]
     fn a_failed_op_that_polled_its_own_send_is_a_precommitted_read() {
         let op = "1 invoke txn [[\"send\",0,1],[\"poll\"]]\n1 fail txn [[\"send\",0,1],[\"poll\",{\"0\":[[1,1],[1,1]]}]]";
         check(&(sent(9, 0) + &polled(2, "[0,9]") + op), "invalid: int-nonmonotonic-poll 1, precommitted-read 1");
+        let uncommitted = op.replace("[1,1],[1,1]", "[1,1]") + " ; \"isolation\":\"read_uncommitted\"";
+        check(&(sent(9, 0) + &polled(2, "[0,9]") + &uncommitted), "valid: ignored: precommitted-read 1");
+        // So is it where that is the run's own isolation, and no op says so.
+        let plan = kchaos_core::Plan { isolation: "read_uncommitted".to_owned(), idempotence: true, ..Default::default() };
+        let options = JudgeOptions { profile: kchaos_checkers::Profile::derive(&plan).unwrap(), ..JudgeOptions::default() };
+        check_with(
+            &(sent(9, 0) + &polled(2, "[0,9]") + &op.replace("[1,1],[1,1]", "[1,1]")),
+            options,
+            "valid: ignored: precommitted-read 1",
+        );
     }
 
     #[test]

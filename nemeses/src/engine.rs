@@ -151,7 +151,7 @@ impl Engine {
         // What could not be mended here is in the state of its host, which the sweep looks at.
         while tasks.join_next().await.is_some() {}
         let options = &self.inner.shared.options;
-        let sweep = HealOptions { paths: options.paths.clone(), run_id: Some(options.run_id.clone()) };
+        let sweep = HealOptions { paths: options.paths.clone(), run_id: Some(options.run_id.clone()), break_locks: false };
         heal_cluster(Arc::clone(&self.inner.shared.doors), sweep).await
     }
 

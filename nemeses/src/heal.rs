@@ -16,6 +16,8 @@ pub struct HealOptions {
     pub paths: HostPaths,
     /// The run that sweeps, if it is one: its own lock is nothing to speak of.
     pub run_id: Option<String>,
+    /// Takes other runs' locks away before they lapse: for a person who knows that the run is dead. A living one then has no locks, and says so.
+    pub break_locks: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +77,7 @@ pub async fn heal_cluster(doors: Arc<dyn Doors>, options: HealOptions) -> Vec<Ho
 async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
     let caller = Caller { paths: &options.paths, run: &run, key: "", owner: "kchaos heal" };
-    let script = caller.script(&[CUT, GUARD], "k_sweep");
+    let script = caller.script(&[CUT, GUARD], if options.break_locks { "k_sweep yes" } else { "k_sweep no" });
     let mut tries = 0;
     loop {
         tries += 1;

@@ -20,7 +20,7 @@ async fn cluster(name: &str) -> Arc<Fake> {
 }
 
 fn sweep(run: Option<&str>) -> HealOptions {
-    HealOptions { paths: Fake::paths(), run_id: run.map(str::to_owned) }
+    HealOptions { paths: Fake::paths(), run_id: run.map(str::to_owned), break_locks: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,6 +197,10 @@ async fn a_host_is_locked_by_one_run_until_that_lets_go_or_lapses() {
     assert!(lock_hosts(fake.as_ref(), &one).await.is_err(), "another run's lock was dropped");
     unlock_hosts(fake.as_ref(), &two).await;
     lock_hosts(fake.as_ref(), &one).await.unwrap();
+    // A person who knows that a run is dead need not wait.
+    let reports = heal_cluster(fake.clone(), HealOptions { break_locks: true, ..sweep(None) }).await;
+    assert!(reports.iter().all(|report| matches!(&report.state, HostState::Healed(what) if what[0].contains("run one"))), "{reports:?}");
+    lock_hosts(fake.as_ref(), &two).await.unwrap();
     fake.kill_all();
 }
 

@@ -87,7 +87,12 @@ fn status(format: Format) -> Result<(), Failure> {
     match format {
         Format::Json => crate::say!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
         Format::Text => {
-            crate::say!("lab {} · Kafka {} · ZooKeeper session {} ms", status.name, status.kafka_version, status.zookeeper_session_timeout_ms);
+            crate::say!(
+                "lab {} · Kafka {} · ZooKeeper session {} ms",
+                status.name,
+                status.kafka_version,
+                status.zookeeper_session_timeout_ms
+            );
             for host in &status.hosts {
                 crate::say!("{:<10} {:<14} {}", host.name, host.address, if host.namespace_exists { "" } else { "GONE" });
                 for daemon in &host.daemons {

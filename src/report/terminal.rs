@@ -73,7 +73,7 @@ fn anomalies(out: &mut String, data: &RunData, style: Style) {
         }
         let shown = finding.examples.len().min(EXAMPLES_SHOWN) as u64;
         if finding.count > shown {
-            line(out, format!("  … and {} more; verdict.json and report.html have them", words::count(finding.count - shown)));
+            line(out, format!("  … and {} more", words::count(finding.count - shown)));
         }
     }
     for (name, finding) in &data.verdict.ignored {

@@ -61,11 +61,7 @@ impl Abort {
 
     /// Listens for the signals that end a run, until the runtime ends.
     pub(crate) fn listen(&self) -> std::io::Result<()> {
-        for (kind, name) in [
-            (SignalKind::interrupt(), "SIGINT"),
-            (SignalKind::terminate(), "SIGTERM"),
-            (SignalKind::hangup(), "SIGHUP"),
-        ] {
+        for (kind, name) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM"), (SignalKind::hangup(), "SIGHUP")] {
             let mut stream = signal(kind)?;
             let abort = self.clone();
             tokio::spawn(async move {
@@ -87,10 +83,10 @@ impl Abort {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_raised_abort_ends_every_sleep_and_keeps_its_first_reason() {
         let abort = Abort::new();
-        assert!(abort.sleep(Duration::from_secs(1)).await);
+        assert!(abort.sleep(Duration::from_millis(1)).await);
         abort.raise(AbortReason::Signal("SIGINT"));
         abort.raise(AbortReason::Environment("disk".into()));
         assert!(!abort.sleep(Duration::from_secs(3_600)).await);

@@ -121,7 +121,8 @@ impl FailFast {
             return;
         };
         if time_ns >= *self.unread_since_ns.get_or_insert(time_ns) + UNREAD_PATIENCE_NS {
-            let text = format!("value {} of key {} at offset {} was passed by readers and not read", unread.value, unread.key, unread.offset);
+            let text =
+                format!("value {} of key {} at offset {} was passed by readers and not read", unread.value, unread.key, unread.offset);
             self.abort.raise(AbortReason::Violation(text));
         }
     }

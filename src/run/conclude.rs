@@ -19,12 +19,13 @@ use crate::store::RunDirectory;
 /// Judges a run that came to its end, writes all of it down, says it on the terminal, and gives the exit code.
 pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) -> Result<u8, Failure> {
     let faults = fault_count(&ended);
-    let check = ended.analysed.check.as_ref().ok_or_else(|| Failure { code: exit::INTERNAL, error: anyhow!("the run was never judged") })?;
+    let check =
+        ended.analysed.check.as_ref().ok_or_else(|| Failure { code: exit::INTERNAL, error: anyhow!("the run was never judged") })?;
     let mut judged = Judged::of(check);
     judged.add("liveness", ended.analysed.liveness.clone(), "every partition came back once all was mended");
     judged.add("daemons", daemons(&ended), "no daemon ended or complained without a fault of ours");
     judged.add("settings", settings(&ended), "the settings in force at the start were in force at the end");
-    judged.add("experiment", experiment(&ended, &faults), "every fault was in force and mended, and enough was acknowledged and read");
+    judged.add("run", experiment(&ended, &faults), "every fault was in force and mended, and enough was acknowledged and read");
     let mut verdict = judged.verdict;
     verdict.faults = faults;
     verdict.thresholds = setup.slos.iter().map(|slo| slo.evaluate(&ended.analysed.recovery, &ended.analysed.latency)).collect();
@@ -98,7 +99,8 @@ impl Judged {
     fn add(&mut self, name: &str, found: Verdict, all_is_well: &str) {
         let valid = found.validity();
         let text = found.reasons.first().map(|reason| reason.text.clone());
-        let text = text.or_else(|| found.anomalies.values().flat_map(|finding| &finding.examples).next().map(|example| example.explanation.clone()));
+        let text = text
+            .or_else(|| found.anomalies.values().flat_map(|finding| &finding.examples).next().map(|example| example.explanation.clone()));
         self.verdict.checkers.push(CheckerOutcome { name: name.into(), valid, text: text.unwrap_or_else(|| all_is_well.into()) });
         self.verdict.valid = self.verdict.valid.max(valid);
         self.verdict.anomalies.extend(found.anomalies);

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::inventory::{DaemonEntry, Host};
+use kchaos_cluster::remote::{RemoteFile, fetch_file, list_files};
 use kchaos_core::{Example, Finding};
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
-/// Of one file; a longer one is cut at its beginning, and its first line says so.
+/// Of one file; a longer one lacks its beginning.
 const FILE_BYTES_MAX: u64 = 24 * 1024 * 1024;
+/// A file grows between the look at its size and the reading of its end, so that much more is read.
+const SLACK_BYTES: u64 = 4 * 1024;
 
 /// Phrases that no healthy daemon writes. Exact, so that a topic's name cannot be one of them.
 const PATTERNS: &[(&str, &str)] = &[
@@ -37,8 +40,8 @@ pub(crate) struct Fetched {
 pub(crate) async fn mark(cluster: &Cluster) -> Marks {
     let mut marks = Marks::new();
     for (host, directory) in directories(cluster) {
-        for (path, bytes) in list(cluster, &host, &directory).await.unwrap_or_default() {
-            marks.insert((host.clone(), path), bytes);
+        for file in list_files(&*cluster.remote(&host), &directory, FETCH_TIMEOUT).await.unwrap_or_default() {
+            marks.insert((host.clone(), directory.join(file.path)), file.size_bytes);
         }
     }
     marks
@@ -73,7 +76,8 @@ pub(crate) async fn fetch(cluster: &Arc<Cluster>, marks: &Marks, into: &Path) ->
 
 async fn fetch_directory(cluster: &Cluster, host: &str, directory: &Path, marks: &Marks, into: &Path) -> Fetched {
     let mut fetched = Fetched::default();
-    let files = match list(cluster, host, directory).await {
+    let remote = cluster.remote(host);
+    let files = match list_files(&*remote, directory, FETCH_TIMEOUT).await {
         Ok(files) if files.is_empty() => {
             fetched.missing.push(format!("{host}: no files in {}", directory.display()));
             return fetched;
@@ -88,16 +92,20 @@ async fn fetch_directory(cluster: &Cluster, host: &str, directory: &Path, marks:
         fetched.missing.push(format!("{}: {error}", into.display()));
         return fetched;
     }
-    for (path, bytes) in files {
+    for RemoteFile { path, size_bytes } in files {
+        let path = directory.join(path);
         let mark = marks.get(&(host.to_owned(), path.clone())).copied().unwrap_or(0);
         // A file shorter than its mark was rotated: all of it is of this run.
-        let from = if mark <= bytes { mark } else { 0 }.max(bytes.saturating_sub(FILE_BYTES_MAX));
-        match fetch_file(cluster, host, &path, from).await {
-            Ok(content) if content.is_empty() => {}
+        let fresh = size_bytes.checked_sub(mark).unwrap_or(size_bytes);
+        if fresh == 0 {
+            continue;
+        }
+        match fetch_file(&*remote, &path, (fresh + SLACK_BYTES).min(FILE_BYTES_MAX), FETCH_TIMEOUT).await {
             Ok(content) => {
-                scan(host, &path, &content, &mut fetched.findings);
+                let of_this_run = of_this_run(&content, mark);
+                scan(host, &path, of_this_run, &mut fetched.findings);
                 let name = into.join(path.file_name().unwrap_or_default());
-                match std::fs::write(&name, &content) {
+                match std::fs::write(&name, of_this_run) {
                     Ok(()) => fetched.files.push(name),
                     Err(error) => fetched.missing.push(format!("{}: {error}", name.display())),
                 }
@@ -108,19 +116,11 @@ async fn fetch_directory(cluster: &Cluster, host: &str, directory: &Path, marks:
     fetched
 }
 
-async fn list(cluster: &Cluster, host: &str, directory: &Path) -> Result<Vec<(PathBuf, u64)>, String> {
-    let script = format!("find {} -maxdepth 1 -type f -printf '%s %p\\n'", quote(&directory.to_string_lossy()));
-    let output = cluster.remote(host).run(&script, FETCH_TIMEOUT).await.map_err(|error| error.to_string())?;
-    let text = output.success(host, "list the daemon logs").map_err(|error| error.to_string())?;
-    Ok(text.lines().filter_map(|line| line.split_once(' ')).filter_map(|(size, path)| Some((path.into(), size.parse().ok()?))).collect())
-}
-
-async fn fetch_file(cluster: &Cluster, host: &str, path: &Path, from: u64) -> Result<Vec<u8>, String> {
-    let script = format!("tail -c +{} {}", from + 1, quote(&path.to_string_lossy()));
-    let output = cluster.remote(host).run(&script, FETCH_TIMEOUT).await.map_err(|error| error.to_string())?;
-    let content = output.stdout.clone();
-    output.success(host, "read a daemon log").map_err(|error| error.to_string())?;
-    Ok(content)
+/// Without what stood there before the mark. A file that is shorter than its mark was rotated.
+fn of_this_run(content: &kchaos_cluster::remote::Fetched, mark: u64) -> &[u8] {
+    let fresh = content.size_bytes.checked_sub(mark).unwrap_or(content.size_bytes);
+    let from = content.bytes.len().saturating_sub(usize::try_from(fresh).unwrap_or(usize::MAX));
+    &content.bytes[from..]
 }
 
 fn scan(host: &str, path: &Path, content: &[u8], findings: &mut Finding) {
@@ -151,10 +151,6 @@ fn directories(cluster: &Cluster) -> Vec<(String, PathBuf)> {
         directories.into_iter().map(|directory| (host.name.clone(), directory)).collect::<Vec<_>>()
     };
     cluster.inventory.hosts.iter().flat_map(of_host).collect()
-}
-
-fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -65,7 +65,10 @@ pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
             return finale;
         }
     };
-    live.nemesis_op("final-offsets", Value::Object(targets.iter().map(|target| (target.bounds.key.to_string(), target.to_json())).collect()));
+    live.nemesis_op(
+        "final-offsets",
+        Value::Object(targets.iter().map(|target| (target.bounds.key.to_string(), target.to_json())).collect()),
+    );
     finale.incomplete = read(live, clients, &targets).await;
     finale
 }
@@ -104,10 +107,8 @@ async fn try_bounds(live: &Live) -> Result<Vec<Bounds>, String> {
             .find(|partition| partition.topic == entry.topic && partition.partition == entry.partition)
             .ok_or_else(|| format!("{}:{} is not there", entry.topic, entry.partition))?;
         let leader = partition.leader.ok_or_else(|| format!("{}:{} has no leader", entry.topic, entry.partition))?;
-        let bounds = brokers
-            .log_bounds(leader, &entry.topic, entry.partition, partition.leader_epoch)
-            .await
-            .map_err(|error| error.to_string())?;
+        let bounds =
+            brokers.log_bounds(leader, &entry.topic, entry.partition, partition.leader_epoch).await.map_err(|error| error.to_string())?;
         let bounds = FinalTarget { key: entry.key, start: bounds.start, end: bounds.end, leader_epoch: partition.leader_epoch };
         found.push(Bounds { bounds, leader });
     }

@@ -25,7 +25,9 @@ use anyhow::{Context, anyhow};
 use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::observer::Observer;
-use kchaos_core::{Body, Clock, Draft, Extra, FaultEvent, FaultMoment, KeyEntry, Observation, OpType, Plan, PlannedFault, Process, Recorder};
+use kchaos_core::{
+    Body, Clock, Draft, Extra, FaultEvent, FaultMoment, KeyEntry, Observation, OpType, Plan, PlannedFault, Process, Recorder,
+};
 use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport, KillSemantics};
 use kchaos_workloads::Running;
 use serde_json::{Value, json};

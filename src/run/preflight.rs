@@ -34,7 +34,8 @@ const BROKER_SETTINGS: &[&str] = &[
     "unclean.leader.election.enable",
     "zookeeper.session.timeout.ms",
 ];
-const TOPIC_SETTINGS: &[&str] = &["cleanup.policy", "flush.messages", "min.insync.replicas", "retention.ms", "unclean.leader.election.enable"];
+const TOPIC_SETTINGS: &[&str] =
+    &["cleanup.policy", "flush.messages", "min.insync.replicas", "retention.ms", "unclean.leader.election.enable"];
 
 /// A cluster that was reached, is the one that was meant, is whole, and may be broken.
 pub(super) struct Ready {
@@ -54,7 +55,8 @@ pub(super) async fn check(setup: &Arc<Setup>) -> Result<Ready, Failure> {
     }
     let cluster = Arc::new(Cluster::new(Arc::clone(inventory)).context("use the inventory")?);
     let checks = cluster.check_hosts().await;
-    let problems: Vec<_> = checks.iter().flat_map(|check| check.problems.iter().map(|problem| format!("{}: {problem}", check.host))).collect();
+    let problems: Vec<_> =
+        checks.iter().flat_map(|check| check.problems.iter().map(|problem| format!("{}: {problem}", check.host))).collect();
     if !problems.is_empty() {
         return Err(Failure::environment(anyhow!("{}", problems.join("\n  "))));
     }
@@ -96,12 +98,8 @@ pub(super) struct Locks {
 
 impl Locks {
     pub(super) async fn take(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
-        let options = LockOptions {
-            run_id: setup.run_id.clone(),
-            holder: setup.holder(),
-            lease: setup.args.lease,
-            paths: HostPaths::default(),
-        };
+        let options =
+            LockOptions { run_id: setup.run_id.clone(), holder: setup.holder(), lease: setup.args.lease, paths: HostPaths::default() };
         kchaos_nemeses::lock_hosts(doors.as_ref(), &options).await.map_err(Failure::environment)?;
         Ok(Self { doors: Arc::clone(doors), options })
     }
@@ -236,7 +234,9 @@ pub(super) async fn unexpected_exits(
         .filter(|((_, daemon), _)| !is_ours(daemon))
         .filter_map(|((host, daemon), pid)| match after.get(&(host.clone(), daemon.clone())) {
             Some(now) if now == pid => None,
-            Some(now) => Some(format!("{daemon} on {host} was process {} and is process {} now; no fault was aimed at it", pid.pid, now.pid)),
+            Some(now) => {
+                Some(format!("{daemon} on {host} was process {} and is process {} now; no fault was aimed at it", pid.pid, now.pid))
+            }
             None => Some(format!("{daemon} on {host} (process {}) is gone; no fault was aimed at it", pid.pid)),
         })
         .collect()

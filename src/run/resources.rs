@@ -25,11 +25,6 @@ impl Resources {
         self.resident_max_mib = self.resident_max_mib.max(resident);
         self.resident_last_mib = resident;
     }
-
-    /// CPU in cores over the time of the run.
-    pub(crate) fn cores(&self) -> f64 {
-        if self.wall_s > 0.0 { self.cpu_s / self.wall_s } else { 0.0 }
-    }
 }
 
 fn cpu_seconds() -> f64 {

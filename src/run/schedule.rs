@@ -40,12 +40,7 @@ impl Schedule {
         }
         let nemesis = self.round.pop().unwrap_or_default();
         let wait = self.interval.mul_f64(self.random.random_range(0.75..=1.25));
-        PlannedFault {
-            nemesis,
-            wait_ms: millis(wait),
-            duration_ms: millis(self.duration),
-            seed: self.random.random(),
-        }
+        PlannedFault { nemesis, wait_ms: millis(wait), duration_ms: millis(self.duration), seed: self.random.random() }
     }
 }
 

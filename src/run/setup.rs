@@ -8,8 +8,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory};
 use kchaos_core::{NemesisName, Plan, Recorder};
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
-use rand::distr::{Distribution, StandardUniform};
 use rand::Rng;
+use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
 
 use super::schedule::{Schedule, millis};
@@ -41,7 +41,9 @@ impl Setup {
         let Names { nemeses, options, workload, slos } = Names::resolve(&args)?;
         let limit = inventory.limits.fault_duration_max_s;
         if args.nemesis_duration.is_some_and(|duration| duration.as_secs() > limit) {
-            return Err(Failure::usage(anyhow!("--nemesis-duration is over the inventory's limit of {limit} s (limits.fault_duration_max_s)")));
+            return Err(Failure::usage(anyhow!(
+                "--nemesis-duration is over the inventory's limit of {limit} s (limits.fault_duration_max_s)"
+            )));
         }
         let seed = args.seed.unwrap_or_else(|| u64::from(draw::<u32>()));
         let started: DateTime<Utc> = Utc::now();
@@ -113,9 +115,10 @@ impl Setup {
     /// Draws the schedule, once the brokers' session timeout is known.
     pub(crate) fn schedule(&self, plan: &mut Plan, session_timeout_ms: Option<u64>) {
         let names = self.nemeses.iter().map(ToString::to_string).collect();
-        let duration = self.args.nemesis_duration.unwrap_or_else(|| {
-            std::time::Duration::from_millis(session_timeout_ms.unwrap_or(18_000) + BEYOND_SESSION_MS)
-        });
+        let duration = self
+            .args
+            .nemesis_duration
+            .unwrap_or_else(|| std::time::Duration::from_millis(session_timeout_ms.unwrap_or(18_000) + BEYOND_SESSION_MS));
         plan.schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration).draw(self.args.time_limit, self.args.faults);
         if !self.nemeses.is_empty() {
             plan.facts.insert("nemesis_duration_ms".into(), millis(duration).to_string());

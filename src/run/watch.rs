@@ -38,7 +38,13 @@ pub(super) fn start(live: &Arc<Live>, engine: &Arc<Engine>, clients: &Clients) -
             let Some(clients) = clients.upgrade() else { break };
             let Ok(counts) = clients.try_lock().map(|clients| clients.counts()) else { continue };
             let acked = counts.ok;
-            let faults = engine.in_force().iter().map(|fault| format!("{} {}", fault.nemesis, fault.chosen.iter().map(|chosen| chosen.daemon.as_str()).collect::<Vec<_>>().join("+"))).collect::<Vec<_>>();
+            let faults = engine
+                .in_force()
+                .iter()
+                .map(|fault| {
+                    format!("{} {}", fault.nemesis, fault.chosen.iter().map(|chosen| chosen.daemon.as_str()).collect::<Vec<_>>().join("+"))
+                })
+                .collect::<Vec<_>>();
             let faults = if faults.is_empty() { "no fault".to_owned() } else { faults.join(", ") };
             live.display.line(
                 live.elapsed(),

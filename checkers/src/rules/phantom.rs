@@ -44,7 +44,8 @@ impl Rule for Phantom {
             });
         }
         for (key, log) in facts.logs() {
-            for (_, written) in log.written().filter(|(_, written)| written.is_polled() && !written.is_sent()) {
+            // What is in the log and was not sent was polled.
+            for (_, written) in log.written().filter(|(_, written)| !written.is_sent()) {
                 findings.add("phantom", || {
                     let op = if written.placed == OpRef::default() { written.read } else { written.placed };
                     let place = if written.offset >= 0 { format!(" at offset {}", written.offset) } else { String::new() };

@@ -182,7 +182,8 @@ k_disarm() {
     echo disarmed
 }
 
-# `kchaos heal`: everything of ours on this host, whatever run it was of. Judged by the state of the host.
+# `kchaos heal`: everything of ours on this host, whatever run it was of. Judged by the state of the host. yes or no: whether the lock of another
+# run is taken away before it lapses.
 k_sweep() {
     for _k_script in "$K_STATE"/undo.d/*.sh; do
         [ -e "$_k_script" ] || continue
@@ -219,7 +220,10 @@ k_sweep() {
     done
     k_sweep_cuts
     if k_lock_read; then
-        if [ "$K_HELD_FOR" -le 0 ]; then
+        if [ "$K_HELD_BY" != "$K_RUN" ] && [ "$1" = yes ]; then
+            rm -rf "$K_VOLATILE/lock"
+            echo "healed lock held by run $K_HELD_BY ($K_HELD_HOLDER), taken away by order"
+        elif [ "$K_HELD_FOR" -le 0 ]; then
             rm -rf "$K_VOLATILE/lock"
             echo "healed lock left by run $K_HELD_BY ($K_HELD_HOLDER)"
         elif [ "$K_HELD_BY" != "$K_RUN" ]; then

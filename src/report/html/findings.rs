@@ -19,8 +19,8 @@ pub(super) fn render(data: &RunData) -> String {
     let mut html = String::new();
     let mut found: Vec<(&String, &Finding)> = verdict.anomalies.iter().collect();
     found.sort_by_key(|(name, _)| (verdict.unproved.contains(*name), words::gravity(name)));
-    for (name, finding) in found {
-        anomaly(&mut html, data, name, finding);
+    for (index, (name, finding)) in found.into_iter().enumerate() {
+        anomaly(&mut html, data, name, finding, index == 0);
     }
     if !verdict.reasons.is_empty() {
         html.push_str("<h3>Why it cannot be called valid</h3>\n<ul class=\"plain\">");
@@ -46,7 +46,7 @@ pub(super) fn render(data: &RunData) -> String {
     html
 }
 
-fn anomaly(html: &mut String, data: &RunData, name: &str, finding: &Finding) {
+fn anomaly(html: &mut String, data: &RunData, name: &str, finding: &Finding, is_worst: bool) {
     let unproved = data.verdict.unproved.contains(name);
     let class = if unproved { "finding unproved" } else { "finding" };
     let _ = writeln!(
@@ -57,16 +57,18 @@ fn anomaly(html: &mut String, data: &RunData, name: &str, finding: &Finding) {
         if unproved { " <span class=\"muted\">(listed; it proves nothing yet)</span>" } else { "" },
         Esc(words::meaning(name))
     );
-    for example in finding.examples.iter().take(EXAMPLES_SHOWN) {
-        evidence(html, data, example);
+    // The first example of the worst finding is open; the rest waits, so that the timeline is not a mile away.
+    let mut examples = finding.examples.iter().take(EXAMPLES_SHOWN);
+    if is_worst && let Some(first) = examples.next() {
+        evidence(html, data, first);
     }
-    let shown = finding.examples.len().min(EXAMPLES_SHOWN) as u64;
-    if finding.count > shown && shown > 0 {
-        let _ = writeln!(
-            html,
-            "<p class=\"note\">{} more are not shown here; verdict.json has more examples.</p>",
-            words::count(finding.count - shown)
-        );
+    if examples.len() > 0 {
+        let word = if examples.len() == 1 { "example" } else { "examples" };
+        let more = if is_worst { "more " } else { "" };
+        let _ =
+            writeln!(html, "<details class=\"more\"><summary>{} {more}{word} of {}</summary>", examples.len(), words::count(finding.count));
+        examples.for_each(|example| evidence(html, data, example));
+        html.push_str("</details>\n");
     }
     html.push_str("</article>\n");
 }

@@ -1,0 +1,102 @@
+//! Every fault × target against the cluster: proved in force, proved mended, everything in sync at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kchaos_core::{FaultEvent, FaultMoment, NemesisName, Observed};
+
+use crate::lab::Lab;
+use crate::run::{Finished, Scratch, a_run_with};
+
+/// Long enough to be proved, shorter than a session: what elections cost is measured elsewhere.
+const TROUBLE: &[&str] = &["--nemesis-interval", "1s", "--nemesis-duration", "3s"];
+
+#[test]
+#[ignore = "needs root and the lab"]
+fn every_fault_on_every_target_is_proved_in_force_and_mended_with_nftables() {
+    let run = all_of(kchaos_nemeses::names().collect(), "nftables");
+    let rules = run.rules_in_force();
+    assert!(!rules.is_empty() && rules.iter().all(|rule| rule.starts_with("nftables ")), "{rules:?}");
+
+    let recovery = &run.verdict()["recovery"];
+    let elections = recovery["phases"]["zookeeper-election"].clone();
+    assert!(elections["n"].as_u64().unwrap_or(0) >= 1, "no election of ZooKeeper's was measured: {}", recovery["phases"]);
+    let killed = recovery["faults"].as_array().into_iter().flatten().find(|fault| fault["nemesis"] == "kill-zk-leader");
+    let killed = &killed.expect("kill-zk-leader is in the recovery")["phases"]["zookeeper-election"];
+    let ms = |value: &serde_json::Value| value.as_f64().unwrap_or(f64::NAN) / 1e6;
+    assert!(killed["at_most_ns"].is_u64(), "kill-zk-leader: no election was measured: {killed}");
+    println!(
+        "ZooKeeper's election: {} measured, p50 {:.0} ms; after kill-zk-leader {:.0} to {:.0} ms",
+        elections["n"],
+        ms(&elections["middle"]["p50_ns"]),
+        ms(&killed["at_least_ns"]),
+        ms(&killed["at_most_ns"])
+    );
+}
+
+#[test]
+#[ignore = "needs root and the lab"]
+fn every_cut_is_proved_in_force_and_mended_with_iptables() {
+    let is_cut = |name: &NemesisName| matches!(name.fault.as_str(), "isolate" | "depose");
+    let run = all_of(kchaos_nemeses::names().filter(is_cut).collect(), "iptables");
+    let rules = run.rules_in_force();
+    assert!(!rules.is_empty() && rules.iter().all(|rule| rule.starts_with("iptables ")), "{rules:?}");
+}
+
+/// One run with each of them once.
+fn all_of(nemeses: Vec<NemesisName>, firewall: &str) -> Finished {
+    let lab = Lab::that_is_whole();
+    let rules = lab.footprint();
+    let scratch = Scratch::new();
+    let inventory = lab.inventory_where(scratch.path(), "firewall = \"auto\"", &format!("firewall = \"{firewall}\""));
+    let names: Vec<String> = nemeses.iter().map(ToString::to_string).collect();
+    let run = a_run_with(&names.join(","), TROUBLE).and(&["--faults", &names.len().to_string()]).in_cluster(&inventory).finish();
+    let run = run.ends_with(0);
+
+    let took = run.each_was_proved_and_mended();
+    assert_eq!(took.keys().cloned().collect::<BTreeSet<_>>(), names.iter().cloned().collect(), "every nemesis was tried");
+    run.every_replica_was_in_sync_at_the_end();
+    run.stands_offline();
+    assert_eq!(lab.footprint(), rules, "the hosts are as before");
+    let times = took.iter().map(|(name, seconds)| format!("{name} {seconds:.1}")).collect::<Vec<_>>().join(", ");
+    println!("{} nemeses with {firewall} in {:.0} s, from asked to mended in seconds: {times}", names.len(), run.took.as_secs_f64());
+    run
+}
+
+impl Finished {
+    /// Seconds from asked to done, by nemesis.
+    fn each_was_proved_and_mended(&self) -> BTreeMap<String, f64> {
+        let mut faults: BTreeMap<u32, Vec<FaultEvent>> = BTreeMap::new();
+        for event in self.faults() {
+            faults.entry(event.fault_id).or_default().push(event);
+        }
+        let mut took = BTreeMap::new();
+        for events in faults.values() {
+            let name = &events[0].nemesis;
+            let at = |moment| events.iter().find(|event| event.moment == moment).unwrap_or_else(|| panic!("{name}: never {moment:?}: {events:?}"));
+            for moment in [FaultMoment::InEffect, FaultMoment::Healed] {
+                let event = at(moment);
+                let proof = event.proof.as_ref().unwrap_or_else(|| panic!("{name}: {moment:?} without a proof"));
+                assert!(proof.proved && !proof.text.is_empty(), "{name}: {moment:?}: {proof:?}");
+            }
+            let (asked, done) = (at(FaultMoment::Asked).when, at(FaultMoment::Done).when);
+            took.insert(name.clone(), (done.before_ns - asked.after_ns) as f64 / 1e9);
+        }
+        took
+    }
+
+    fn every_replica_was_in_sync_at_the_end(&self) {
+        let mut last = BTreeMap::new();
+        for observation in self.timeline() {
+            if let Observed::PartitionState { key, isr, .. } = observation.what {
+                last.insert(key, isr);
+            }
+        }
+        assert_eq!(last.len(), self.plan().keys.len(), "{last:?}");
+        assert!(last.values().all(|isr| isr.len() == 3), "in sync at the end: {last:?}");
+    }
+
+    fn rules_in_force(&self) -> Vec<String> {
+        let in_force = self.faults().into_iter().filter(|event| event.moment == FaultMoment::InEffect);
+        in_force.filter_map(|event| event.effect).flat_map(|effect| effect.rules).collect()
+    }
+}

@@ -1,0 +1,15 @@
+//! What kchaos promises, seen in real runs of the built binary against a real cluster.
+//!
+//! `scripts/test-live.sh` brings the lab up and runs these one after another: there is one cluster, and a fault of one test is trouble to another.
+//! Each test prints one line of what it measured. Durations are as short as they can be with a ZooKeeper session of 6 s (Kafka's default is 18 s).
+
+mod daemon_log;
+mod faults;
+mod interruptions;
+mod lab;
+mod leftovers;
+mod moments;
+mod promises;
+mod refusals;
+mod run;
+mod rules;
