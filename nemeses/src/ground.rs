@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use kchaos_cluster::daemon::{DaemonState, Manager};
 use kchaos_cluster::inventory::DaemonEntry;
-use kchaos_cluster::remote::{Remote, RemoteError};
+use kchaos_cluster::remote::{Output, Remote, RemoteError};
 use kchaos_cluster::view::View;
 use kchaos_core::{FaultEvent, FaultMoment, Interval};
 
 use crate::doors::{DoorError, Doors};
 use crate::engine::EngineOptions;
-use crate::host::{self, Answers, Caller};
+use crate::host::{self, Answers, Caller, GUARD};
 
 /// An ordinary command on a host.
 pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
@@ -127,6 +128,18 @@ impl Ground {
         host::ask(remote.as_ref(), &self.script(parts, call), COMMAND_TIMEOUT, what).await
     }
 
+    /// Does something to the host, if and only if the lease is armed at that moment: should this future be dropped, or its answer be late, the
+    /// command may still be on its way when the fault has been healed.
+    pub(crate) async fn ask_armed(&self, host: &str, parts: &[&str], body: &str, what: &str) -> Result<Answers, RemoteError> {
+        let call = format!("k_inject() {{\n{body}\n}}\nk_when_armed k_inject");
+        self.ask(host, &[parts, &[GUARD]].concat(), &call, what).await
+    }
+
+    /// The same for scripts that are not ours: what it runs, it runs only while the lease is armed.
+    pub(crate) fn armed_remote(&self, host: &str) -> WhenArmed<'_> {
+        WhenArmed { ground: self, inner: self.shared.doors.remote(host) }
+    }
+
     /// By the door for mending, again if the way to the host fails.
     pub(crate) async fn ask_mending(&self, host: &str, parts: &[&str], call: &str, what: &str) -> Result<Answers, RemoteError> {
         let script = self.script(parts, call);
@@ -153,5 +166,22 @@ impl Ground {
     pub(crate) fn daemon(&self, host: &str, label: &str) -> Option<&DaemonEntry> {
         let host = self.shared.doors.inventory().hosts.iter().find(|known| known.name == host)?;
         host.daemons.iter().find(|daemon| daemon.label() == label)
+    }
+}
+
+pub(crate) struct WhenArmed<'a> {
+    ground: &'a Ground,
+    inner: Arc<dyn Remote>,
+}
+
+#[async_trait]
+impl Remote for WhenArmed<'_> {
+    fn host(&self) -> &str {
+        self.inner.host()
+    }
+
+    async fn run(&self, script: &str, timeout: Duration) -> Result<Output, RemoteError> {
+        let call = format!("k_is_armed || return 1\n(\n{script}\n)");
+        self.inner.run(&self.ground.script(&[GUARD], &call), timeout).await
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{Fake, nemesis, wait_until};
 use kchaos_cluster::inventory::Firewall;
 use kchaos_core::FaultMoment as M;
-use kchaos_nemeses::{FaultError, HealOptions, HostState, KillSemantics, LockError, heal_cluster, lock_hosts, unlock_hosts};
+use kchaos_nemeses::{FaultError, HealOptions, HostReport, HostState, KillSemantics, LockError, heal_cluster, lock_hosts, unlock_hosts};
 
 const LEASE: Duration = Duration::from_secs(2);
 const WHOLE_LIFE: [M; 7] = [M::Asked, M::Journalled, M::Armed, M::InEffect, M::Healing, M::Healed, M::Done];
@@ -180,6 +180,28 @@ async fn nothing_is_injected_where_the_lease_cannot_be_armed() {
     assert!(fake.sleeper("b1", "kafka:1").pid().is_some());
     assert_eq!(fake.moments(), [M::Asked, M::Journalled, M::Failed]);
     fake.kill_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_injection_that_arrives_after_its_run_has_given_it_up_does_nothing() {
+    for nemesis_name in ["kill-leader", "pause-leader", "stop-leader"] {
+        let fake = cluster("late-inject").await;
+        let engine = Arc::new(fake.engine("r", LEASE, KillSemantics::HeldDown).await);
+        // The command is held up on its way; meanwhile the caller gives up and everything is healed.
+        fake.hosts["b1"].hold_up.lock().unwrap().push(("armed".into(), Duration::from_secs(2)));
+        let injecting = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move { engine.inject(&nemesis(nemesis_name), 1).await }
+        });
+        assert!(wait_until(LEASE, || fake.event(M::Armed).is_some()).await.is_some());
+        injecting.abort();
+        assert!(engine.heal_all().await.iter().all(HostReport::is_whole));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let daemon = fake.sleeper("b1", "kafka:1");
+        assert_eq!(daemon.state_letter().as_deref(), Some("S"), "{nemesis_name}");
+        assert_eq!(fake.left("b1"), Vec::<std::path::PathBuf>::new());
+        fake.kill_all();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
         resident_max_mib: ended.resources.resident_max_mib,
         resident_last_mib: ended.resources.resident_last_mib,
     };
-    verdict.hosts = ended.hosts.iter().map(host).collect();
+    verdict.hosts = ended.hosts.iter().map(|report| host(report, setup)).collect();
     verdict.notes = ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")).collect();
     verdict.notes.push(format!("the check was done {} ms after the last op", ended.analysed.check_ms));
     let others = others(&ended.troubles.environment, ended.abort.as_ref(), ended.failures);
@@ -103,12 +103,14 @@ impl Judged {
             .or_else(|| found.anomalies.values().flat_map(|finding| &finding.examples).next().map(|example| example.explanation.clone()));
         self.verdict.checkers.push(CheckerOutcome { name: name.into(), valid, text: text.unwrap_or_else(|| all_is_well.into()) });
         self.verdict.valid = self.verdict.valid.max(valid);
-        self.verdict.anomalies.extend(found.anomalies);
-        for reason in found.reasons {
-            if !self.verdict.reasons.contains(&reason) {
-                self.verdict.reasons.push(reason);
-            }
-        }
+        let mut all = Verdict {
+            anomalies: std::mem::take(&mut self.verdict.anomalies),
+            reasons: std::mem::take(&mut self.verdict.reasons),
+            ..Verdict::default()
+        };
+        all.merge(found);
+        self.verdict.anomalies = all.anomalies;
+        self.verdict.reasons = all.reasons;
     }
 }
 
@@ -194,14 +196,14 @@ fn others(environment: &[String], abort: Option<&AbortReason>, failures: Vec<Fai
     codes
 }
 
-fn host(report: &HostReport) -> HostOutcome {
+fn host(report: &HostReport, setup: &Setup) -> HostOutcome {
     let (state, what) = match &report.state {
         NemesisHostState::Clean => (HostState::Clean, Vec::new()),
         NemesisHostState::Healed(what) => (HostState::Healed, what.clone()),
         NemesisHostState::Unhealed(what) => (HostState::Unhealed, what.clone()),
         NemesisHostState::Unreachable(why) => (HostState::Unreachable, vec![why.clone()]),
     };
-    let command = (!report.is_whole()).then(|| "kchaos heal".to_owned());
+    let command = (!report.is_whole()).then(|| setup.heal_command());
     HostOutcome { host: report.host.clone(), state, what, command }
 }
 

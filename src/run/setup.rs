@@ -112,6 +112,14 @@ impl Setup {
         format!("{user}@{}, pid {}", machine.trim(), std::process::id())
     }
 
+    /// What mends the hosts when this run could not.
+    pub(crate) fn heal_command(&self) -> String {
+        match &self.args.inventory.inventory {
+            Some(path) => format!("kchaos heal --inventory {}", path.display()),
+            None => "kchaos heal".to_owned(),
+        }
+    }
+
     /// Draws the schedule, once the brokers' session timeout is known.
     pub(crate) fn schedule(&self, plan: &mut Plan, session_timeout_ms: Option<u64>) {
         let names = self.nemeses.iter().map(ToString::to_string).collect();

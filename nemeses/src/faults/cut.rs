@@ -174,7 +174,7 @@ impl HostFault for Cut {
     async fn inject(&self) -> Result<Injected, FaultError> {
         let call = self.inject_call();
         let after_ns = self.ground.now();
-        let answer = self.ground.ask(self.host(), &[CUT], &call, "the cut").await;
+        let answer = self.ground.ask_armed(self.host(), &[CUT], &call, "the cut").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };
         let name = self.name();
         let rules = match (self.backend, &answer) {
@@ -303,8 +303,8 @@ impl Cut {
                 let v4 = feed("iptables-restore --noflush -w 5", &self.lines.iptables(&name, &comment, false));
                 let v6 = feed("ip6tables-restore --noflush -w 5", &self.lines.iptables(&name, &comment, true));
                 // Without IPv6 peers, a host without IPv6 is no less cut.
-                let must = if self.lines.peers.iter().any(IpAddr::is_ipv6) { "exit 1" } else { "exit 0" };
-                format!("{undo}\n{v4}\n[ $? -eq 0 ] || exit 1\n{v6}\n[ $? -eq 0 ] || {must}\necho both")
+                let must = if self.lines.peers.iter().any(IpAddr::is_ipv6) { "return 1" } else { "return 0" };
+                format!("{undo}\n{v4}\n[ $? -eq 0 ] || return 1\n{v6}\n[ $? -eq 0 ] || {must}\necho both")
             }
         }
     }

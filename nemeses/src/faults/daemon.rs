@@ -61,7 +61,7 @@ impl Daemon {
     pub(crate) async fn signal(&self, signal: &str) -> Result<Interval, FaultError> {
         let call = format!("k_signal {} {signal}", self.arguments());
         let after_ns = self.ground.now();
-        let answer = self.ground.ask(&self.chosen.host, &[PROCESS], &call, "the signal").await;
+        let answer = self.ground.ask_armed(&self.chosen.host, &[PROCESS], &call, "the signal").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };
         match answer {
             Ok(answers) if answers.has("signalled") => Ok(when),

@@ -103,9 +103,9 @@ impl Down {
     async fn ask_to_stop(&self) -> Result<Interval, FaultError> {
         let daemon = &self.daemon;
         let failed = |error| FaultError::environment(&daemon.ground.nemesis, format!("the stop command of {}", daemon.name()), error);
-        let remote = daemon.ground.shared.doors.remote(self.host());
+        let remote = daemon.ground.armed_remote(self.host());
         let after_ns = daemon.ground.now();
-        let answer = daemon.manager.stop(remote.as_ref()).await;
+        let answer = daemon.manager.stop(&remote).await;
         let when = Interval { after_ns, before_ns: daemon.ground.now() };
         match answer {
             Err(error) if !host::is_unknown(&error) => Err(failed(error)),

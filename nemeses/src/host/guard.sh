@@ -130,6 +130,23 @@ k_arm() {
     echo "armed $_k_pid $_k_start"
 }
 
+k_is_armed() {
+    _k_dir=$(k_lease_dir)
+    [ -e "$_k_dir/deadline" ] && [ ! -e "$_k_dir/fired" ] && return 0
+    echo "its lease is not armed (any more), so nothing was done" >&2
+    return 1
+}
+
+# Runs a command unless the lease has lapsed or the fault has been healed: an injection that arrives late, after its run has given it up, does
+# nothing. The watchdog and the renewals wait for it.
+k_when_armed() {
+    k_is_armed && k_mutex_take "$_k_dir/mutex" 40 || return 1
+    k_is_armed && "$@"
+    _k_status=$?
+    k_mutex_drop "$(k_lease_dir)/mutex"
+    return "$_k_status"
+}
+
 # LEASE, and yes or no: whether the fault itself is looked at (k_fault_holds) and renewed, or, while it is being mended, the watchdog alone.
 # What has ended says whether by its lease or early.
 k_renew() {

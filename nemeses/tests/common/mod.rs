@@ -39,6 +39,8 @@ pub struct Local {
     pub namespace: Option<String>,
     pub ssh_connection: String,
     pub unreachable: Arc<Mutex<bool>>,
+    /// Scripts whose last lines hold this word arrive that much later, whether or not somebody still waits for their answer.
+    pub hold_up: Arc<Mutex<Vec<(String, Duration)>>>,
 }
 
 #[async_trait]
@@ -55,6 +57,9 @@ impl Remote for Local {
                 reason: "by order of the test".into(),
             });
         }
+        let call = script.split("k_main() {").nth(1).unwrap_or_default();
+        let held = self.hold_up.lock().unwrap().iter().find(|(word, _)| call.contains(word)).map(|(_, time)| *time);
+        let held = held.map_or(String::new(), |time| format!("sleep {}\n", time.as_secs_f64()));
         let mut command = match &self.namespace {
             Some(namespace) => {
                 let mut command = tokio::process::Command::new("nsenter");
@@ -69,7 +74,7 @@ impl Remote for Local {
         };
         command.env("LC_ALL", "C").env("SSH_CONNECTION", &self.ssh_connection);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let text = script.replace("@HOST@", self.directory.to_str().unwrap());
+        let text = held + &script.replace("@HOST@", self.directory.to_str().unwrap());
         let mut stdin = child.stdin.take().unwrap();
         let feed = tokio::spawn(async move {
             let _ = stdin.write_all(text.as_bytes()).await;
@@ -223,6 +228,7 @@ impl Fake {
                 namespace: net.map(|net| net.hosts[index].clone()),
                 ssh_connection: String::new(),
                 unreachable: Arc::default(),
+                hold_up: Arc::default(),
             };
             hosts.insert(name.clone(), local);
             let daemon = |kind, port, peer_ports: &[u16]| DaemonEntry {
