@@ -111,6 +111,8 @@ mod poll_order {
         check(&(base.clone() + &poll("[0,10]", "") + &poll("[2,12]", "")), "valid");
         // But not inside an op.
         check(&(base.clone() + &poll("[0,10],[2,12]", "")), "invalid: int-poll-skip 1");
+        let two_polls = "1 ok txn [[\"poll\",{\"0\":[[0,10]]}],[\"poll\",{\"0\":[[2,12]]}]]";
+        check(&(base.clone() + two_polls), "invalid: int-poll-skip 1");
         // A process that only assigned is not excused by any log.
         check(&(log() + &polled(1, "[0,10]") + &poll("", &event("revoked", 0)) + &poll("[2,12]", "")), "invalid: poll-skip 1");
         // It logs, and nothing happened to the key since.
@@ -180,7 +182,7 @@ mod send_order {
         // Nobody saw where it landed.
         check(&(info.to_owned() + &sent(3, 6) + &read("[6,3]")), "valid");
         // Of two places, which counts is not known.
-        check(&(info.to_owned() + &sent(3, 6) + &read("[5,2],[6,3],[7,2]")), "invalid: duplicate 1");
+        check(&(info.to_owned() + &sent(3, 6) + &read("[6,3],[7,2]") + &polled(2, "[5,2]")), "invalid: duplicate 1");
         // Without idempotence a late retry may still land.
         check_with(
             &(info.to_owned() + &sent(3, 6) + &read("[6,3],[7,2]")),

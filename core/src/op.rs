@@ -52,20 +52,43 @@ pub enum Body {
     /// `None` while invoked.
     Poll(Option<Polled>),
     Txn(Vec<MicroOp>),
-    Assign { keys: Vec<Key>, seek_to_beginning: bool },
-    Subscribe { keys: Vec<Key> },
+    Assign {
+        keys: Vec<Key>,
+        seek_to_beginning: bool,
+    },
+    Subscribe {
+        keys: Vec<Key>,
+    },
     /// Offsets are the next to read.
     Commit(BTreeMap<Key, Offset>),
     /// The keys asked for while invoked; the offsets once completed.
-    Committed { keys: Vec<Key>, offsets: BTreeMap<Key, Offset> },
+    Committed {
+        keys: Vec<Key>,
+        offsets: BTreeMap<Key, Offset>,
+    },
     Crash,
-    Read { key: Key, value: Option<Value> },
-    Write { key: Key, value: Value },
-    Cas { key: Key, old: Value, new: Value },
+    Read {
+        key: Key,
+        value: Option<Value>,
+    },
+    Write {
+        key: Key,
+        value: Value,
+    },
+    Cas {
+        key: Key,
+        old: Value,
+        new: Value,
+    },
     /// What a nemesis was asked or did: open data, since only reports read it.
-    Nemesis { f: String, value: serde_json::Value },
+    Nemesis {
+        f: String,
+        value: serde_json::Value,
+    },
     /// An `f` that this version does not know: skipped, counted and reported.
-    Unknown { f: String },
+    Unknown {
+        f: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,7 +43,6 @@ async fn a_paused_daemon_stays_paused_for_longer_than_the_lease_and_runs_again_a
     let journal = fake.journal();
     assert_eq!(journal.iter().map(|line| line["state"].as_str().unwrap()).collect::<Vec<_>>(), ["open", "done"]);
     assert!(engine.heal_all().await.iter().all(|report| report.state == HostState::Clean));
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +61,6 @@ async fn when_the_controller_dies_the_watchdog_continues_the_paused_daemon_and_h
     assert!(reports[0].notes[0].contains("locked by run r"), "{reports:?}");
     assert!(heal_cluster(fake.clone(), sweep(Some("r"))).await.iter().all(|report| report.state == HostState::Clean));
     assert_eq!(fake.left("b2"), Vec::<std::path::PathBuf>::new());
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +81,6 @@ async fn a_renewal_that_comes_too_late_puts_nothing_back_and_says_when_it_ended(
     assert!(engine.in_force()[0].lapsed);
     engine.heal(id).await.unwrap();
     assert_eq!(fake.left("b1"), Vec::<std::path::PathBuf>::new());
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +99,6 @@ async fn a_killed_daemon_is_gone_and_is_started_again_even_if_its_first_start_fa
     let when = fake.event(M::InEffect).unwrap().when;
     assert!(when.width_ns() < 1_000_000_000);
     assert_eq!(fake.moments(), WHOLE_LIFE);
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +119,6 @@ async fn a_stopped_daemon_is_started_by_its_host_when_nobody_comes() {
     assert!(matches!(reports[2].state, HostState::Healed(_)), "{reports:?}");
     assert!(daemon.pid().is_some());
     assert_eq!(fake.left("b3"), Vec::<std::path::PathBuf>::new());
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +143,6 @@ async fn a_revival_means_not_proved_when_held_down_was_meant_and_a_note_when_a_c
         }
         engine.heal_all().await;
         assert!(engine.in_force().is_empty());
-        fake.kill_all();
     }
 }
 
@@ -165,7 +159,6 @@ async fn guards_refuse_before_anything_is_done() {
     let error = engine.inject(&nemesis("kill-zk-leader"), 1).await.unwrap_err();
     assert!(matches!(&error, FaultError::Refused { reason, .. } if reason.contains("quorum")), "{error}");
     assert_eq!(fake.journal().len(), 2);
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +172,6 @@ async fn nothing_is_injected_where_the_lease_cannot_be_armed() {
     assert!(matches!(error, FaultError::Environment { .. }), "{error}");
     assert!(fake.sleeper("b1", "kafka:1").pid().is_some());
     assert_eq!(fake.moments(), [M::Asked, M::Journalled, M::Failed]);
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +192,6 @@ async fn an_injection_that_arrives_after_its_run_has_given_it_up_does_nothing() 
         let daemon = fake.sleeper("b1", "kafka:1");
         assert_eq!(daemon.state_letter().as_deref(), Some("S"), "{nemesis_name}");
         assert_eq!(fake.left("b1"), Vec::<std::path::PathBuf>::new());
-        fake.kill_all();
     }
 }
 
@@ -223,7 +214,6 @@ async fn a_host_is_locked_by_one_run_until_that_lets_go_or_lapses() {
     let reports = heal_cluster(fake.clone(), HealOptions { break_locks: true, ..sweep(None) }).await;
     assert!(reports.iter().all(|report| matches!(&report.state, HostState::Healed(what) if what[0].contains("run one"))), "{reports:?}");
     lock_hosts(fake.as_ref(), &two).await.unwrap();
-    fake.kill_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,5 +226,4 @@ async fn one_host_that_cannot_be_reached_does_not_keep_the_others_from_being_hea
     assert!(matches!(reports[2].state, HostState::Unreachable(_)), "{reports:?}");
     assert_eq!((reports[0].is_whole(), reports[1].is_whole()), (true, true));
     assert_eq!(fake.sleeper("b1", "kafka:1").state_letter().as_deref(), Some("S"));
-    fake.kill_all();
 }

@@ -154,7 +154,9 @@ fn experiment(ended: &Ended, faults: &FaultCount) -> Verdict {
     for text in &ended.troubles.not_proved {
         verdict.reason("no-effect", format!("a fault was issued and not proved to be in force: {text}"));
     }
-    if faults.in_force < faults.required && ended.troubles.not_proved.is_empty() {
+    if faults.required > 0 && faults.tried == 0 {
+        verdict.reason("no-effect", "no fault was tried: the trouble ended before the first one was due");
+    } else if faults.in_force < faults.required && ended.troubles.not_proved.is_empty() {
         verdict.reason("no-effect", format!("{} of {} faults tried were in force", faults.in_force, faults.tried));
     }
     if let Some(text) = &ended.finale.incomplete {

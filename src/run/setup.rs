@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory};
-use kchaos_core::{NemesisName, Plan, Recorder};
+use kchaos_core::{NemesisName, Plan, Recorder, Target};
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
@@ -39,6 +39,7 @@ impl Setup {
     pub(crate) fn resolve(args: TestArgs, command: Vec<String>, inventory: Arc<Inventory>) -> Result<Self, Failure> {
         let clock = Arc::new(RunClock::start());
         let Names { nemeses, options, workload, slos } = Names::resolve(&args)?;
+        refuse_unknown_hosts(&nemeses, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
         if args.nemesis_duration.is_some_and(|duration| duration.as_secs() > limit) {
             return Err(Failure::usage(anyhow!(
@@ -217,6 +218,19 @@ fn nemeses(names: &[String]) -> Result<Vec<NemesisName>, Failure> {
         return Ok(Vec::new());
     }
     names.iter().map(|name| kchaos_nemeses::parse(name).map_err(Failure::usage)).collect()
+}
+
+/// A target by a host's name is known only with the inventory.
+fn refuse_unknown_hosts(nemeses: &[NemesisName], inventory: &Inventory) -> Result<(), Failure> {
+    for nemesis in nemeses {
+        if let Target::Host(host) = &nemesis.target
+            && inventory.host(host).is_none()
+        {
+            let known = inventory.hosts.iter().map(|host| host.name.as_str());
+            return Err(Failure::usage(anyhow!("nemesis \"{nemesis}\": the inventory has no host \"{host}\"{}", nearest(host, known))));
+        }
+    }
+    Ok(())
 }
 
 /// From the operating system: the one draw that no seed decides.

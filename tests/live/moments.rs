@@ -45,6 +45,9 @@ fn measured_moments_agree_with_the_brokers_own_logs() {
     let share = 1.0 - outside.len() as f64 / matched.len().max(1) as f64;
     let width = p95(matched.iter().map(|one| one.ours.width_ns()).collect());
     println!("moments against the daemon logs: {} matched, {:.1} % agree, widths p95 {:.0} ms", matched.len(), share * 100.0, width as f64 / 1e6);
+    for one in &outside {
+        println!("  outside: a {} of {:?}, {:.0} ms from the log's {:?}", one.kind, one.ours, one.apart_ns() as f64 / 1e6, one.log);
+    }
     assert!(matched.len() >= MATCHED_MIN, "only {} moments have a line: {matched:?}", matched.len());
     assert!(matched.iter().any(|one| one.kind == "broker-gone"), "no session's end was compared");
     assert!(share >= 0.95, "outside: {outside:#?}");

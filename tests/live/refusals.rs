@@ -27,7 +27,13 @@ fn a_cluster_that_cannot_be_entered_or_is_another_is_refused() {
     nothing_is_written_by(|lab, scratch| {
         let key = lab_line(lab, "key_file");
         let inventory = lab.inventory_where(scratch, &key, "key_file = \"/nonexistent/id_ed25519\"");
-        a_run(&[]).in_cluster(&inventory).run().says(ENVIRONMENT, &["private key /nonexistent/id_ed25519"]);
+        let where_it_stands = format!("{}:{}:", inventory.display(), 1 + line_of(&inventory, "key_file"));
+        a_run(&[]).in_cluster(&inventory).run().says(USAGE, &[&where_it_stands, "ssh.key_file: /nonexistent/id_ed25519", "ssh-keygen"]);
+
+        let garbled = scratch.join("garbled-key");
+        fs::write(&garbled, "-----BEGIN OPENSSH PRIVATE KEY-----\nnothing\n").expect("write a key");
+        let inventory = lab.inventory_where(scratch, &key, &format!("key_file = \"{}\"", garbled.display()));
+        a_run(&[]).in_cluster(&inventory).run().says(ENVIRONMENT, &["private key", "garbled-key"]);
 
         let inventory = with_a_changed_host_key(lab, scratch);
         a_run(&[]).in_cluster(&inventory).run().says(ENVIRONMENT, &["host key of kafka1", "refused", "known_hosts"]);
@@ -90,10 +96,9 @@ fn a_second_lab_a_lab_without_root_and_one_without_jars_are_refused() {
 
         let cache = scratch.join("cache");
         fs::create_dir(&cache).expect("an empty cache");
-        // Where nobody sees the lab that is up, and no network leads out.
-        let alone = "mount -t tmpfs none /run && exec \"$0\" \"$@\"";
-        let alone = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", alone, env!("CARGO_BIN_EXE_kchaos")];
-        let without_jars = by(&alone, &["lab", "up"]).with_env("KCHAOS_CACHE", &cache).with_env("KCHAOS_LAB_DIR", &scratch.join("lab"));
+        let without_jars = alone(&["lab", "up"]).with_env("KCHAOS_CACHE", cache.as_os_str());
+        let no_repository = format!("-Dmaven.repo.local={}", scratch.join("m2").display());
+        let without_jars = without_jars.with_env("KCHAOS_LAB_DIR", scratch.join("lab").as_os_str()).with_env("MAVEN_OPTS", no_repository.as_ref());
         without_jars.run().says(ENVIRONMENT, &["the jars of Kafka 3.9.1 are not in", "with a network", "make setup"]);
     });
 }
@@ -126,6 +131,14 @@ fn full_after(size: &str, scratch: &Path, more: &[&str]) -> Call {
     let script = format!("mount -t tmpfs -o size={size} none '{}' && exec \"$0\" \"$@\"", results.display());
     let program = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, env!("CARGO_BIN_EXE_kchaos")];
     by(&program, &["test", "--progress", "none", "--results", results.to_str().expect("UTF-8")]).and(more)
+}
+
+/// Where nobody sees the lab that is up, no network leads out, and nothing outlives the command.
+fn alone(arguments: &[&str]) -> Call {
+    let script = "mount -t tmpfs none /run && \"$0\" \"$@\"";
+    let spaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"];
+    let program = spaces.into_iter().chain(["sh", "-c", script, env!("CARGO_BIN_EXE_kchaos")]).collect::<Vec<_>>();
+    by(&program, arguments)
 }
 
 /// kafka1's key stands there for kafka2, and the other way round.

@@ -1,5 +1,6 @@
 //! Calling the built binary, and reading what a run left.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -94,7 +95,7 @@ impl Call {
         self
     }
 
-    pub(crate) fn with_env(mut self, name: &str, value: &Path) -> Self {
+    pub(crate) fn with_env(mut self, name: &str, value: &OsStr) -> Self {
         self.command.env(name, value);
         self
     }

@@ -67,17 +67,27 @@ k_ipt_is_cut() {
 # Whether both jumps are still there.
 k_ipt_holds() {
     _k_list=$(iptables-save -t filter 2>/dev/null)
-    echo "$_k_list" | grep -q "^-A INPUT .*-j $1-I\$" && echo "$_k_list" | grep -q "^-A OUTPUT .*-j $1-O\$"
+    printf "%s\n" "$_k_list" | grep -q "^-A INPUT .*-j $1-I\$" && printf "%s\n" "$_k_list" | grep -q "^-A OUTPUT .*-j $1-O\$"
 }
 
-# CHAIN BASE_FILE (may be absent)
+# CHAIN BASE_FILE (may be absent). Jumps are deleted as they are listed, which is by our chain's name and nothing else; all in one transaction, and
+# one by one should that fail.
 k_ipt_uncut() {
     for _k_ipt in iptables ip6tables; do
-        for _k_chain in "$1-I" "$1-O"; do
-            k_ipt_has "$_k_ipt" "$_k_chain" || continue
-            "$_k_ipt-save" -t filter | sed -n "s/^-A \\(.* -j $_k_chain\\)\$/\\1/p" | while read -r _k_jump; do
-                echo "$_k_jump" | xargs "$_k_ipt" -w 5 -D
-            done
+        _k_list=$("$_k_ipt-save" -t filter 2>/dev/null)
+        _k_ours=$(printf "%s\n" "$_k_list" | sed -n "s/^:\\($1-[IO]\\) .*/\\1/p")
+        [ -n "$_k_ours" ] || continue
+        _k_jumps=$(printf "%s\n" "$_k_list" | sed -n "s/^-A \\(.* -j $1-[IO]\\)\$/-D \\1/p")
+        {
+            echo '*filter'
+            printf "%s\n" "$_k_jumps"
+            for _k_chain in $_k_ours; do printf -- '-F %s\n-X %s\n' "$_k_chain" "$_k_chain"; done
+            echo COMMIT
+        } | "$_k_ipt-restore" --noflush -w 5 2>/dev/null && continue
+        printf "%s\n" "$_k_jumps" | while read -r _k_jump; do
+            printf "%s\n" "$_k_jump" | xargs "$_k_ipt" -w 5
+        done
+        for _k_chain in $_k_ours; do
             "$_k_ipt" -w 5 -F "$_k_chain"
             "$_k_ipt" -w 5 -X "$_k_chain"
         done

@@ -210,6 +210,13 @@ impl Doors for Fake {
     }
 }
 
+/// A test that fails leaves no process either.
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
 impl Fake {
     /// Hosts `b1`, `b2`, `b3`, each with a broker and a ZooKeeper; broker 1 leads keys 0 and 1, broker 2 key 2; ZooKeeper 2 leads.
     pub fn new(name: &str, firewall: Firewall, addresses: &[&str], net: Option<&net::Net>) -> Arc<Self> {
