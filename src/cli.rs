@@ -28,7 +28,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a workload against a cluster while nemeses break it, and judge what happened
-    Test(TestArgs),
+    Test(Box<TestArgs>),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
     /// Show the cluster: brokers, controller, partitions, ZooKeeper modes
@@ -161,7 +161,7 @@ pub(crate) struct InventoryArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Histories (.jsonl, plain, gzip or zstd), run directories, or - for standard input
+    /// Histories (.jsonl, or Jepsen's .edn; plain, gzip or zstd), run directories, or - for standard input
     #[arg(required = true, value_name = "FILE|RUN")]
     pub(crate) inputs: Vec<PathBuf>,
     #[arg(long, default_value = "text")]
@@ -201,6 +201,9 @@ pub(crate) struct StatusArgs {
 pub(crate) struct HealArgs {
     #[command(flatten)]
     pub(crate) inventory: InventoryArg,
+    /// Take away the locks of other runs too: only if you know that they are dead
+    #[arg(long)]
+    pub(crate) break_locks: bool,
     #[arg(long, default_value = "text")]
     pub(crate) format: Format,
 }

@@ -1,8 +1,8 @@
-//! One fault by hand: `fault INVENTORY NEMESIS HOLD_SECONDS [--lease SECONDS] [--firewall nftables|iptables] [--topic TOPIC:PARTITIONS]`, or
-//! `fault INVENTORY heal`.
+//! One fault by hand: `fault INVENTORY NEMESIS HOLD_SECONDS [--lease SECONDS] [--firewall nftables|iptables] [--topic TOPIC:PARTITIONS]`,
+//! or `fault INVENTORY heal`.
 //!
-//! Locks the hosts, sweeps, injects, holds, heals, unlocks, and prints every event as a line of JSON. Killed in the middle it leaves the hosts
-//! to their leases, which is what it is good for.
+//! Locks the hosts, sweeps, injects, holds, heals, unlocks, and prints every event as a line of JSON. Killed in the middle it leaves the
+//! hosts to their leases, which is what it is good for.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -23,9 +23,11 @@ pub trait Doors: Send + Sync {
     fn mending(&self, host: &str) -> Arc<dyn Remote>;
     /// By its host's name and its label (`kafka:1`).
     fn manager(&self, host: &str, daemon: &str) -> Box<dyn Manager>;
-    /// Whether a connection from where this run's clients are comes about, or is refused (which reaches the host all the same). Within a second.
+    /// Whether a connection from where this run's clients are comes about, or is refused (which reaches the host all the same). Within a
+    /// second.
     async fn reaches(&self, address: &str, port: u16) -> bool;
-    /// One look at the cluster; it must come back in bounded time whatever is broken. `topics` are those whose partitions are shown; none: all.
+    /// One look at the cluster; it must come back in bounded time whatever is broken. `topics` are those whose partitions are shown; none:
+    /// all.
     async fn view(&self, topics: &[String]) -> Result<View, DoorError>;
 }
 

@@ -141,7 +141,8 @@ impl Engine {
         }
     }
 
-    /// Mends all that is in force and then sweeps every host of the inventory, whatever fails on the way. A second time it finds them clean.
+    /// Mends all that is in force and then sweeps every host of the inventory, whatever fails on the way. A second time it finds them
+    /// clean.
     pub async fn heal_all(&self) -> Vec<HostReport> {
         let mut tasks = JoinSet::new();
         for live in self.inner.all() {

@@ -4,8 +4,8 @@ use kchaos_cluster::remote::RemoteError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A fault that is not in force. Whatever of it was begun has been mended; where that failed too, it stays in the engine's list and the journal
-/// until [`crate::Engine::heal_all`].
+/// A fault that is not in force. Whatever of it was begun has been mended; where that failed too, it stays in the engine's list and the
+/// journal until [`crate::Engine::heal_all`].
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
     /// A guard said no, or there is nobody to aim at. Nothing was done.

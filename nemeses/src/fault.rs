@@ -35,8 +35,8 @@ pub(crate) trait HostFault: Send + Sync {
     fn host(&self) -> &str;
     /// What the host keeps to mend it without us.
     fn undo(&self) -> Undo;
-    /// The body of a `sh` function that succeeds while the fault is in force, renewing it where the kernel holds its lease. What it prints is
-    /// why it does not hold (on failure, after the word `lease` or `early`: how it ended) or worth a note (on success).
+    /// The body of a `sh` function that succeeds while the fault is in force, renewing it where the kernel holds its lease. What it prints
+    /// is why it does not hold (on failure, after the word `lease` or `early`: how it ended) or worth a note (on success).
     fn holds(&self) -> String;
     async fn inject(&self) -> Result<Injected, FaultError>;
     /// Whether it bit.

@@ -128,8 +128,8 @@ impl Ground {
         host::ask(remote.as_ref(), &self.script(parts, call), COMMAND_TIMEOUT, what).await
     }
 
-    /// Does something to the host, if and only if the lease is armed at that moment: should this future be dropped, or its answer be late, the
-    /// command may still be on its way when the fault has been healed.
+    /// Does something to the host, if and only if the lease is armed at that moment: should this future be dropped, or its answer be late,
+    /// the command may still be on its way when the fault has been healed.
     pub(crate) async fn ask_armed(&self, host: &str, parts: &[&str], body: &str, what: &str) -> Result<Answers, RemoteError> {
         let call = format!("k_inject() {{\n{body}\n}}\nk_when_armed k_inject");
         self.ask(host, &[parts, &[GUARD]].concat(), &call, what).await

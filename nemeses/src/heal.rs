@@ -16,7 +16,8 @@ pub struct HealOptions {
     pub paths: HostPaths,
     /// The run that sweeps, if it is one: its own lock is nothing to speak of.
     pub run_id: Option<String>,
-    /// Takes other runs' locks away before they lapse: for a person who knows that the run is dead. A living one then has no locks, and says so.
+    /// Takes other runs' locks away before they lapse: for a person who knows that the run is dead. A living one then has no locks, and
+    /// says so.
     pub break_locks: bool,
 }
 

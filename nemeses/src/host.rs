@@ -1,7 +1,7 @@
 //! What is sent to a host, and what comes back.
 //!
-//! A script is a prelude of settings, library files that hold functions only, and one last line that calls one of them: cut off on its way, it
-//! does nothing. Answers are lines, `WORD REST`; a script that ends with a status other than 0 failed in a way that it did not expect.
+//! A script is a prelude of settings, library files that hold functions only, and one last line that calls one of them: cut off on its way,
+//! it does nothing. Answers are lines, `WORD REST`; a script that ends with a status other than 0 failed in a way that it did not expect.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! Faults: what to break, how to see that it broke, how to mend, and how to leave nothing behind.
 //!
-//! A nemesis is the product of a **fault** ([`ALL`], one file each under `faults/`) and a **target** (found at the moment of the fault, from
-//! the cluster itself: `target`). The [`Engine`] carries each fault through the same life, whatever it is:
+//! A nemesis is the product of a **fault** ([`ALL`], one file each under `faults/`) and a **target** (found at the moment of the fault,
+//! from the cluster itself: `target`). The [`Engine`] carries each fault through the same life, whatever it is:
 //!
 //! choose → journal the undo, here and on the host, synced → arm the lease on the host → inject → prove that it bit → renew … → mend →
 //! prove that it is mended → disarm → journal done.
 //!
-//! Five things mend: the engine itself; the kernel (nftables' own timeouts); a watchdog on the host; undo scripts that survive a reboot; and
-//! [`heal_cluster`], which needs an inventory and SSH and nothing else. If arming fails, nothing is injected. Whether a host is mended is
-//! judged by its state, never by an exit code.
+//! Five things mend: the engine itself; the kernel (nftables' own timeouts); a watchdog on the host; undo scripts that survive a reboot;
+//! and [`heal_cluster`], which needs an inventory and SSH and nothing else. If arming fails, nothing is injected. Whether a host is mended
+//! is judged by its state, never by an exit code.
 //!
 //! What runs on the hosts is POSIX `sh` (`host/*.sh`), sent by standard input; nothing is installed. **Invariant of absence:** knows no
 //! workload and no checker; kills nothing by name, flushes no table, and undoes nothing that is not its own.

@@ -1,7 +1,7 @@
 //! One run at a time: a lock on each host (`mkdir` is atomic), with the run's id, its holder and a lease of its own.
 //!
-//! Not in ZooKeeper: that is under test. It lies in `/run`, so a reboot frees it; a run renews it while it lives; when its lease has passed, the
-//! next run breaks it.
+//! Not in ZooKeeper: that is under test. It lies in `/run`, so a reboot frees it; a run renews it while it lives; when its lease has
+//! passed, the next run breaks it.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ impl LockOptions {
     }
 }
 
-/// Locks every host of the inventory, in the order of their names, or none. Returns what there is to say (locks that had lapsed and were broken).
-/// Locking again as the same run renews.
+/// Locks every host of the inventory, in the order of their names, or none. Returns what there is to say (locks that had lapsed and were
+/// broken). Locking again as the same run renews.
 pub async fn lock_hosts(doors: &dyn Doors, options: &LockOptions) -> Result<Vec<String>, LockError> {
     let mut hosts: Vec<&str> = doors.inventory().hosts.iter().map(|host| host.name.as_str()).collect();
     hosts.sort_unstable();

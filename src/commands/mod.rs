@@ -22,7 +22,7 @@ use crate::exit::Failure;
 /// Runs a command to its exit code.
 pub(crate) fn run(command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Test(args) => test::run(args),
+        Command::Test(args) => test::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Heal(args) => heal::run(&args),

@@ -20,7 +20,7 @@ pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
         }
     };
     let home = super::lab::Home::remember();
-    let code = in_cluster(args, inventory);
+    let code = in_cluster(args, &inventory);
     if is_our_lab && !keep_lab {
         home.go_back();
         super::lab::down_after_a_run()?;
@@ -28,11 +28,11 @@ pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
     code
 }
 
-fn in_cluster(args: TestArgs, inventory: Arc<Inventory>) -> Result<u8, Failure> {
+fn in_cluster(args: TestArgs, inventory: &Arc<Inventory>) -> Result<u8, Failure> {
     let command = std::env::args().collect();
     let results = args.results.clone();
     let display = Arc::new(Display::new(args.progress));
-    let setup = Arc::new(Setup::resolve(args, command, Arc::clone(&inventory))?);
+    let setup = Arc::new(Setup::resolve(args, command, Arc::clone(inventory))?);
     let directory = RunDirectory::create(&results, &setup.directory_name())?;
     display.event(&format!("run {} · seed {} · {}", setup.run_id, setup.seed, directory.path().display()));
     let life = async {
@@ -40,7 +40,7 @@ fn in_cluster(args: TestArgs, inventory: Arc<Inventory>) -> Result<u8, Failure> 
         abort.listen().map_err(anyhow::Error::from)?;
         run::life(Arc::clone(&setup), &directory, abort, Arc::clone(&display)).await
     };
-    let ended = super::within_network(&inventory, life)?;
+    let ended = super::within_network(inventory, life)?;
     let code = match ended {
         Ok(ended) => conclude(&directory, &setup, ended)?,
         Err(failure) => conclude_failed(&directory, failure)?,

@@ -92,9 +92,10 @@ async fn fetch_directory(cluster: &Cluster, host: &str, directory: &Path, marks:
         fetched.missing.push(format!("{}: {error}", into.display()));
         return fetched;
     }
+    let now: Vec<PathBuf> = files.iter().map(|file| directory.join(&file.path)).collect();
     for RemoteFile { path, size_bytes } in files {
         let path = directory.join(path);
-        let mark = marks.get(&(host.to_owned(), path.clone())).copied().unwrap_or(0);
+        let mark = mark_of(marks, host, &path, &now);
         // A file shorter than its mark was rotated: all of it is of this run.
         let fresh = size_bytes.checked_sub(mark).unwrap_or(size_bytes);
         if fresh == 0 {
@@ -114,6 +115,19 @@ async fn fetch_directory(cluster: &Cluster, host: &str, directory: &Path, marks:
         }
     }
     fetched
+}
+
+/// Where this run begins in a file. A log that was rotated in the run goes on under a longer name (`server.log.2026-01-01-07`), and the mark goes
+/// with it: what is called `server.log` now is new.
+fn mark_of(marks: &Marks, host: &str, path: &Path, now: &[PathBuf]) -> u64 {
+    let mark = |path: &Path| marks.get(&(host.to_owned(), path.to_owned())).copied();
+    let is_rotation =
+        |longer: &Path, of: &Path| longer.to_string_lossy().strip_prefix(&*of.to_string_lossy()).is_some_and(|end| end.starts_with('.'));
+    match mark(path) {
+        Some(_) if now.iter().any(|other| is_rotation(other, path) && mark(other).is_none()) => 0,
+        Some(mark) => mark,
+        None => now.iter().filter(|base| is_rotation(path, base)).find_map(|base| mark(base)).unwrap_or(0),
+    }
 }
 
 /// Without what stood there before the mark. A file that is shorter than its mark was rotated.
@@ -170,5 +184,14 @@ mod tests {
         check("kafkaServer.out", "java.lang.OutOfMemoryError: Java heap space", 1);
         check("hs_err_pid7.log", "# Problematic frame", 1);
         check("kafkaServer-gc.log", "GC(1) Pause OutOfMemory FATAL", 0);
+    }
+
+    #[test]
+    fn the_mark_goes_with_a_log_that_is_rotated_in_the_run() {
+        let file = |name: &str| Path::new("/var/log/kafka").join(name);
+        let marks = Marks::from([(("b1".into(), file("server.log")), 700), (("b1".into(), file("controller.log")), 50)]);
+        let now = [file("server.log"), file("server.log.2026-01-01-07"), file("controller.log")];
+        let marks: Vec<u64> = now.iter().map(|path| mark_of(&marks, "b1", path, &now)).collect();
+        assert_eq!(marks, [0, 700, 50]);
     }
 }

@@ -324,7 +324,7 @@ impl Books {
             if let Some(text) = spoken(&event) {
                 live.display.event(&format!("{:>7.1} s  {text}", live.elapsed().as_secs_f64()));
             }
-            live.nemesis_op(&event.nemesis, json!(event));
+            live.nemesis_op(if event.nemesis.is_empty() { "note" } else { &event.nemesis }, json!(event));
             lock(&events).push(event);
         })
     }
@@ -359,6 +359,9 @@ impl Books {
 fn spoken(event: &FaultEvent) -> Option<String> {
     let id = event.fault_id;
     let name = &event.nemesis;
+    if name.is_empty() {
+        return event.text.clone();
+    }
     let proof = || event.proof.as_ref().map_or(String::new(), |proof| format!(": {}", proof.text));
     let chosen = || event.chosen.iter().map(|chosen| format!("{} on {}", chosen.daemon, chosen.host)).collect::<Vec<_>>().join(", ");
     match event.moment {

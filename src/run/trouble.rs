@@ -25,9 +25,12 @@ pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault])
         }
         troubles.tried.push(fault.clone());
         match one(live, engine, fault).await {
-            Ok(is_mended) => {
-                troubles.in_force += 1;
-                troubles.mended += u32::from(is_mended);
+            Ok(Held { is_mended, has_lapsed }) => {
+                troubles.in_force += u32::from(!has_lapsed);
+                troubles.mended += u32::from(is_mended && !has_lapsed);
+                if has_lapsed {
+                    troubles.not_proved.push(format!("{}: it ended before it was mended by us", fault.nemesis));
+                }
             }
             Err(error @ FaultError::NotProved { .. }) => troubles.not_proved.push(error.to_string()),
             Err(error) => {
@@ -50,18 +53,25 @@ pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault])
     troubles
 }
 
+/// What became of a fault that was in force.
+struct Held {
+    is_mended: bool,
+    /// It ended by itself: by its lease, a firewall's reload, somebody else's mending.
+    has_lapsed: bool,
+}
+
 /// One fault: in force, held, mended. Mending is tried whatever happened before it.
-/// `true` if it is proved to be mended.
-async fn one(live: &Live, engine: &Engine, fault: &PlannedFault) -> Result<bool, FaultError> {
+async fn one(live: &Live, engine: &Engine, fault: &PlannedFault) -> Result<Held, FaultError> {
     let refused = |reason| FaultError::Refused { nemesis: fault.nemesis.clone(), reason };
     let name: NemesisName = fault.nemesis.parse().map_err(refused)?;
     let id = engine.inject(&name, fault.seed).await?;
     live.abort.sleep(Duration::from_millis(fault.duration_ms)).await;
+    let has_lapsed = engine.in_force().iter().any(|fault| fault.fault_id == id && fault.lapsed);
     let healed = engine.heal(id).await;
     if let Err(error) = &healed {
         live.note(&error.to_string());
     }
-    Ok(healed.is_ok())
+    Ok(Held { is_mended: healed.is_ok(), has_lapsed })
 }
 
 impl Troubles {

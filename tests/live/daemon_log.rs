@@ -20,9 +20,15 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-/// The lines of a file that have a stamp; a file that is not there has none.
-pub(crate) fn lines_of(file: &Path) -> Vec<Line> {
-    lines(&String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()))
+/// The lines with a stamp of a daemon log in this directory, in their order; what was rotated away in the meantime (every hour) is part of it.
+pub(crate) fn lines_of(directory: &Path, name: &str) -> Vec<Line> {
+    let files = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let files = files.filter_map(|entry| Some(entry.ok()?.path()));
+    let of_this_log = files.filter(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)));
+    let mut all: Vec<Line> =
+        of_this_log.flat_map(|file| lines(&String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()))).collect();
+    all.sort_by_key(|line| line.at_ns);
+    all
 }
 
 pub(crate) fn lines(text: &str) -> Vec<Line> {
@@ -66,8 +72,13 @@ impl Line {
     /// state-change.log of the controller: it found a partition without a leader.
     pub(crate) fn went_offline(&self) -> Option<(String, i32)> {
         let text = self.text.split_once("] Changed partition ")?.1;
-        let (topic, partition) = text.split_once(" from ")?.0.rsplit_once('-')?;
+        let (topic, partition) = text.split_once(' ')?.0.rsplit_once('-')?;
         text.contains(" to OfflinePartition").then(|| Some((topic.to_owned(), partition.parse().ok()?)))?
+    }
+
+    /// controller.log: a new controller begins to give leaders to the partitions that it found without one.
+    pub(crate) fn begins_to_elect(&self) -> bool {
+        self.text.contains("Triggering online partition state changes")
     }
 
     /// controller.log: this broker became controller, with this epoch.

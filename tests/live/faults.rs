@@ -13,9 +13,9 @@ const TROUBLE: &[&str] = &["--nemesis-interval", "1s", "--nemesis-duration", "3s
 #[test]
 #[ignore = "needs root and the lab"]
 fn every_fault_on_every_target_is_proved_in_force_and_mended_with_nftables() {
-    let run = all_of(kchaos_nemeses::names().collect(), "nftables");
+    let run = all_of(kchaos_nemeses::names(), "nftables");
     let rules = run.rules_in_force();
-    assert!(!rules.is_empty() && rules.iter().all(|rule| rule.starts_with("nftables ")), "{rules:?}");
+    assert!(!rules.is_empty() && rules.iter().all(|rule| rule.contains("nftables table")), "{rules:?}");
 
     let recovery = &run.verdict()["recovery"];
     let elections = recovery["phases"]["zookeeper-election"].clone();
@@ -37,18 +37,18 @@ fn every_fault_on_every_target_is_proved_in_force_and_mended_with_nftables() {
 #[ignore = "needs root and the lab"]
 fn every_cut_is_proved_in_force_and_mended_with_iptables() {
     let is_cut = |name: &NemesisName| matches!(name.fault.as_str(), "isolate" | "depose");
-    let run = all_of(kchaos_nemeses::names().filter(is_cut).collect(), "iptables");
+    let run = all_of(kchaos_nemeses::names().filter(is_cut), "iptables");
     let rules = run.rules_in_force();
-    assert!(!rules.is_empty() && rules.iter().all(|rule| rule.starts_with("iptables ")), "{rules:?}");
+    assert!(!rules.is_empty() && rules.iter().all(|rule| rule.contains("tables chains KCHAOS-")), "{rules:?}");
 }
 
 /// One run with each of them once.
-fn all_of(nemeses: Vec<NemesisName>, firewall: &str) -> Finished {
+fn all_of(nemeses: impl Iterator<Item = NemesisName>, firewall: &str) -> Finished {
     let lab = Lab::that_is_whole();
     let rules = lab.footprint();
     let scratch = Scratch::new();
     let inventory = lab.inventory_where(scratch.path(), "firewall = \"auto\"", &format!("firewall = \"{firewall}\""));
-    let names: Vec<String> = nemeses.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = nemeses.map(|name| name.to_string()).collect();
     let run = a_run_with(&names.join(","), TROUBLE).and(&["--faults", &names.len().to_string()]).in_cluster(&inventory).finish();
     let run = run.ends_with(0);
 
@@ -72,7 +72,9 @@ impl Finished {
         let mut took = BTreeMap::new();
         for events in faults.values() {
             let name = &events[0].nemesis;
-            let at = |moment| events.iter().find(|event| event.moment == moment).unwrap_or_else(|| panic!("{name}: never {moment:?}: {events:?}"));
+            let at = |moment| {
+                events.iter().find(|event| event.moment == moment).unwrap_or_else(|| panic!("{name}: never {moment:?}: {events:?}"))
+            };
             for moment in [FaultMoment::InEffect, FaultMoment::Healed] {
                 let event = at(moment);
                 let proof = event.proof.as_ref().unwrap_or_else(|| panic!("{name}: {moment:?} without a proof"));

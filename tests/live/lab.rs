@@ -49,7 +49,8 @@ impl Lab {
         }
         let view = seen.json();
         let partitions = view["partitions"].as_array().cloned().unwrap_or_default();
-        let shrunk = partitions.iter().find(|partition| length(&partition["isr"]) < length(&partition["replicas"]) || partition["leader"].is_null());
+        let shrunk =
+            partitions.iter().find(|partition| length(&partition["isr"]) < length(&partition["replicas"]) || partition["leader"].is_null());
         let mute = view["zookeepers"].as_object().is_some_and(|servers| servers.values().any(|server| server["mode"] == "none"));
         if let Some(shrunk) = shrunk {
             Some(format!("not in sync: {shrunk}"))

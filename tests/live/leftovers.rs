@@ -63,7 +63,8 @@ fn a_host_that_heal_cannot_reach_is_named_with_exit_5_and_the_others_are_mended(
     let lab = Lab::that_is_whole();
     let scratch = Scratch::new();
     let inventory = lab.inventory_without_a_way_to(scratch.path(), "zoo3");
-    let mut run = a_run_with("pause-leader", &["--lease", "15s", "--faults", "1", "--nemesis-interval", "1s", "--nemesis-duration", "60s"]).start();
+    let mut run =
+        a_run_with("pause-leader", &["--lease", "15s", "--faults", "1", "--nemesis-interval", "1s", "--nemesis-duration", "60s"]).start();
     let fault = run.until_a_fault_is_in_force();
     let (host, pid) = (fault.chosen[0].host.clone(), paused_pid(&fault));
     run.killed();
@@ -106,5 +107,9 @@ fn paused_pid(fault: &kchaos_core::FaultEvent) -> i64 {
 }
 
 fn line_of<'a>(answer: &'a Answer, host: &str) -> &'a str {
-    answer.stdout.lines().find(|line| line.starts_with(&format!("{host}:"))).unwrap_or_else(|| panic!("{host} is not in:\n{}", answer.stdout))
+    answer
+        .stdout
+        .lines()
+        .find(|line| line.starts_with(&format!("{host}:")))
+        .unwrap_or_else(|| panic!("{host} is not in:\n{}", answer.stdout))
 }

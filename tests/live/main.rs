@@ -11,5 +11,5 @@ mod leftovers;
 mod moments;
 mod promises;
 mod refusals;
-mod run;
 mod rules;
+mod run;

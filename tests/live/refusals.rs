@@ -42,7 +42,10 @@ fn a_cluster_that_cannot_be_entered_or_is_another_is_refused() {
         a_run(&[]).in_cluster(&inventory).run().says(ENVIRONMENT, &["host kafka2 (10.99.0.250", "cannot be reached"]);
 
         let inventory = lab.inventory_where(scratch, &lab_line(lab, "expect_cluster_id"), "expect_cluster_id = \"AAAAAAAAAAAAAAAAAAAAAA\"");
-        a_run(&[]).in_cluster(&inventory).run().says(ENVIRONMENT, &["not the cluster that was meant", "AAAAAAAAAAAAAAAAAAAAAA", "nothing was touched"]);
+        a_run(&[])
+            .in_cluster(&inventory)
+            .run()
+            .says(ENVIRONMENT, &["not the cluster that was meant", "AAAAAAAAAAAAAAAAAAAAAA", "nothing was touched"]);
     });
 }
 
@@ -60,8 +63,11 @@ fn a_malformed_inventory_or_history_is_named_with_line_and_column() {
         a_run(&[]).in_cluster(&scratch.join("none.toml")).run().says(USAGE, &["none.toml", "No such file"]);
 
         let history = scratch.join("history.jsonl");
-        fs::write(&history, "{\"index\":0,\"time\":1,\"process\":0,\"type\":\"invoke\",\"f\":\"poll\",\"value\":[[\"poll\"]]}\n{\"index\":1,\n{}\n")
-            .expect("write a history");
+        fs::write(
+            &history,
+            "{\"index\":0,\"time\":1,\"process\":0,\"type\":\"invoke\",\"f\":\"poll\",\"value\":[[\"poll\"]]}\n{\"index\":1,\n{}\n",
+        )
+        .expect("write a history");
         let refused = kchaos(&["check", "--format", "json", history.to_str().expect("UTF-8")]).run();
         refused.says(ENVIRONMENT, &[&format!("{}:2:", history.display())]);
         assert_eq!(refused.stdout, "", "a malformed history says nothing on standard output");
@@ -72,7 +78,9 @@ fn a_malformed_inventory_or_history_is_named_with_line_and_column() {
 #[ignore = "needs root and the lab"]
 fn a_disk_without_room_for_results_is_an_error_of_the_environment() {
     nothing_is_written_by(|_, scratch| {
-        full_after("32k", scratch, &[]).run().says(ENVIRONMENT, &["no room for results in", "--results names another directory", "No space left"]);
+        full_after("32k", scratch, &[])
+            .run()
+            .says(ENVIRONMENT, &["no room for results in", "--results names another directory", "No space left"]);
         let late = full_after("1m", scratch, &["--rate", "4000", "--time-limit", "60s"]).run();
         late.says(ENVIRONMENT, &["No space left"]);
         assert!(!late.stderr.contains("panicked"), "{}", late.stderr);
@@ -98,7 +106,8 @@ fn a_second_lab_a_lab_without_root_and_one_without_jars_are_refused() {
         fs::create_dir(&cache).expect("an empty cache");
         let without_jars = alone(&["lab", "up"]).with_env("KCHAOS_CACHE", cache.as_os_str());
         let no_repository = format!("-Dmaven.repo.local={}", scratch.join("m2").display());
-        let without_jars = without_jars.with_env("KCHAOS_LAB_DIR", scratch.join("lab").as_os_str()).with_env("MAVEN_OPTS", no_repository.as_ref());
+        let without_jars =
+            without_jars.with_env("KCHAOS_LAB_DIR", scratch.join("lab").as_os_str()).with_env("MAVEN_OPTS", no_repository.as_ref());
         without_jars.run().says(ENVIRONMENT, &["the jars of Kafka 3.9.1 are not in", "with a network", "make setup"]);
     });
 }

@@ -1,8 +1,8 @@
 //! Starting a daemon again so that it stays: until the broker is registered again, until the ZooKeeper server serves again.
 //!
-//! A broker started inside the ZooKeeper session of its dead self finds `/brokers/ids/N` taken (NodeExists) and exits about 2 s later; nothing
-//! starts it again. So its old registration is waited for; and should it exit all the same, that is noted and it is started again. (KAFKA-7165
-//! covers only a broker's own, living session.)
+//! A broker started inside the ZooKeeper session of its dead self finds `/brokers/ids/N` taken (NodeExists) and exits about 2 s later;
+//! nothing starts it again. So its old registration is waited for; and should it exit all the same, that is noted and it is started again.
+//! (KAFKA-7165 covers only a broker's own, living session.)
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! What `isolate` and `depose` share: cutting a host off, in a table or chains of our own, and proving it from the cut side.
 //!
-//! With **nftables** a table `inet kchaos_RUN_FAULT` is hooked before the host's firewall (priority -300), and the addresses and ports it drops
-//! stand in sets whose elements time out with the lease: the kernel itself ends the cut. Renewal is delete and add in one transaction, and the
-//! deletion of an element that has lapsed fails it: a renewal never puts a cut back. With **iptables** two chains `KCHAOS-RUN_FAULT-I` and `-O`
-//! are jumped to from position 1 of INPUT and OUTPUT (a DROP behind `ESTABLISHED -j ACCEPT` does nothing to live connections), IPv4 and IPv6,
-//! and the host's watchdog alone ends them.
+//! With **nftables** a table `inet kchaos_RUN_FAULT` is hooked before the host's firewall (priority -300), and the addresses and ports it
+//! drops stand in sets whose elements time out with the lease: the kernel itself ends the cut. Renewal is delete and add in one
+//! transaction, and the deletion of an element that has lapsed fails it: a renewal never puts a cut back. With **iptables** two chains
+//! `KCHAOS-RUN_FAULT-I` and `-O` are jumped to from position 1 of INPUT and OUTPUT (a DROP behind `ESTABLISHED -j ACCEPT` does nothing to
+//! live connections), IPv4 and IPv6, and the host's watchdog alone ends them.
 //!
-//! What is spared: loopback, so a host's own daemons go on talking to one another, by whatever address; and the SSH connection of the machine
-//! that gives the commands, even if that machine is a peer. `accept` and `RETURN` only end our own rules, so what the host's firewall refuses
-//! stays refused.
+//! What is spared: loopback, so a host's own daemons go on talking to one another, by whatever address; and the SSH connection of the
+//! machine that gives the commands, even if that machine is a peer. `accept` and `RETURN` only end our own rules, so what the host's
+//! firewall refuses stays refused.
 //!
 //! Limits: forwarded packets are not cut (containers behind a bridge of the host); legacy iptables' empty tables stay loaded.
 

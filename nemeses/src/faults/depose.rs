@@ -1,7 +1,7 @@
 //! `depose`: the host is cut from all other hosts of the cluster while clients still reach it.
 //!
-//! A deposed leader goes on acknowledging acks=1 writes that nobody else has, until some seconds after the heal: nearly all of them are lost.
-//! With acks=all it acknowledges nothing that can be lost.
+//! A deposed leader goes on acknowledging acks=1 writes that nobody else has, until some seconds after the heal: nearly all of them are
+//! lost. With acks=all it acknowledges nothing that can be lost.
 
 use kchaos_core::Target;
 

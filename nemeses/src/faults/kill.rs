@@ -1,7 +1,7 @@
 //! `kill`: SIGKILL, and down until it is mended.
 //!
-//! The host lives on, so its kernel closes the daemon's connections: clients and peers learn of it at once, while ZooKeeper keeps the session
-//! until it expires. (Losing power or being cut off tells nobody anything.)
+//! The host lives on, so its kernel closes the daemon's connections: clients and peers learn of it at once, while ZooKeeper keeps the
+//! session until it expires. (Losing power or being cut off tells nobody anything.)
 
 use crate::fault::{Need, Scope};
 use crate::faults::{ROLES, down};

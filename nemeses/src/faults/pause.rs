@@ -53,7 +53,8 @@ impl HostFault for Pause {
     fn holds(&self) -> String {
         let process = self.daemon.arguments();
         format!(
-            "k_same_process {process} || {{ echo 'early the paused process has gone'; return 1; }}\n[ \"$P_STATE\" = T ] || {{ echo 'early the paused process runs again, and not by our doing'; return 1; }}"
+            "k_same_process {process} || {{ echo 'early the paused process has gone'; return 1; }}\n\
+             [ \"$P_STATE\" = T ] || {{ echo 'early the paused process runs again, and not by our doing'; return 1; }}"
         )
     }
 

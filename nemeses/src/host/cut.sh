@@ -70,8 +70,8 @@ k_ipt_holds() {
     printf "%s\n" "$_k_list" | grep -q "^-A INPUT .*-j $1-I\$" && printf "%s\n" "$_k_list" | grep -q "^-A OUTPUT .*-j $1-O\$"
 }
 
-# CHAIN BASE_FILE (may be absent). Jumps are deleted as they are listed, which is by our chain's name and nothing else; all in one transaction, and
-# one by one should that fail.
+# CHAIN BASE_FILE (may be absent). Jumps are deleted as they are listed, which is by our chain's name and nothing else; all in one
+# transaction, and one by one should that fail.
 k_ipt_uncut() {
     for _k_ipt in iptables ip6tables; do
         _k_list=$("$_k_ipt-save" -t filter 2>/dev/null)
@@ -100,7 +100,8 @@ k_ipt_uncut() {
 k_nft_is_bare() {
     if [ -n "${3-}" ]; then _k_list="chain $1 $2 $3"; else _k_list="table $1 $2"; fi
     # shellcheck disable=SC2086
-    ! nft list $_k_list 2>/dev/null | grep -q -v -e '^table' -e '^	chain [A-Z]* {$' -e '^		type filter hook .* policy accept;' -e '^	*}$' -e '^#' -e '^[ 	]*$'
+    ! nft list $_k_list 2>/dev/null |
+        grep -q -v -e '^table' -e '^	chain [A-Z]* {$' -e '^		type filter hook .* policy accept;' -e '^	*}$' -e '^#' -e '^[ 	]*$'
 }
 
 # Removes base chains and tables that iptables itself made for us: absent before, bare now.
@@ -114,7 +115,8 @@ k_base_restore() {
     for _k_family in ip ip6; do
         grep -q "^$_k_family filter\$" "$1" && continue
         k_base_chains | grep -q "^$_k_family filter\$" || continue
-        nft list table "$_k_family" filter 2>/dev/null | grep -q -v -e '^table' -e '^}' -e '^#' -e '^[ 	]*$' || nft delete table "$_k_family" filter
+        nft list table "$_k_family" filter 2>/dev/null | grep -q -v -e '^table' -e '^}' -e '^#' -e '^[ 	]*$' ||
+            nft delete table "$_k_family" filter
     done
 }
 
@@ -126,7 +128,8 @@ k_ipt_counters() {
             "$_k_ipt" -w 5 -nvx -L "$_k_chain" | while read -r _k_packets _k_bytes _k_verdict _k_rest; do
                 [ "$_k_verdict" = DROP ] || continue
                 _k_way=${_k_side#*:} && _k_way=${_k_way%:*}
-                case $_k_rest in *dpt:* | *spt:*) echo "counter clients_$_k_way $_k_packets" ;; *) echo "counter peers_$_k_way $_k_packets" ;; esac
+                case $_k_rest in *dpt:* | *spt:*) _k_whose=clients ;; *) _k_whose=peers ;; esac
+                echo "counter ${_k_whose}_$_k_way $_k_packets"
             done
         done
     done
@@ -137,14 +140,19 @@ k_sweep_cuts() {
     if command -v nft >/dev/null 2>&1; then
         nft list tables 2>/dev/null | while read -r _k_a _k_b _k_c; do
             case $_k_b:$_k_c in
-            inet:kchaos_*) if k_nft_uncut "$_k_c" 2>/dev/null; then echo "healed $_k_c a table without a fault"; else echo "unhealed $_k_c a table without a fault"; fi ;;
+            inet:kchaos_*)
+                k_nft_uncut "$_k_c" 2>/dev/null
+                if k_nft_is_cut "$_k_c"; then _k_how=unhealed; else _k_how=healed; fi
+                echo "$_k_how $_k_c a table without a fault"
+                ;;
             esac
         done
     fi
     for _k_tables in iptables ip6tables; do
         "$_k_tables-save" -t filter 2>/dev/null | sed -n 's/^:\(KCHAOS-[^ ]*\)-[IO] .*/\1/p' | sort -u | while read -r _k_name; do
             k_ipt_uncut "$_k_name" /nonexistent >/dev/null 2>&1
-            if k_ipt_is_cut "$_k_name"; then echo "unhealed $_k_name a chain without a fault"; else echo "healed $_k_name a chain without a fault"; fi
+            if k_ipt_is_cut "$_k_name"; then _k_how=unhealed; else _k_how=healed; fi
+            echo "$_k_how $_k_name a chain without a fault"
         done
     done
 }

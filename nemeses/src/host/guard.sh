@@ -73,7 +73,8 @@ k_lock_drop() {
 
 k_write() { cat >"$1"; }
 
-# Runs a function or command whose files nobody else may write: what it writes is run by root. The mask is not left to the daemons that we start.
+# Runs a function or command whose files nobody else may write: what it writes is run by root. The mask is not left to the daemons that we
+# start.
 k_private() (
     umask 077
     "$@"
@@ -137,8 +138,8 @@ k_is_armed() {
     return 1
 }
 
-# Runs a command unless the lease has lapsed or the fault has been healed: an injection that arrives late, after its run has given it up, does
-# nothing. The watchdog and the renewals wait for it.
+# Runs a command unless the lease has lapsed or the fault has been healed: an injection that arrives late, after its run has given it up,
+# does nothing. The watchdog and the renewals wait for it.
 k_when_armed() {
     k_is_armed && k_mutex_take "$_k_dir/mutex" 40 || return 1
     k_is_armed && "$@"
@@ -151,7 +152,10 @@ k_when_armed() {
 # What has ended says whether by its lease or early.
 k_renew() {
     _k_dir=$(k_lease_dir)
-    [ -d "$_k_dir" ] || { echo "lapsed early the lease is no longer on the host: healed from elsewhere, or the host was started anew"; return; }
+    if [ ! -d "$_k_dir" ]; then
+        echo "lapsed early the lease is no longer on the host: healed from elsewhere, or the host was started anew"
+        return
+    fi
     k_mutex_take "$_k_dir/mutex" 40 || { echo "busy"; return; }
     if [ -e "$_k_dir/fired" ]; then
         echo "lapsed lease the watchdog of the host has mended it"
@@ -199,8 +203,8 @@ k_disarm() {
     echo disarmed
 }
 
-# `kchaos heal`: everything of ours on this host, whatever run it was of. Judged by the state of the host. yes or no: whether the lock of another
-# run is taken away before it lapses.
+# `kchaos heal`: everything of ours on this host, whatever run it was of. Judged by the state of the host. yes or no: whether the lock of
+# another run is taken away before it lapses.
 k_sweep() {
     for _k_script in "$K_STATE"/undo.d/*.sh; do
         [ -e "$_k_script" ] || continue

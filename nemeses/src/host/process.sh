@@ -50,8 +50,8 @@ k_gone() {
     echo gone
 }
 
-# Starts the daemon if it is not there, and again if it does not stay: Kafka on ZooKeeper exits (NodeExists) when it is started inside its old
-# session. Whether it has registered cannot be seen from here, so it counts as there when it has stayed for 15 s.
+# Starts the daemon if it is not there, and again if it does not stay: Kafka on ZooKeeper exits (NodeExists) when it is started inside its
+# old session. Whether it has registered cannot be seen from here, so it counts as there when it has stayed for 15 s.
 k_nurse() {
     [ -n "$(k_find_daemon 2>/dev/null)" ] && return 0
     _k_turn=0 _k_stayed=0

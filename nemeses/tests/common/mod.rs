@@ -91,8 +91,8 @@ impl Remote for Local {
     }
 }
 
-/// A daemon that is a `sleep`, with its pid in a file. While the file `doomed` is there a start ends after a moment, as a broker's does that
-/// finds its old registration.
+/// A daemon that is a `sleep`, with its pid in a file. While the file `doomed` is there a start ends after a moment, as a broker's does
+/// that finds its old registration.
 pub struct Sleeper {
     pub directory: PathBuf,
     pub label: String,
