@@ -28,6 +28,13 @@ fn main() {
         let _ = read_ops(history.as_bytes(), "bench", |op| ops += usize::from(black_box(op).op_type.is_completion()));
         ops
     });
+    let edn = in_edn(&history);
+    let edn = best(|| {
+        let mut ops = 0;
+        let read = read_ops(edn.as_bytes(), "bench.edn", |op| ops += usize::from(black_box(op).op_type.is_completion()));
+        assert!(matches!(&read, Ok(read) if read.ops == lines as u64 && read.truncated.is_none()), "every line is an op: {read:?}");
+        ops
+    });
     let before = resident_kib();
     let check = best(|| {
         let options = JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() };
@@ -35,7 +42,8 @@ fn main() {
         assert!(matches!(&report, Ok(report) if report.valid == Validity::Valid), "the bench's history is clean: {report:?}");
         lines
     });
-    for (name, seconds) in [("newline scan", scan), ("serde_json DOM", dom), ("ops parsed", parse), ("check", check)] {
+    for (name, seconds) in [("newline scan", scan), ("serde_json DOM", dom), ("ops parsed", parse), ("ops from EDN", edn), ("check", check)]
+    {
         println!(
             "{name:15} {:7.2} M lines/s  {:7.0} MB/s  {:6.2} x the DOM's time  {:7.1} x the scan's",
             lines as f64 / seconds / 1e6,
@@ -77,6 +85,20 @@ fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// `{:index 3, :type :ok, …}`: a name becomes a keyword, a key an integer.
+fn in_edn(jsonl: &str) -> String {
+    let mut edn = String::with_capacity(jsonl.len());
+    for (position, part) in jsonl.split('"').enumerate() {
+        if position % 2 == 1 {
+            edn.push_str(if part.parse::<i64>().is_ok() { "" } else { ":" });
+            edn.push_str(part);
+        } else {
+            edn.push_str(&part.replacen(':', " ", usize::from(part.starts_with(':'))));
+        }
+    }
+    edn
 }
 
 struct Flight {

@@ -15,7 +15,8 @@ use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send}
 use serde_json::Value as Json;
 
 use crate::hash::IntMap;
-use crate::log::{Id, Isolation, KeyLog, Outcome};
+use crate::log::{Id, Isolation, KeyLog, Outcome, Written};
+use crate::txns::{TxnId, Txns};
 
 /// How many names of unknown `f`s are kept apart.
 const MAX_UNKNOWN_FS: usize = 64;
@@ -24,6 +25,7 @@ const MAX_UNKNOWN_FS: usize = 64;
 pub(crate) struct Invocation {
     pub(crate) client: Option<u32>,
     in_txn: bool,
+    txn: TxnId,
     /// Each with its value's place in the key's log.
     sends: Vec<(Send, Id)>,
 }
@@ -49,7 +51,6 @@ pub(crate) struct Counts {
     pub(crate) ok_sends: u64,
     pub(crate) ok_polls: u64,
     pub(crate) ok_txns: u64,
-    pub(crate) registers: u64,
     pub(crate) ok_registers: u64,
     pub(crate) acknowledged_values: u64,
     pub(crate) unknown_fs: BTreeMap<String, u64>,
@@ -80,6 +81,7 @@ pub(crate) struct Facts {
     open: IntMap<u32, Invocation>,
     /// Transactions of which nobody knows: their sends.
     unknown_txns: Vec<Vec<Send>>,
+    txns: Txns,
     pub(crate) counts: Counts,
     pub(crate) hints: Hints,
     /// Why the history's end is missing, if it is.
@@ -89,6 +91,7 @@ pub(crate) struct Facts {
     sends: Vec<Send>,
     invocation: Option<Invocation>,
     isolation: Isolation,
+    txn: TxnId,
 }
 
 impl Facts {
@@ -97,6 +100,7 @@ impl Facts {
             logs: IntMap::default(),
             open: IntMap::default(),
             unknown_txns: Vec::new(),
+            txns: Txns::default(),
             counts: Counts::default(),
             hints: Hints::default(),
             truncated: None,
@@ -104,6 +108,7 @@ impl Facts {
             sends: Vec::new(),
             invocation: None,
             isolation: default_isolation,
+            txn: 0,
         }
     }
 
@@ -112,6 +117,7 @@ impl Facts {
         self.counts.ops += 1;
         self.sends.clear();
         self.invocation = None;
+        self.txn = 0;
         self.isolation = match op.extra.isolation.as_deref() {
             Some("read_uncommitted") => Isolation::Uncommitted,
             Some("read_committed") => Isolation::Committed,
@@ -139,10 +145,7 @@ impl Facts {
                 counts.ok_txns += ok;
                 counts.ok_polls += if parts.iter().any(|part| matches!(part, MicroOp::Poll(_))) { ok } else { 0 };
             }
-            Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => {
-                counts.registers += 1;
-                counts.ok_registers += ok;
-            }
+            Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => counts.ok_registers += ok,
             Body::Unknown { f } => {
                 let name = if counts.unknown_fs.len() < MAX_UNKNOWN_FS || counts.unknown_fs.contains_key(f) { f } else { "…" };
                 *counts.unknown_fs.entry(name.to_owned()).or_default() += 1;
@@ -167,11 +170,17 @@ impl Facts {
         collect_sends(&op.body, &mut self.sends);
         let logs = &mut self.logs;
         let sends = self.sends.iter().map(|send| (*send, log(logs, send.key).invoked(send.value, op.index, in_txn))).collect();
-        self.open.insert(process, Invocation { client: op.client, in_txn, sends });
+        let invocation = Invocation { client: op.client, in_txn, txn: if in_txn { self.txns.begin(op) } else { 0 }, sends };
+        for (send, id) in invocation.sends.iter().filter(|_| in_txn) {
+            log(&mut self.logs, send.key).set_txn(*id, invocation.txn);
+            self.txns.sends(send.key, *id);
+        }
+        self.open.insert(process, invocation);
     }
 
     /// An invocation that will never complete.
     fn abandon(&mut self, invocation: Invocation) {
+        self.txns.abandon(invocation.txn);
         if invocation.in_txn && !invocation.sends.is_empty() {
             self.unknown_txns.push(invocation.sends.into_iter().map(|(send, _)| send).collect());
         }
@@ -187,6 +196,10 @@ impl Facts {
                     self.open.insert(process, other);
                 }
                 None => {}
+            }
+            if in_txn {
+                let begun = self.invocation.as_ref().map(|invocation| invocation.txn);
+                self.txn = begun.unwrap_or_else(|| self.txns.begin(op));
             }
             self.end_sends(op, in_txn);
         }
@@ -222,8 +235,21 @@ impl Facts {
                 _ => Outcome::Info,
             };
             let id = if as_asked { asked.get(position).map(|(_, id)| *id) } else { ids.get(&name(send)).copied() };
-            log(&mut self.logs, send.key).completed(send, id, outcome, op.index, in_txn);
+            let log = log(&mut self.logs, send.key);
+            let id = log.completed(send, id, outcome, op.index, in_txn);
+            if in_txn && self.invocation.is_none() {
+                log.set_txn(id, self.txn);
+                self.txns.sends(send.key, id);
+            }
             self.counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
+        }
+        if in_txn {
+            let outcome = match op.op_type {
+                OpType::Ok => Outcome::Ok,
+                OpType::Fail => Outcome::Fail,
+                OpType::Info | OpType::Invoke => Outcome::Info,
+            };
+            self.txns.end(self.txn, op, outcome);
         }
         if in_txn && op.op_type == OpType::Info && !self.sends.is_empty() {
             self.unknown_txns.push(self.sends.clone());
@@ -287,6 +313,30 @@ impl Facts {
 
     pub(crate) fn isolation(&self) -> Isolation {
         self.isolation
+    }
+
+    pub(crate) fn txns(&self) -> &Txns {
+        &self.txns
+    }
+
+    /// The transaction of the op, if it is the completion of one; else 0.
+    pub(crate) fn txn(&self) -> TxnId {
+        self.txn
+    }
+
+    /// What a transaction sent, each value with its key.
+    pub(crate) fn sent(&self, txn: TxnId) -> impl Iterator<Item = (Key, Id, &Written)> {
+        self.txns.sent(txn).iter().filter_map(|(key, id)| self.logs.get(key).map(|log| (*key, *id, log.of(*id))))
+    }
+
+    /// It certainly took effect: it was ok, or a reader of committed was given a value of it.
+    pub(crate) fn is_txn_committed(&self, txn: TxnId) -> bool {
+        let proved = || self.sent(txn).any(|(_, _, written)| written.is_read_committed() && !written.is_sent_twice());
+        match self.txns.get(txn).map(|txn| txn.outcome) {
+            Some(Outcome::Ok) => true,
+            Some(Outcome::Info | Outcome::Open) => proved(),
+            Some(Outcome::Fail) | None => false,
+        }
     }
 
     /// The logs in the order of their keys.

@@ -1,11 +1,12 @@
-//! A history as bytes: JSONL, plain, gzip or zstd (told by its first bytes, not by its name).
+//! A history as bytes: JSONL or EDN, plain, gzip or zstd (the packing is told by its first bytes, not by its name; how EDN is told stands in
+//! [`crate::edn`]).
 //!
 //! What is malformed, and what is not (FORMATS.md):
 //!
 //! - A missing index or time is allowed; gaps in the index are renumbered, with a note. Evidence then cites the place in the file, from 0.
 //! - A duplicate or decreasing index, or a line that does not parse, is an error with file, line and column.
 //! - The last line is forgiven if it does not parse: a run that was killed leaves it so. It is dropped and reported; so is a compressed
-//!   stream that ends in the middle. White space after the last line is no line.
+//!   stream that ends in the middle. White space after the last line is no line; in EDN, white space is no line anywhere.
 //!
 //! Time that goes back is allowed: the order of the file is the order of events.
 //!
@@ -16,6 +17,7 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use kchaos_core::{Op, OpError};
 
+use crate::edn::{self, Edn};
 use crate::judge::Judge;
 use crate::report::CheckReport;
 use crate::rule::JudgeOptions;
@@ -31,8 +33,6 @@ pub enum InputError {
     Malformed { file: String, line: u64, column: usize, message: String },
     #[error("{file}: cannot be read")]
     Unreadable { file: String, source: io::Error },
-    #[error("{file}: {message}")]
-    Unsupported { file: String, message: String },
 }
 
 /// What there is to say of the reading, beside the ops.
@@ -44,7 +44,7 @@ pub struct Lines {
     pub notes: Vec<String>,
 }
 
-/// Reads a history and judges it. `name` is what errors call it.
+/// Reads a history and judges it. `name` is what errors call it; one that ends in `.edn`, `.edn.gz` or `.edn.zst` is EDN.
 pub fn check_reader(input: impl Read, name: &str, options: JudgeOptions) -> Result<CheckReport, InputError> {
     let mut judge = Judge::new(options);
     let lines = read_ops(input, name, |op| judge.update(op))?;
@@ -57,9 +57,10 @@ pub fn check_reader(input: impl Read, name: &str, options: JudgeOptions) -> Resu
     Ok(judge.finish())
 }
 
-/// Calls `each` with every op of a history, in order.
+/// Calls `each` with every op of a history, in order. `name` is as for [`check_reader`].
 pub fn read_ops(input: impl Read, name: &str, each: impl FnMut(&Op)) -> Result<Lines, InputError> {
-    let mut reader = Reader { name, each, state: State::default(), line: 0 };
+    let format = if edn::is_named_edn(name) { Format::Edn } else { Format::Unknown };
+    let mut reader = Reader { name, each, format, edn: Edn::default(), state: State::default(), line: 0 };
     let mut head = Head::read(input).map_err(|source| reader.unreadable(source))?;
     match head.start() {
         [0x1f, 0x8b, ..] => reader.run(MultiGzDecoder::new(head))?,
@@ -67,14 +68,10 @@ pub fn read_ops(input: impl Read, name: &str, each: impl FnMut(&Op)) -> Result<L
             let decoder = zstd::Decoder::new(&mut head).map_err(|source| reader.unreadable(source))?;
             reader.run(decoder)?;
         }
-        start => {
-            if is_edn(start) {
-                let message =
-                    "this looks like Jepsen's EDN, which this version cannot read yet; JSON lines, one op each, can be".to_owned();
-                return Err(InputError::Unsupported { file: name.to_owned(), message });
-            }
-            reader.run(head)?;
-        }
+        _ => reader.run(head)?,
+    }
+    if reader.state.truncated.is_none() {
+        reader.state.truncated = reader.edn.unfinished();
     }
     Ok(reader.state.lines())
 }
@@ -119,12 +116,6 @@ impl<R: Read> Read for Head<R> {
     }
 }
 
-/// `{:index 3, …`: JSON has no name that begins with a colon.
-fn is_edn(start: &[u8]) -> bool {
-    let mut bytes = start.iter().filter(|byte| !byte.is_ascii_whitespace());
-    bytes.next() == Some(&b'{') && bytes.next() == Some(&b':')
-}
-
 /// What carries over from line to line.
 #[derive(Default)]
 struct State {
@@ -146,9 +137,19 @@ struct Doubt {
     blank: bool,
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    /// Until the first line that is not blank.
+    Unknown,
+    Json,
+    Edn,
+}
+
 struct Reader<'a, F> {
     name: &'a str,
     each: F,
+    format: Format,
+    edn: Edn,
     state: State,
     line: u64,
 }
@@ -200,42 +201,62 @@ impl<F: FnMut(&Op)> Reader<'_, F> {
     fn take(&mut self, line: &[u8]) -> Result<(), InputError> {
         self.line += 1;
         let blank = line.iter().all(u8::is_ascii_whitespace);
+        if self.format == Format::Unknown && !blank {
+            self.format = if edn::is_like_edn(line) { Format::Edn } else { Format::Json };
+        }
+        if self.format == Format::Edn {
+            return if blank { Ok(()) } else { self.take_edn(line) };
+        }
         if !blank && let Some(doubt) = self.state.doubt.take() {
             return Err(self.malformed(doubt.line, doubt.error));
         }
         let error = match Op::read_json(line) {
-            Ok((op, index, time_ns)) => return self.accept(op, index, time_ns, line),
+            Ok((mut op, index, time_ns)) => {
+                let column = || memchr::memmem::find(line, b"\"index\"").map_or(1, |at| at + 1);
+                self.state.number(&mut op, index, time_ns, column).map_err(|error| self.malformed(self.line, error))?;
+                (self.each)(&op);
+                return Ok(());
+            }
             Err(_) if blank => OpError { column: 1, message: "an empty line, where an op is expected".to_owned() },
             Err(error) => error,
         };
-        // Of several, the first: blank ones that follow a bad line are the end's white space.
-        self.state.doubt.get_or_insert(Doubt { line: self.line, error, blank });
+        self.doubt(error, blank);
         Ok(())
     }
 
-    fn accept(&mut self, mut op: Op, index: Option<u64>, time_ns: Option<u64>, line: &[u8]) -> Result<(), InputError> {
-        let state = &mut self.state;
-        if let Some(index) = index {
-            if let Some(last) = state.last_index.filter(|last| index <= *last) {
-                let how = if index == last { "a duplicate" } else { "a decreasing" };
-                let column = memchr::memmem::find(line, b"\"index\"").map_or(1, |at| at + 1);
-                let message = format!("{how} index: {index} after {last}");
-                return Err(self.malformed(self.line, OpError { column, message }));
-            }
-            state.last_index = Some(index);
-            if index != state.ops && state.gap.is_none() {
-                state.gap = Some((index, state.ops));
-            }
-        } else {
-            state.without_index += 1;
+    /// The ops before one that does not parse stand: only the rest of the line is in doubt.
+    fn take_edn(&mut self, line: &[u8]) -> Result<(), InputError> {
+        // Blank lines were in doubt only while it was not known what this is.
+        if let Some(doubt) = self.state.doubt.take().filter(|doubt| !doubt.blank) {
+            return Err(self.malformed(doubt.line, doubt.error));
         }
-        op.index = state.ops;
-        op.time_ns = time_ns.unwrap_or(state.last_time_ns);
-        state.without_time += u64::from(time_ns.is_none());
-        state.last_time_ns = op.time_ns;
-        state.ops += 1;
-        (self.each)(&op);
-        Ok(())
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => line,
+            Err(error) => {
+                self.doubt(OpError { column: error.valid_up_to() + 1, message: "not valid UTF-8".to_owned() }, false);
+                return Ok(());
+            }
+        };
+        let mut at = 0;
+        loop {
+            match self.edn.next_op(line, &mut at) {
+                Ok(None) => return Ok(()),
+                Ok(Some((mut op, index, time_ns))) => {
+                    let column = || self.edn.index_column(line);
+                    self.state.number(&mut op, index, time_ns, column).map_err(|error| self.malformed(self.line, error))?;
+                    (self.each)(&op);
+                }
+                Err(error) => {
+                    self.doubt(error, false);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Of several, the first: blank lines that follow a bad one are the end's white space.
+    fn doubt(&mut self, error: OpError, blank: bool) {
+        self.state.doubt.get_or_insert(Doubt { line: self.line, error, blank });
     }
 
     fn malformed(&self, line: u64, error: OpError) -> InputError {
@@ -248,6 +269,28 @@ impl<F: FnMut(&Op)> Reader<'_, F> {
 }
 
 impl State {
+    /// Gives the op its place in the file as its index, and a time. `column` is the index's.
+    fn number(&mut self, op: &mut Op, index: Option<u64>, time_ns: Option<u64>, column: impl Fn() -> usize) -> Result<(), OpError> {
+        if let Some(index) = index {
+            if let Some(last) = self.last_index.filter(|last| index <= *last) {
+                let how = if index == last { "a duplicate" } else { "a decreasing" };
+                return Err(OpError { column: column(), message: format!("{how} index: {index} after {last}") });
+            }
+            self.last_index = Some(index);
+            if index != self.ops && self.gap.is_none() {
+                self.gap = Some((index, self.ops));
+            }
+        } else {
+            self.without_index += 1;
+        }
+        op.index = self.ops;
+        op.time_ns = time_ns.unwrap_or(self.last_time_ns);
+        self.without_time += u64::from(time_ns.is_none());
+        self.last_time_ns = op.time_ns;
+        self.ops += 1;
+        Ok(())
+    }
+
     fn lines(self) -> Lines {
         let mut notes = Vec::new();
         if let Some((index, place)) = self.gap {

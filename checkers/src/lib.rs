@@ -26,7 +26,9 @@ mod recovery_tests;
 pub mod recovery_windows;
 
 // Judgement.
+mod edn;
 mod facts;
+mod graph;
 mod hash;
 mod input;
 mod judge;
@@ -36,8 +38,10 @@ mod profile;
 mod report;
 mod rule;
 mod rules;
+mod search;
 mod slots;
 mod text;
+mod txns;
 
 pub use input::{InputError, Lines, check_reader, read_ops};
 pub use judge::{Judge, SuspectValue, Suspects};
@@ -55,8 +59,17 @@ pub const ALL: &[Spec] = &[
     rules::inconsistent_offsets::SPEC,
     rules::phantom::SPEC,
     rules::aborted_read::SPEC,
+    rules::dirty_read::SPEC,
+    rules::lso_passed::SPEC,
+    rules::torn_transaction::SPEC,
+    rules::intermediate_read::SPEC,
+    rules::cycles::SPEC,
     rules::poll_order::SPEC,
+    rules::total_order::SPEC,
+    rules::commit_regression::SPEC,
+    rules::delivery::SPEC,
     rules::send_order::SPEC,
     rules::reordered::SPEC,
+    rules::registers::SPEC,
     rules::experiment::SPEC,
 ];

@@ -14,6 +14,7 @@ use kchaos_core::{Offset, Send, Value};
 
 use crate::hash::IntMap;
 use crate::slots::Slots;
+use crate::txns::TxnId;
 
 /// Where a value stands in its log's table.
 pub(crate) type Id = u32;
@@ -69,6 +70,8 @@ pub(crate) struct Written {
     pub(crate) placed: OpRef,
     /// The first ok op that returned it.
     pub(crate) read: OpRef,
+    /// The transaction that sent it, if one did.
+    pub(crate) txn: TxnId,
     pub(crate) outcome: Outcome,
     flags: u8,
 }
@@ -87,7 +90,8 @@ const PROVEN: u8 = 128;
 impl Written {
     fn new(value: Value) -> Self {
         let none = OpRef::default();
-        Self { value, offset: -1, floor: -1, invoked: none, completed: none, placed: none, read: none, outcome: Outcome::Open, flags: 0 }
+        let outcome = Outcome::Open;
+        Self { value, offset: -1, floor: -1, invoked: none, completed: none, placed: none, read: none, txn: 0, outcome, flags: 0 }
     }
 
     fn has(&self, flag: u8) -> bool {
@@ -105,6 +109,11 @@ impl Written {
 
     pub(crate) fn is_polled_early(&self) -> bool {
         self.has(POLLED_EARLY)
+    }
+
+    /// Any completion returned it, a failed one included.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.has(POLLED)
     }
 
     /// An ok op returned it.
@@ -196,7 +205,7 @@ impl KeyLog {
 
     /// What became of a send; a second end of one value is another send of it. `invoked` is what its invocation gave, if there is one.
     /// An acknowledgement, or a transaction that certainly committed, says where the value stands.
-    pub(crate) fn completed(&mut self, send: &Send, invoked: Option<Id>, outcome: Outcome, op: u64, in_txn: bool) {
+    pub(crate) fn completed(&mut self, send: &Send, invoked: Option<Id>, outcome: Outcome, op: u64, in_txn: bool) -> Id {
         let id = invoked.unwrap_or_else(|| self.id(send.value));
         let written = &mut self.written[id as usize];
         if written.outcome != Outcome::Open {
@@ -213,6 +222,7 @@ impl KeyLog {
         {
             self.slots.mark_committed(offset);
         }
+        id
     }
 
     pub(crate) fn polled(&mut self, value: Value, offset: Offset, op: u64, ok: bool, isolation: Isolation) {
@@ -228,6 +238,10 @@ impl KeyLog {
         if self.place(id, offset, op) {
             self.slots.mark_seen(offset, isolation);
         }
+    }
+
+    pub(crate) fn set_txn(&mut self, id: Id, txn: TxnId) {
+        self.written[id as usize].txn = txn;
     }
 
     /// Part of an info transaction of which a value was read: it took effect, where the op says it did.

@@ -110,7 +110,6 @@ fn any_other_line_that_does_not_parse_is_refused_with_its_place() {
     refused(&with(0, ""), "h.jsonl:1:1:", "empty line");
     refused(&with(0, "\u{fffd}"), "h.jsonl:1:1:", "an op");
     refused(b"\xff\xfe\n{}\n", "h.jsonl:1:1:", "UTF-8");
-    refused(b"{:index 0, :process 0}\n", "h.jsonl:", "EDN");
 }
 
 #[test]

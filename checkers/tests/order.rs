@@ -29,7 +29,7 @@ mod poll_order {
             ("[1,11],[3,13]", "invalid: int-poll-skip 1"),
             ("[1,11],[4,14]", "invalid: int-poll-skip 1"),
             ("[1,11],[1,11]", "invalid: int-nonmonotonic-poll 1"),
-            ("[1,11],[0,10]", "invalid: int-nonmonotonic-poll 1"),
+            ("[1,11],[0,10]", "invalid: int-nonmonotonic-poll 1, total-order-disagreement 1"),
         ] {
             check(&(log() + &polled(1, batch)), expected);
         }
@@ -144,7 +144,7 @@ mod poll_order {
         };
         check(&(log() + &poll("[0,10],[2,12]", 0)), "valid");
         check(&(log() + &poll("[0,10],[2,12]", 1)), "invalid: int-poll-skip 1");
-        check(&(log() + &poll("[2,12],[0,10]", 1)), "invalid: int-nonmonotonic-poll 1");
+        check(&(log() + &poll("[2,12],[0,10]", 1)), "invalid: int-nonmonotonic-poll 1, total-order-disagreement 1");
     }
 
     #[test]

@@ -33,6 +33,17 @@ struct Cluster {
     clients: Vec<Client>,
     readers: Vec<Vec<i64>>,
     next_process: u32,
+    txns: [Option<OpenTxn>; 2],
+}
+
+/// A transaction under way: its records are in the log, and nobody who reads committed may pass them.
+struct OpenTxn {
+    sends: Vec<Send>,
+    polls: bool,
+    landed: bool,
+    polled: Polled,
+    positions: Vec<i64>,
+    commit_ns: Option<u64>,
 }
 
 /// An idempotent producer: what it sends lands in the order of sending, and completes in any.
@@ -51,7 +62,7 @@ struct Flight {
 impl Cluster {
     fn new(keys: usize, base: i64) -> Self {
         let clients = (0..3).map(|number| Client { number, ..Client::default() }).collect();
-        Self { logs: vec![Vec::new(); keys], base, clients, readers: vec![vec![0; keys]; 2], next_process: 100, ..Self::default() }
+        Self { logs: vec![Vec::new(); keys], base, clients, readers: vec![vec![0; keys]; 4], next_process: 100, ..Self::default() }
     }
 
     fn op(&mut self, process: u32, client: Option<u32>, op_type: OpType, body: Body) {
@@ -134,20 +145,93 @@ impl Cluster {
         self.op(process, None, op_type, txn(&sends));
     }
 
-    fn poll(&mut self, reader: usize, choice: usize, most: usize) {
-        let process = reader as u32;
-        self.op(process, None, OpType::Invoke, Body::Poll(None));
+    /// The next step of a transaction that others overtake: begun, landed, polled and commit invoked, visible, completed.
+    fn step_txn(&mut self, slot: usize, choice: usize) {
+        let process = 60 + slot as u32;
+        let Some(mut txn) = self.txns[slot].take() else {
+            let sends = self.sends(1 + choice % 4, choice / 5);
+            let polls = choice.is_multiple_of(3);
+            let mut parts: Vec<_> = sends.iter().copied().map(MicroOp::Send).collect();
+            parts.extend(polls.then_some(MicroOp::Poll(None)));
+            self.op(process, None, OpType::Invoke, Body::Txn(parts));
+            let (polled, positions) = (Polled::default(), self.readers[2 + slot].clone());
+            self.txns[slot] = Some(OpenTxn { sends, polls, landed: false, polled, positions, commit_ns: None });
+            return;
+        };
+        if !txn.landed {
+            self.land(&mut txn.sends, false);
+            txn.landed = true;
+        } else if txn.commit_ns.is_none() && !choice.is_multiple_of(5) {
+            // Its own records count as open: it reads up to them at most.
+            self.txns[slot] = Some(txn);
+            let (polled, positions) = self.read(2 + slot, 5);
+            let Some(mut own) = self.txns[slot].take() else { return };
+            if own.polls {
+                (own.polled, own.positions) = (polled, positions);
+            }
+            own.commit_ns = Some(self.ops.len() as u64 * 1000 - 500);
+            txn = own;
+        } else {
+            self.end_txn(process, slot, txn, choice);
+            return;
+        }
+        self.txns[slot] = Some(txn);
+    }
+
+    fn end_txn(&mut self, process: u32, slot: usize, txn: OpenTxn, choice: usize) {
+        let committed = txn.commit_ns.is_some();
+        let mut sends = txn.sends;
+        for send in &sends {
+            let at = (send.offset.unwrap() - self.base) as usize;
+            self.logs[send.key as usize][at] = committed.then_some(send.value);
+        }
+        for key in 0..self.logs.len() as i64 {
+            if sends.iter().any(|send| send.key == key) {
+                self.logs[key as usize].push(None);
+            }
+        }
+        let op_type = match (choice % 7, committed) {
+            (0, _) => OpType::Info,
+            (_, true) => OpType::Ok,
+            (_, false) => OpType::Fail,
+        };
+        if op_type == OpType::Ok {
+            self.readers[2 + slot] = txn.positions;
+        }
+        if choice.is_multiple_of(4) {
+            sends.iter_mut().for_each(|send| send.offset = None);
+        }
+        let mut parts: Vec<_> = sends.into_iter().map(MicroOp::Send).collect();
+        parts.extend(txn.polls.then_some(MicroOp::Poll(Some(txn.polled))));
+        self.op(process, None, op_type, Body::Txn(parts));
+        if let Some(op) = self.ops.last_mut() {
+            op.extra.commit_time_ns = txn.commit_ns;
+        }
+    }
+
+    /// What a reader of committed is given: up to the last stable offset.
+    fn read(&self, reader: usize, most: usize) -> (Polled, Vec<i64>) {
         let mut batches = Vec::new();
         let mut positions = self.readers[reader].clone();
         for (key, log) in self.logs.iter().enumerate() {
+            let open = self.txns.iter().flatten().filter(|txn| txn.landed).flat_map(|txn| &txn.sends);
+            let stable = open.filter(|send| send.key == key as i64).filter_map(|send| send.offset).min();
+            let stable = stable.map_or(log.len(), |offset| (offset - self.base) as usize);
             let from = positions[key] as usize;
-            let to = log.len().min(from + most);
+            let to = stable.min(from.saturating_add(most)).max(from);
             let records: Vec<_> = (from..to).filter_map(|at| log[at].map(|value| (self.base + at as i64, value))).collect();
             positions[key] = to as i64;
             if !records.is_empty() {
                 batches.push((key as i64, records));
             }
         }
+        (Polled(batches), positions)
+    }
+
+    fn poll(&mut self, reader: usize, choice: usize, most: usize) {
+        let process = reader as u32;
+        self.op(process, None, OpType::Invoke, Body::Poll(None));
+        let (polled, positions) = self.read(reader, most);
         let op_type = match choice % 6 {
             0 => OpType::Fail,
             1 => OpType::Info,
@@ -156,7 +240,7 @@ impl Cluster {
         if op_type == OpType::Ok {
             self.readers[reader] = positions;
         }
-        self.op(process, None, op_type, Body::Poll(Some(Polled(batches))));
+        self.op(process, None, op_type, Body::Poll(Some(polled)));
     }
 
     fn assign(&mut self, reader: usize, seek_to_beginning: bool) {
@@ -170,12 +254,13 @@ impl Cluster {
     }
 
     fn step(&mut self, what: usize, choice: usize) {
-        match what % 12 {
+        match what % 16 {
             0..=2 => self.begin(choice % 3, choice / 3),
             3..=5 => self.arrive(choice % 3),
             6 | 7 => self.complete(choice % 3, choice / 3),
             8 => self.transact(choice),
             9 | 10 => self.poll(choice % 2, choice / 2, choice % 9),
+            12.. => self.step_txn(choice % 2, choice / 2),
             _ => self.assign(choice % 2, choice.is_multiple_of(4)),
         }
     }
@@ -188,6 +273,11 @@ impl Cluster {
         }
         while !self.clients[0].landed.is_empty() {
             self.complete(0, 1);
+        }
+        for slot in 0..self.txns.len() {
+            while self.txns[slot].is_some() {
+                self.step_txn(slot, 1);
+            }
         }
         self.assign(0, true);
         self.poll(0, 2, usize::MAX >> 1);
@@ -209,7 +299,11 @@ fn anything() -> impl Strategy<Value = Op> {
         1 => (keys(), any::<bool>()).prop_map(|(keys, seek_to_beginning)| Body::Assign { keys, seek_to_beginning }),
         1 => keys().prop_map(|keys| Body::Subscribe { keys }),
         1 => Just(Body::Crash),
-        1 => Just(Body::Write { key: 0, value: 1 }),
+        1 => (key(), number()).prop_map(|(key, value)| Body::Write { key, value }),
+        1 => (key(), number(), number()).prop_map(|(key, old, new)| Body::Cas { key, old, new }),
+        1 => (key(), proptest::option::of(number())).prop_map(|(key, value)| Body::Read { key, value }),
+        1 => (key(), number()).prop_map(|(key, offset)| Body::Commit([(key, offset)].into())),
+        1 => (keys(), key(), number()).prop_map(|(keys, key, offset)| Body::Committed { keys, offsets: [(key, offset)].into() }),
         1 => Just(Body::Unknown { f: "dance".to_owned() }),
     ];
     let hint = (number(), number(), any::<bool>()).prop_map(|(start, end, complete)| {
@@ -232,6 +326,10 @@ fn anything() -> impl Strategy<Value = Op> {
         if beside % 16 == 1 {
             extra.corrupt.push((key, i64::from(beside), "crc".to_owned()));
         }
+        extra.commit_time_ns = (beside % 8 == 3).then(|| u64::from(beside / 2));
+        extra.group = (beside % 4 == 1).then(|| "g".to_owned());
+        extra.version = (beside % 4 == 2).then(|| i64::from(beside / 16));
+        extra.zxid = (beside % 8 == 2).then(|| i64::from(beside / 8));
         extra.isolation = (beside % 16 == 2).then(|| "read_uncommitted".to_owned());
         Op { index: 0, time_ns: u64::from(beside), process, op_type, body, error: None, client, node: None, extra }
     })
@@ -253,7 +351,9 @@ proptest! {
         let history = lines(&cluster.finale());
         let report = check_reader(history.as_bytes(), "clean", options()).unwrap();
         let said = summary(&report);
-        prop_assert!(said == "valid" || said.starts_with("valid: ignored: int-send-skip"), "{}\n{}", said, history);
+        let promised_by_nobody = ["int-send-skip", "G0", "G1c"];
+        let ignored = report.ignored.keys().all(|name| promised_by_nobody.contains(&name.as_str()));
+        prop_assert!((said == "valid" || said.starts_with("valid: ignored: ")) && ignored, "{}\n{}", said, history);
     }
 
     #[test]

@@ -47,8 +47,8 @@ mod bare {
     }
 
     #[test]
-    fn registers_alone_are_not_judged_yet() {
-        check("0 invoke write [0,1]\n0 ok write [0,1]", "unknown: because: not-judged");
+    fn registers_alone_are_judged_by_their_order_alone() {
+        check("0 invoke write [0,1]\n0 ok write [0,1]", "valid");
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod acknowledgements {
                 + &polled(2, "[3,3]")
         };
         check(&read("read_uncommitted"), "valid");
-        check(&read("read_committed"), "invalid: lost-write 1");
+        check(&read("read_committed"), "invalid: lost-write 1, torn-transaction 1");
     }
 }
 
@@ -227,7 +227,7 @@ mod log {
         let history = sent(1, 0) + &sent(2, 1) + &polled(1, "[0,1],[1,2]") + &polled(2, "[5,1],[6,2]") + &polled(3, "[9,1]");
         check(&history, "invalid: duplicate 2");
         let history = sent(1, 0) + &sent(2, 1) + &polled(1, "[0,1],[1,2]") + &polled(2, "[0,2],[1,1]");
-        check(&history, "invalid: duplicate 2, inconsistent-offsets 2");
+        check(&history, "invalid: duplicate 2, inconsistent-offsets 2, total-order-disagreement 1");
     }
 
     #[test]

@@ -12,10 +12,17 @@ use kchaos_checkers::{ALL, JudgeOptions};
 const ELSE: &[(&str, &str)] = &[
     // What everybody passed was not seen either, and nothing says that the final read was complete.
     ("lost-write", "invalid: lost-write 1, unseen 1; because: no-final-read"),
+    ("torn-transaction", "invalid: lost-write 1, torn-transaction 1, unseen 1; because: no-final-read"),
+    // A poll that leaves something out.
+    ("G1b", "invalid: G1b 1, int-poll-skip 1"),
     // The harness's fault, not the cluster's.
     ("read-before-send", "unknown: read-before-send 1; because: read-before-send"),
     // Never promised.
     ("int-send-skip", "valid: ignored: int-send-skip 1"),
+    ("G0", "valid: ignored: G0 1"),
+    // Each consumer was given another value at one offset.
+    ("inconsistent-offsets", "invalid: inconsistent-offsets 1, total-order-disagreement 1"),
+    ("redelivered", "valid: ignored: redelivered 1"),
 ];
 
 fn read(anomaly: &str, kind: &str) -> String {

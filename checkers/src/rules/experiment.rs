@@ -1,7 +1,7 @@
 //! The experiment itself: was there anything to judge?
 //!
-//! These are reasons, never anomalies: `nothing-acknowledged`, `history-truncated`, and what this version does not judge. (`no-final-read`
-//! is [`super::unseen`]'s to say.)
+//! These are reasons, never anomalies: `nothing-acknowledged`, `history-truncated`, `values-not-unique`. (`no-final-read` is
+//! [`super::unseen`]'s to say.)
 
 use kchaos_core::Verdict;
 
@@ -10,7 +10,7 @@ use crate::rule::{Findings, JudgeOptions, Rule, Spec};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "experiment",
-    about: "something was acknowledged, the history is whole, and all of it is judged",
+    about: "something was acknowledged, and the history is whole",
     anomalies: &[],
     stable: false,
     build: || Box::new(Experiment),
@@ -27,10 +27,6 @@ impl Rule for Experiment {
         }
         if let Some(text) = &facts.truncated {
             findings.reason("history-truncated", text);
-        }
-        if counts.registers > 0 {
-            let text = format!("{} register ops (read, write, cas) were read, and this version does not judge them", counts.registers);
-            findings.reason("not-judged", text);
         }
         let reused: usize = facts.logs().iter().map(|(_, log)| log.written().filter(|(_, written)| written.is_sent_twice()).count()).sum();
         if reused > 0 {

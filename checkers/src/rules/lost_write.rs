@@ -7,7 +7,7 @@
 //! What this cannot see: a value without a known offset, or one beyond everything that was read; `unseen` lists those.
 //! Compacted topics are not told apart yet.
 
-use kchaos_core::{Key, Verdict};
+use kchaos_core::{Key, Offset, Verdict};
 
 use crate::facts::Facts;
 use crate::log::{Id, KeyLog};
@@ -49,11 +49,15 @@ impl Rule for LostWrite {
     }
 }
 
+/// How far readers of a key got: the greatest first offset of a read value. Of several values there, the first.
+pub(crate) fn bound(log: &KeyLog) -> Option<(Offset, Id)> {
+    let read = log.written().filter(|(_, written)| written.is_read() && written.offset >= 0).map(|(id, _)| (log.first_offset(id), id));
+    read.max_by_key(|(offset, id)| (*offset, std::cmp::Reverse(*id)))
+}
+
 /// The lost values of a key, and the read value that bounds them.
 pub(crate) fn lost(facts: &Facts, key: Key, log: &KeyLog) -> Vec<(Id, Id)> {
-    let read = log.written().filter(|(_, written)| written.is_read() && written.offset >= 0).map(|(id, _)| (log.first_offset(id), id));
-    // Of several values at the bounding offset, the first.
-    let Some((bound, reader)) = read.max_by_key(|(offset, id)| (*offset, std::cmp::Reverse(*id))) else { return Vec::new() };
+    let Some((bound, reader)) = bound(log) else { return Vec::new() };
     let start = facts.log_start(key);
     let unread = log.written().filter(|(_, written)| !written.is_read() && written.offset >= 0 && written.is_committed());
     unread.map(|(id, _)| id).filter(|id| (start..=bound).contains(&log.last_offset(*id))).map(|id| (id, reader)).collect()

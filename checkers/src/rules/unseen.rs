@@ -63,7 +63,7 @@ impl Rule for Unseen {
     }
 }
 
-fn final_read_is_complete(facts: &Facts, options: &JudgeOptions, key: Key) -> bool {
+pub(crate) fn final_read_is_complete(facts: &Facts, options: &JudgeOptions, key: Key) -> bool {
     let told = facts.hints.reads_complete == Some(true) && !facts.hints.unfinished_keys.contains(&key);
     options.final_read == FinalRead::Complete || told
 }

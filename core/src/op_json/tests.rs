@@ -194,7 +194,9 @@ proptest! {
         let at = at.index(line.len());
         if cut { line.truncate(at) } else { line[at] = byte }
         if Op::read_json(&line).is_ok() {
-            prop_assert!(serde_json::from_slice::<serde_json::Value>(&line).is_ok());
+            // serde_json refuses numbers like 1e999, which are JSON all the same.
+            let strict = serde_json::from_slice::<serde_json::Value>(&line);
+            prop_assert!(strict.as_ref().map_or_else(|error| error.to_string().contains("number out of range"), |_| true));
         }
     }
 

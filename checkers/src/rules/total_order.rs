@@ -1,0 +1,210 @@
+//! `total-order-disagreement`: two consumers of one partition saw different sequences.
+//!
+//! Offsets order the log, so two consumers can disagree in two ways only: at one offset they were given different values, or one was given
+//! two values in an order that another was not. Where polls carry no offsets, the first consumer of a key who was given a value lends it
+//! its place in that consumer's own sequence, and others are held against it.
+//!
+//! Who reads a value again (after a rewind) does not disagree: the first time counts. Counted: pairs of values. A value left out is a
+//! `poll-skip`. What this cannot see: without offsets, disagreements of two consumers about values that the first did not read.
+//!
+//! Memory: 8 bytes for each ok poll; for values polled without an offset, 32 each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Value, Verdict};
+
+use crate::facts::{Facts, polls};
+use crate::hash::IntMap;
+use crate::log::{KeyLog, OpRef};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+
+pub(crate) const SPEC: Spec = Spec {
+    name: "total-order",
+    about: "all consumers of a partition see one order",
+    anomalies: &["total-order-disagreement"],
+    stable: true,
+    build: || Box::new(TotalOrder::default()),
+};
+
+#[derive(Default)]
+struct TotalOrder {
+    /// Who did each ok poll, in the order of ops.
+    polls: Vec<(OpRef, u32)>,
+    /// The last record of each process and key, and the lowest offset, since the process was last given its place.
+    last: IntMap<(u32, Key), (Seen, Offset)>,
+    /// Processes that a rebalance may move.
+    subscribed: BTreeSet<u32>,
+    /// Keys polled without offsets: the consumer they are held against, and its sequence.
+    bare: BTreeMap<Key, (u32, Sequence)>,
+    suspects: Vec<Pair>,
+}
+
+/// Each value's place, and the op that read it there.
+type Sequence = IntMap<Value, (u32, OpRef)>;
+
+#[derive(Clone, Copy)]
+struct Seen {
+    value: Value,
+    offset: Offset,
+    op: OpRef,
+}
+
+/// One consumer was given `first` and then `second`; or, both being one offset's, `second` where somebody else was given `first`.
+struct Pair {
+    key: Key,
+    process: u32,
+    first: Seen,
+    second: Seen,
+}
+
+impl Rule for TotalOrder {
+    fn update(&mut self, op: &Op, facts: &Facts) {
+        let Process::Client(process) = op.process else { return };
+        if op.op_type.is_completion() && matches!(op.body, Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash) {
+            self.last.retain(|(of, _), _| *of != process);
+            if matches!(op.body, Body::Subscribe { .. }) {
+                self.subscribed.insert(process);
+            } else {
+                self.subscribed.remove(&process);
+            }
+        }
+        if op.op_type != OpType::Ok || polls(&op.body).next().is_none() {
+            return;
+        }
+        self.polls.push((OpRef::new(op.index), process));
+        for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
+            let Some(log) = facts.log(*key) else { continue };
+            if op.extra.rebalance_log.iter().any(|event| event.keys.contains(key)) {
+                // Where in the op the key came or went is not known.
+                self.last.remove(&(process, *key));
+                continue;
+            }
+            if self.goes_on((process, *key), log, records, op) {
+                continue;
+            }
+            for (offset, value) in records {
+                self.see(process, *key, log, Seen { value: *value, offset: *offset, op: OpRef::new(op.index) });
+            }
+        }
+    }
+
+    fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
+        let mut findings = Findings::new(options);
+        let mut told = BTreeSet::new();
+        for pair in &self.suspects {
+            let (low, high) = (pair.first.value.min(pair.second.value), pair.first.value.max(pair.second.value));
+            if told.contains(&(pair.key, low, high)) {
+                continue;
+            }
+            let Some(witness) = facts.log(pair.key).and_then(|log| self.witness(pair, log)) else { continue };
+            told.insert((pair.key, low, high));
+            findings.add("total-order-disagreement", || {
+                let Pair { key, process, first, second } = pair;
+                let ops = [first.op, second.op, witness.1, witness.2];
+                let values = vec![first.value, second.value];
+                let offsets: BTreeSet<_> = [first.offset, second.offset].into_iter().filter(|offset| *offset >= 0).collect();
+                let explanation = if first.offset >= 0 && first.offset == second.offset {
+                    format!(
+                        "process {process} was given value {} at offset {} of key {key}{}, and process {} value {}{}: all consumers should see \
+                         the same",
+                        second.value,
+                        second.offset,
+                        cite(second.op),
+                        witness.0,
+                        first.value,
+                        cite(witness.1),
+                    )
+                } else {
+                    format!(
+                        "process {process} was given value {} of key {key}{} before value {}{}, and process {} the other way round{}: all \
+                         consumers should see one order",
+                        first.value,
+                        cite(first.op),
+                        second.value,
+                        cite(second.op),
+                        witness.0,
+                        cite(witness.1),
+                    )
+                };
+                example(*key, values, offsets.into_iter().collect(), &ops, explanation)
+            });
+        }
+        findings.verdict()
+    }
+}
+
+impl TotalOrder {
+    /// The usual case: a batch whose offsets rise from where the process was, in a log that nobody contests.
+    fn goes_on(&mut self, of: (u32, Key), log: &KeyLog, records: &[(Offset, Value)], op: &Op) -> bool {
+        let (Some((first, _)), Some((last, value))) = (records.first(), records.last()) else { return true };
+        let rises = *first >= 0 && records.windows(2).all(|two| two[0].0 < two[1].0);
+        let before = self.last.get(&of);
+        if !rises || !log.contested().is_empty() || before.is_some_and(|(before, _)| before.offset >= *first) {
+            return false;
+        }
+        let lowest = before.map_or(*first, |(_, lowest)| *lowest.min(first));
+        self.last.insert(of, (Seen { value: *value, offset: *last, op: OpRef::new(op.index) }, lowest));
+        true
+    }
+
+    fn see(&mut self, process: u32, key: Key, log: &KeyLog, seen: Seen) {
+        let before = self.last.get(&(process, key)).copied();
+        let lowest = before.map_or(seen.offset, |(_, lowest)| lowest.min(seen.offset));
+        self.last.insert((process, key), (seen, lowest));
+        let (before, was_lowest) = (before.map(|(before, _)| before), before.map_or(Offset::MAX, |(_, lowest)| lowest));
+        if seen.offset < 0 {
+            self.see_bare(process, key, before, seen);
+            return;
+        }
+        if !log.contested().is_empty()
+            && let Some(other) = log.at(seen.offset).filter(|other| other.value != seen.value)
+        {
+            let first = Seen { value: other.value, offset: seen.offset, op: other.read };
+            self.suspects.push(Pair { key, process, first, second: seen });
+        }
+        // Going back inside one op, or to what this process reads for the first time.
+        let first_time = seen.offset < was_lowest && !self.subscribed.contains(&process);
+        if let Some(before) = before.filter(|before| before.offset > seen.offset && before.value != seen.value)
+            && (before.op == seen.op || first_time)
+        {
+            self.suspects.push(Pair { key, process, first: before, second: seen });
+        }
+    }
+
+    fn see_bare(&mut self, process: u32, key: Key, before: Option<Seen>, seen: Seen) {
+        let (reference, places) = self.bare.entry(key).or_insert_with(|| (process, Sequence::default()));
+        if *reference == process {
+            let next = u32::try_from(places.len()).unwrap_or(u32::MAX);
+            places.entry(seen.value).or_insert((next, seen.op));
+        } else if let Some(before) = before.filter(|before| before.value != seen.value)
+            && let (Some((earlier, _)), Some((later, _))) = (places.get(&before.value), places.get(&seen.value))
+            && later < earlier
+        {
+            self.suspects.push(Pair { key, process, first: before, second: seen });
+        }
+    }
+
+    fn process_of(&self, op: OpRef) -> Option<u32> {
+        let index = op.get()?;
+        self.polls.binary_search_by_key(&Some(index), |(op, _)| op.get()).ok().map(|at| self.polls[at].1)
+    }
+
+    /// Another consumer, and its ops that show that it saw otherwise.
+    fn witness(&self, pair: &Pair, log: &KeyLog) -> Option<(u32, OpRef, OpRef)> {
+        if pair.second.offset < 0 {
+            let (reference, places) = self.bare.get(&pair.key)?;
+            let (first, second) = (places.get(&pair.first.value)?, places.get(&pair.second.value)?);
+            // Who rewound had read both before: the first time counts.
+            return (second.0 < first.0).then_some((*reference, second.1, first.1));
+        }
+        let (first, second) = (log.find(pair.first.value)?, log.find(pair.second.value)?);
+        if pair.first.offset == pair.second.offset {
+            let process = self.process_of(first.read).filter(|process| *process != pair.process)?;
+            return Some((process, first.read, first.read));
+        }
+        let process = self.process_of(second.read).filter(|process| *process != pair.process)?;
+        let both = self.process_of(first.read) == Some(process);
+        let in_order = second.read.get() < first.read.get() || (second.read == first.read && second.offset < first.offset);
+        (both && in_order).then_some((process, second.read, first.read))
+    }
+}
