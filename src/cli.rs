@@ -121,6 +121,9 @@ pub(crate) struct LoadArgs {
     pub(crate) consumers: u32,
     #[arg(long, default_value_t = 3)]
     pub(crate) partitions: u32,
+    /// Write to a topic of this name, which the run makes and leaves; one that exists is refused [default: the run's own]
+    #[arg(long)]
+    pub(crate) topic: Option<String>,
     #[arg(long, default_value_t = 3)]
     pub(crate) replication_factor: u32,
     #[arg(long, default_value_t = 2)]

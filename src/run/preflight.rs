@@ -119,7 +119,7 @@ pub(super) async fn make_topics(setup: &Arc<Setup>, context: Context) -> Result<
 }
 
 pub(super) async fn delete_topics(setup: &Arc<Setup>, live: &Live, context: Context) {
-    if setup.args.keep_topic {
+    if setup.args.keep_topic || setup.options.topic.is_some() {
         return;
     }
     let names: Vec<_> = setup.workload.topics(&setup.run_id).into_iter().map(|topic| topic.name).collect();

@@ -261,6 +261,7 @@ fn options(load: &LoadArgs) -> Result<Options, Failure> {
         key_count: load.key_count,
         value_bytes: load.value_bytes,
         properties: load.properties.clone(),
+        topic: load.topic.clone(),
         replication_factor: load.replication_factor,
         min_insync_replicas: load.min_insync_replicas,
         ..Options::default()

@@ -51,6 +51,15 @@ fn a_cluster_that_cannot_be_entered_or_is_another_is_refused() {
 
 #[test]
 #[ignore = "needs root and the lab"]
+fn a_topic_that_exists_is_refused_since_its_records_are_not_ours() {
+    let run = || a_run(&["--topic", "kchaos-taken", "--rate", "50"]).run();
+    // Makes it and leaves it, unless an earlier pass of this test did.
+    run();
+    run().says(ENVIRONMENT, &["topic kchaos-taken is in use by others", "choose another name"]);
+}
+
+#[test]
+#[ignore = "needs root and the lab"]
 fn a_malformed_inventory_or_history_is_named_with_line_and_column() {
     nothing_is_written_by(|lab, scratch| {
         let inventory = lab.inventory_where(scratch, "[limits]\nhosts_down_max = 1", "[limits]\nhosts_down_maximum = 1");
