@@ -9,6 +9,10 @@ use super::abort::Abort;
 use super::whole::{self, Whole};
 use super::{Live, Troubles};
 
+/// A fault that a guard refuses is tried so many times more, with so much time between.
+const REFUSALS_MAX: u32 = 3;
+const AFTER_REFUSAL: Duration = Duration::from_secs(3);
+
 /// Runs the schedule until it ends, the time is over, or something forbids to go on.
 pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault]) -> Troubles {
     let mut troubles = Troubles::default();
@@ -24,7 +28,7 @@ pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault])
             break;
         }
         troubles.tried.push(fault.clone());
-        match one(live, engine, fault).await {
+        match patiently(live, engine, fault).await {
             Ok(Held { is_mended, has_lapsed }) => {
                 troubles.in_force += u32::from(!has_lapsed);
                 troubles.mended += u32::from(is_mended && !has_lapsed);
@@ -51,6 +55,22 @@ pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault])
         live.abort.sleep(time_limit.saturating_sub(began.elapsed())).await;
     }
     troubles
+}
+
+/// A guard may refuse a fault because the last one still has its effects: sessions that expire late shrink in-sync sets that were whole a moment
+/// ago. Then the cluster is waited for again; a refusal that stays is a refusal.
+async fn patiently(live: &Live, engine: &Engine, fault: &PlannedFault) -> Result<Held, FaultError> {
+    let mut refusals = 0;
+    loop {
+        match one(live, engine, fault).await {
+            Err(FaultError::Refused { reason, .. }) if refusals < REFUSALS_MAX && live.abort.sleep(AFTER_REFUSAL).await => {
+                refusals += 1;
+                live.note(&format!("{} is put off: {reason}", fault.nemesis));
+                whole::wait(live, live.recovery_timeout(), &live.abort).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// What became of a fault that was in force.

@@ -69,6 +69,10 @@ impl Finished {
         for event in self.faults() {
             faults.entry(event.fault_id).or_default().push(event);
         }
+        // A guard may put a fault off until the last one's effects are gone: it is tried again, under another id. Notes of no fault have id 0.
+        let is_put_off =
+            |event: &FaultEvent| event.moment == FaultMoment::Failed && event.text.as_ref().is_some_and(|text| text.contains(" refused: "));
+        faults.retain(|id, events| *id > 0 && !events.iter().any(is_put_off));
         let mut took = BTreeMap::new();
         for events in faults.values() {
             let name = &events[0].nemesis;
