@@ -9,20 +9,22 @@
 //! Hints. A run of ours tells what it knows of the end in ops of the process "nemesis": `final-offsets`, `final-reads` (see [`Hints`]).
 //! Their data is open: what is absent or has another shape is passed over.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send};
+use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send, Value};
 use serde_json::Value as Json;
 
-use crate::hash::IntMap;
-use crate::log::{Id, Isolation, KeyLog, Outcome, Written};
+use crate::by_id::ById;
+use crate::log::{Id, Isolation, KeyLog, Outcome, PollOp, Written};
 use crate::txns::{TxnId, Txns};
 
 /// How many names of unknown `f`s are kept apart.
 const MAX_UNKNOWN_FS: usize = 64;
 
-/// What a process has begun.
+/// What a process has begun. Kept when it has ended, for the next one's sake: nothing is allocated for each op.
+#[derive(Default)]
 pub(crate) struct Invocation {
+    is_open: bool,
     pub(crate) client: Option<u32>,
     in_txn: bool,
     txn: TxnId,
@@ -76,9 +78,13 @@ pub(crate) struct Hints {
     pub(crate) unfinished_keys: Vec<Key>,
 }
 
+/// Values of each key.
+pub(crate) type Values = BTreeMap<Key, BTreeSet<Value>>;
+
 pub(crate) struct Facts {
-    logs: IntMap<Key, KeyLog>,
-    open: IntMap<u32, Invocation>,
+    logs: Vec<(Key, KeyLog)>,
+    places: ById<u32>,
+    open: ById<Invocation>,
     /// Transactions of which nobody knows: their sends.
     unknown_txns: Vec<Vec<Send>>,
     txns: Txns,
@@ -89,16 +95,19 @@ pub(crate) struct Facts {
     default_isolation: Isolation,
     /// Of the op that was taken in last: what it sends, its invocation if it is a completion, and how it read.
     sends: Vec<Send>,
-    invocation: Option<Invocation>,
+    invocation: Invocation,
     isolation: Isolation,
     txn: TxnId,
+    /// Values that an earlier pass wanted to know more of.
+    pinned: Values,
 }
 
 impl Facts {
-    pub(crate) fn new(default_isolation: Isolation) -> Self {
+    pub(crate) fn new(default_isolation: Isolation, pinned: Values) -> Self {
         Self {
-            logs: IntMap::default(),
-            open: IntMap::default(),
+            logs: Vec::new(),
+            places: ById::default(),
+            open: ById::default(),
             unknown_txns: Vec::new(),
             txns: Txns::default(),
             counts: Counts::default(),
@@ -106,9 +115,10 @@ impl Facts {
             truncated: None,
             default_isolation,
             sends: Vec::new(),
-            invocation: None,
+            invocation: Invocation::default(),
             isolation: default_isolation,
             txn: 0,
+            pinned,
         }
     }
 
@@ -116,7 +126,7 @@ impl Facts {
     pub(crate) fn update(&mut self, op: &Op) {
         self.counts.ops += 1;
         self.sends.clear();
-        self.invocation = None;
+        self.invocation.is_open = false;
         self.txn = 0;
         self.isolation = match op.extra.isolation.as_deref() {
             Some("read_uncommitted") => Isolation::Uncommitted,
@@ -159,30 +169,42 @@ impl Facts {
         }
     }
 
+    fn log_mut(&mut self, key: Key) -> &mut KeyLog {
+        let Self { logs, places, pinned, .. } = self;
+        log(logs, places, pinned, key)
+    }
+
     fn begin(&mut self, process: u32, op: &Op) {
-        if let Some(abandoned) = self.open.remove(&process) {
-            self.abandon(abandoned);
-        }
+        let Self { logs, places, pinned, open, sends, txns, .. } = self;
+        let invocation = match open.get_mut(u64::from(process)) {
+            Some(invocation) => {
+                if invocation.is_open {
+                    abandon(invocation, txns, &mut self.unknown_txns);
+                }
+                Some(invocation)
+            }
+            None => None,
+        };
         let in_txn = matches!(op.body, Body::Txn(_));
         if !in_txn && !matches!(op.body, Body::Send(_)) {
             return;
         }
-        collect_sends(&op.body, &mut self.sends);
-        let logs = &mut self.logs;
-        let sends = self.sends.iter().map(|send| (*send, log(logs, send.key).invoked(send.value, op.index, in_txn))).collect();
-        let invocation = Invocation { client: op.client, in_txn, txn: if in_txn { self.txns.begin(op) } else { 0 }, sends };
-        for (send, id) in invocation.sends.iter().filter(|_| in_txn) {
-            log(&mut self.logs, send.key).set_txn(*id, invocation.txn);
-            self.txns.sends(send.key, *id);
-        }
-        self.open.insert(process, invocation);
-    }
-
-    /// An invocation that will never complete.
-    fn abandon(&mut self, invocation: Invocation) {
-        self.txns.abandon(invocation.txn);
-        if invocation.in_txn && !invocation.sends.is_empty() {
-            self.unknown_txns.push(invocation.sends.into_iter().map(|(send, _)| send).collect());
+        collect_sends(&op.body, sends);
+        let invocation = match invocation {
+            Some(invocation) => invocation,
+            None => open.or_default(u64::from(process)),
+        };
+        (invocation.is_open, invocation.client, invocation.in_txn) = (true, op.client, in_txn);
+        invocation.txn = if in_txn { txns.begin(op) } else { 0 };
+        invocation.sends.clear();
+        for send in sends.iter() {
+            let log = log(logs, places, pinned, send.key);
+            let id = log.invoked(send.value, op.index, in_txn);
+            invocation.sends.push((*send, id));
+            if in_txn {
+                log.set_txn(id, invocation.txn);
+                txns.sends(send.key, id);
+            }
         }
     }
 
@@ -190,32 +212,33 @@ impl Facts {
         let in_txn = matches!(op.body, Body::Txn(_));
         if in_txn || matches!(op.body, Body::Send(_)) {
             collect_sends(&op.body, &mut self.sends);
-            match self.open.remove(&process) {
-                Some(invocation) if invocation.in_txn == in_txn && invocation.is_of(&self.sends) => self.invocation = Some(invocation),
-                Some(other) => {
-                    self.open.insert(process, other);
-                }
-                None => {}
+            if let Some(invocation) = self.open.get_mut(u64::from(process))
+                && invocation.is_open
+                && invocation.in_txn == in_txn
+                && invocation.is_of(&self.sends)
+            {
+                std::mem::swap(&mut self.invocation, invocation);
+                invocation.is_open = false;
             }
             if in_txn {
-                let begun = self.invocation.as_ref().map(|invocation| invocation.txn);
+                let begun = self.invocation().map(|invocation| invocation.txn);
                 self.txn = begun.unwrap_or_else(|| self.txns.begin(op));
             }
             self.end_sends(op, in_txn);
         }
-        let ok = op.op_type == OpType::Ok;
+        let Process::Client(process) = op.process else { return };
+        let poll = PollOp { op: op.index, process, ok: op.op_type == OpType::Ok, isolation: self.isolation };
         for polled in polls(&op.body) {
             for (key, records) in &polled.0 {
-                let log = log(&mut self.logs, *key);
-                for (offset, value) in records {
-                    log.polled(*value, *offset, op.index, ok, self.isolation);
-                }
+                self.log_mut(*key).polled(records, poll);
             }
         }
     }
 
     fn end_sends(&mut self, op: &Op, in_txn: bool) {
-        let asked = self.invocation.as_ref().map_or(&[][..], |invocation| &invocation.sends);
+        let Self { logs, places, pinned, invocation, txns, counts, .. } = self;
+        let was_invoked = invocation.is_open;
+        let asked = if was_invoked { &invocation.sends[..] } else { &[][..] };
         // The completion speaks for what it lists. Of what it leaves out (a fail or info op may carry no value at all) only a failure is sure.
         let listed = self.sends.len();
         let name = |send: &Send| (send.key, send.value);
@@ -235,13 +258,13 @@ impl Facts {
                 _ => Outcome::Info,
             };
             let id = if as_asked { asked.get(position).map(|(_, id)| *id) } else { ids.get(&name(send)).copied() };
-            let log = log(&mut self.logs, send.key);
+            let log = log(logs, places, pinned, send.key);
             let id = log.completed(send, id, outcome, op.index, in_txn);
-            if in_txn && self.invocation.is_none() {
+            if in_txn && !was_invoked {
                 log.set_txn(id, self.txn);
-                self.txns.sends(send.key, id);
+                txns.sends(send.key, id);
             }
-            self.counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
+            counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
         }
         if in_txn {
             let outcome = match op.op_type {
@@ -283,21 +306,21 @@ impl Facts {
     /// Called once, when there are no more ops: settles what the reads prove of unknown transactions.
     pub(crate) fn settle(&mut self) {
         self.sends.clear();
-        self.invocation = None;
-        let mut open: Vec<u32> = self.open.keys().copied().collect();
+        self.invocation.is_open = false;
+        let mut open: Vec<u64> = self.open.iter().filter(|(_, invocation)| invocation.is_open).map(|(process, _)| process).collect();
         open.sort_unstable();
         for process in open {
-            if let Some(invocation) = self.open.remove(&process) {
-                self.abandon(invocation);
+            if let Some(invocation) = self.open.get_mut(process) {
+                abandon(invocation, &mut self.txns, &mut self.unknown_txns);
             }
         }
         for sends in std::mem::take(&mut self.unknown_txns) {
-            let read = |send: &Send| self.logs.get(&send.key).and_then(|log| log.find(send.value));
-            if !sends.iter().filter_map(read).any(|written| written.is_read_committed()) {
+            let read = |send: &Send| self.log(send.key).and_then(|log| log.find_live(send.value));
+            if !sends.iter().filter_map(read).any(Written::is_read_committed) {
                 continue;
             }
             for send in &sends {
-                log(&mut self.logs, send.key).prove(send);
+                self.log_mut(send.key).prove(send);
             }
         }
     }
@@ -308,7 +331,7 @@ impl Facts {
     }
 
     pub(crate) fn invocation(&self) -> Option<&Invocation> {
-        self.invocation.as_ref()
+        Some(&self.invocation).filter(|invocation| invocation.is_open)
     }
 
     pub(crate) fn isolation(&self) -> Isolation {
@@ -326,7 +349,7 @@ impl Facts {
 
     /// What a transaction sent, each value with its key.
     pub(crate) fn sent(&self, txn: TxnId) -> impl Iterator<Item = (Key, Id, &Written)> {
-        self.txns.sent(txn).iter().filter_map(|(key, id)| self.logs.get(key).map(|log| (*key, *id, log.of(*id))))
+        self.txns.sent(txn).iter().filter_map(|(key, id)| self.log(*key).map(|log| (*key, *id, log.of(*id))))
     }
 
     /// It certainly took effect: it was ok, or a reader of committed was given a value of it.
@@ -347,7 +370,12 @@ impl Facts {
     }
 
     pub(crate) fn log(&self, key: Key) -> Option<&KeyLog> {
-        self.logs.get(&key)
+        self.places.get(key as u64).map(|place| &self.logs[*place as usize].1)
+    }
+
+    /// Values that the findings speak of and whose ops were forgotten: a pass that pins them knows them.
+    pub(crate) fn wanted(&self) -> Values {
+        self.logs.iter().map(|(key, log)| (*key, log.wanted())).filter(|(_, values)| !values.is_empty()).collect()
     }
 
     /// Offsets below were removed on purpose (retention, delete-records): nothing is owed there.
@@ -356,8 +384,30 @@ impl Facts {
     }
 }
 
-fn log(logs: &mut IntMap<Key, KeyLog>, key: Key) -> &mut KeyLog {
-    logs.entry(key).or_default()
+#[inline]
+fn log<'a>(logs: &'a mut Vec<(Key, KeyLog)>, places: &mut ById<u32>, pinned: &Values, key: Key) -> &'a mut KeyLog {
+    let place = match places.get(key as u64) {
+        Some(place) => *place as usize,
+        None => {
+            let mut log = KeyLog::default();
+            if let Some(values) = pinned.get(&key) {
+                log.pin(values.clone());
+            }
+            logs.push((key, log));
+            places.insert(key as u64, u32::try_from(logs.len() - 1).unwrap_or(u32::MAX));
+            logs.len() - 1
+        }
+    };
+    &mut logs[place].1
+}
+
+/// An invocation that will never complete.
+fn abandon(invocation: &mut Invocation, txns: &mut Txns, unknown: &mut Vec<Vec<Send>>) {
+    invocation.is_open = false;
+    txns.abandon(invocation.txn);
+    if invocation.in_txn && !invocation.sends.is_empty() {
+        unknown.push(invocation.sends.drain(..).map(|(send, _)| send).collect());
+    }
 }
 
 fn collect_sends(body: &Body, sends: &mut Vec<Send>) {

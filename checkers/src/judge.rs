@@ -2,24 +2,33 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kchaos_core::{Checker, Example, Key, Offset, Op, Process, Reason, Validity, Value, Verdict};
+use kchaos_core::{Body, Checker, Example, Key, Offset, Op, Process, Reason, Validity, Value, Verdict};
 
 use crate::ALL;
-use crate::facts::Facts;
+use crate::facts::{Facts, Values};
 use crate::load::Load;
 use crate::recovery_windows::Windows;
 use crate::report::{CheckReport, CheckerVerdict};
-use crate::rule::{JudgeOptions, Rule, Spec};
+use crate::rule::{JudgeOptions, Rule, Spec, hears};
 use crate::rules::lost_write;
 
 /// Shorter times without an acknowledgement are not listed as unavailable.
 const UNAVAILABLE_MIN_NS: u64 = 1_000_000_000;
 
+/// How often a history is read again at most. Once is enough, unless what the second pass tells needs more.
+const PASSES_MAX: usize = 3;
+
 /// Judges a history op by op, in file order. [`Judge::suspects`] may be asked at any time, [`Judge::finish`] ends it.
+///
+/// What every reader has passed is packed, so memory is that of what goes on, and a byte for each value. Should a finding speak of a value
+/// that was packed, the ops to cite are found by a second pass: [`Judge::finish_reading_again`].
 pub struct Judge {
     options: JudgeOptions,
     facts: Facts,
+    pinned: Values,
     seats: Vec<Seat>,
+    /// Seats by kind of op.
+    hearing: [Vec<usize>; KINDS],
     load: Load,
     windows: Windows,
     last_time_ns: u64,
@@ -52,20 +61,44 @@ pub struct SuspectValue {
     pub op: Option<u64>,
 }
 
+/// Kinds of ops that [`hears`] tells apart, but for rebalances.
+const KINDS: usize = 10;
+
+fn kind(op: &Op) -> usize {
+    let end = usize::from(op.op_type.is_completion());
+    match &op.body {
+        Body::Send(_) => end,
+        Body::Poll(_) => 2 + end,
+        Body::Txn(_) => 4 + end,
+        Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash => 6,
+        Body::Commit(_) | Body::Committed { .. } => 7,
+        Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => 8,
+        Body::Nemesis { .. } | Body::Unknown { .. } => 9,
+    }
+}
+
 impl Judge {
     pub fn new(options: JudgeOptions) -> Self {
-        let facts = Facts::new(options.profile.default_isolation);
-        let seats = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
+        Self::pinning(options, Values::new())
+    }
+
+    fn pinning(options: JudgeOptions, pinned: Values) -> Self {
+        let facts = Facts::new(options.profile.default_isolation, pinned.clone());
+        let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
+        let hearing = std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect());
         let windows = Windows::new(UNAVAILABLE_MIN_NS);
-        Self { options, facts, seats, load: Load::new(), windows, last_time_ns: 0, notes: Vec::new() }
+        Self { options, facts, pinned, seats, hearing, load: Load::new(), windows, last_time_ns: 0, notes: Vec::new() }
     }
 
     pub fn update(&mut self, op: &Op) {
         self.facts.update(op);
-        for seat in &mut self.seats {
-            let Some(rule) = &mut seat.rule else { continue };
-            if catch_unwind(AssertUnwindSafe(|| rule.update(op, &self.facts))).is_err() {
-                seat.rule = None;
+        let kind = kind(op);
+        for at in &self.hearing[kind] {
+            self.seats[*at].update(op, &self.facts);
+        }
+        if !op.extra.rebalance_log.is_empty() {
+            for seat in self.seats.iter_mut().filter(|seat| seat.spec.hears & hears::REBALANCES != 0 && seat.spec.hears >> kind & 1 == 0) {
+                seat.update(op, &self.facts);
             }
         }
         self.load.update(op, &self.facts);
@@ -108,7 +141,30 @@ impl Judge {
         self.facts.counts.ops
     }
 
-    pub fn finish(mut self) -> CheckReport {
+    /// The verdict. Of values that were packed before a finding spoke of them, no ops are cited.
+    pub fn finish(self) -> CheckReport {
+        self.finish_wanting().0
+    }
+
+    /// The verdict, with all its evidence: if values were packed before a finding spoke of them, `again` is asked to tell the whole history
+    /// to another judge.
+    pub fn finish_reading_again<E>(mut self, mut again: impl FnMut(&mut Judge) -> Result<(), E>) -> Result<CheckReport, E> {
+        for _ in 1..PASSES_MAX {
+            let (options, mut pinned) = (self.options.clone(), std::mem::take(&mut self.pinned));
+            let (report, wanted) = self.finish_wanting();
+            if wanted.is_empty() {
+                return Ok(report);
+            }
+            for (key, values) in wanted {
+                pinned.entry(key).or_default().extend(values);
+            }
+            self = Judge::pinning(options, pinned);
+            again(&mut self)?;
+        }
+        Ok(self.finish())
+    }
+
+    fn finish_wanting(mut self) -> (CheckReport, Values) {
         self.facts.settle();
         let mut joined = Verdict::default();
         let mut checkers = Vec::new();
@@ -127,7 +183,8 @@ impl Judge {
             joined.merge(verdict);
         }
         let valid: Validity = joined.validity();
-        CheckReport {
+        let wanted = self.facts.wanted();
+        let report = CheckReport {
             valid,
             ops: self.facts.counts.ops,
             profile: self.options.profile.name,
@@ -140,6 +197,16 @@ impl Judge {
             unavailable: self.windows.finish(self.last_time_ns),
             unknown_fs: self.facts.counts.unknown_fs,
             notes: self.notes,
+        };
+        (report, wanted)
+    }
+}
+
+impl Seat {
+    fn update(&mut self, op: &Op, facts: &Facts) {
+        let Some(rule) = &mut self.rule else { return };
+        if catch_unwind(AssertUnwindSafe(|| rule.update(op, facts))).is_err() {
+            self.rule = None;
         }
     }
 }

@@ -26,6 +26,7 @@ mod recovery_tests;
 pub mod recovery_windows;
 
 // Judgement.
+mod by_id;
 mod edn;
 mod facts;
 mod graph;
@@ -34,14 +35,15 @@ mod input;
 mod judge;
 mod load;
 mod log;
+mod pages;
 mod profile;
 mod report;
 mod rule;
 mod rules;
 mod search;
-mod slots;
 mod text;
 mod txns;
+mod values;
 
 pub use input::{InputError, Lines, check_reader, read_ops};
 pub use judge::{Judge, SuspectValue, Suspects};

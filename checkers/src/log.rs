@@ -5,16 +5,21 @@
 //!
 //! **Invariant of absence:** nothing here decides what is an anomaly, and nothing is as large as the greatest offset: offsets may be 2^60.
 //!
-//! Memory: about 48 bytes for a value, 24 for its place in the index, 5 for its slot. Values are never retired yet (that comes with
-//! windows), so a check of 1 M sends needs some 80 MB.
+//! Memory: some 90 bytes for a value, until all 256 values of its page of the log have been acknowledged and read. Then the page is packed
+//! ([`crate::pages`]): about one byte a value is left, and what was done to it and by which op is forgotten. Readers who come later are held
+//! against the packed page. Should an anomaly touch a value that was packed, the judgement goes on exactly as without packing, but for the ops
+//! to cite: those values are *wanted* ([`KeyLog::wanted`]), and a second pass over the history, in which they are *pinned*, knows them.
+//! Never packed: values of transactions, and acknowledgements without an offset.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Offset, Send, Value};
 
 use crate::hash::IntMap;
-use crate::slots::Slots;
+use crate::pages::{Pages, Slot, Spot};
 use crate::txns::TxnId;
+use crate::values::Values;
 
 /// Where a value stands in its log's table.
 pub(crate) type Id = u32;
@@ -68,33 +73,60 @@ pub(crate) struct Written {
     pub(crate) completed: OpRef,
     /// The op that first showed its offset.
     pub(crate) placed: OpRef,
-    /// The first ok op that returned it.
+    /// The first ok op that returned it, and whose that was.
     pub(crate) read: OpRef,
+    pub(crate) reader: u32,
     /// The transaction that sent it, if one did.
     pub(crate) txn: TxnId,
+    flags: u16,
     pub(crate) outcome: Outcome,
-    flags: u8,
 }
 
-const SENT: u8 = 1;
-const SENT_TWICE: u8 = 2;
-const POLLED: u8 = 4;
+const SENT: u16 = 1;
+const SENT_TWICE: u16 = 1 << 1;
+const POLLED: u16 = 1 << 2;
 /// Polled before it was sent.
-const POLLED_EARLY: u8 = 8;
-const READ: u8 = 16;
-const READ_COMMITTED: u8 = 32;
-const IN_TXN: u8 = 64;
+const POLLED_EARLY: u16 = 1 << 3;
+const READ: u16 = 1 << 4;
+const READ_COMMITTED: u16 = 1 << 5;
+const IN_TXN: u16 = 1 << 6;
 /// Part of an info transaction of which a value was read.
-const PROVEN: u8 = 128;
+const PROVEN: u16 = 1 << 7;
+/// Seen at several offsets.
+const MOVED: u16 = 1 << 8;
+/// Seen where another value was seen.
+const CONTESTED: u16 = 1 << 9;
+/// Acknowledged, and not told where.
+const UNPLACED: u16 = 1 << 10;
+/// A second pass wants to know its ops.
+const PINNED: u16 = 1 << 11;
+/// It was packed: its ops are not known.
+const UNPACKED: u16 = 1 << 12;
+/// Counted as such on its page.
+const DONE: u16 = 1 << 13;
+
+/// What keeps a value from being packed.
+const REMARKABLE: u16 = SENT_TWICE | POLLED_EARLY | IN_TXN | PROVEN | MOVED | CONTESTED | UNPLACED | PINNED | UNPACKED;
+
+/// No process.
+const NOBODY: u32 = u32::MAX;
 
 impl Written {
     fn new(value: Value) -> Self {
         let none = OpRef::default();
         let outcome = Outcome::Open;
-        Self { value, offset: -1, floor: -1, invoked: none, completed: none, placed: none, read: none, txn: 0, outcome, flags: 0 }
+        let (offset, floor, txn) = (-1, -1, 0);
+        Self { value, offset, floor, invoked: none, completed: none, placed: none, read: none, reader: NOBODY, txn, flags: 0, outcome }
     }
 
-    fn has(&self, flag: u8) -> bool {
+    /// What is left of a value that was packed.
+    fn packed(value: Value, offset: Offset, committed: bool, read_committed: bool) -> Self {
+        let flags = SENT | POLLED | READ | UNPACKED | if read_committed { READ_COMMITTED } else { 0 };
+        let outcome = if committed { Outcome::Ok } else { Outcome::Info };
+        Self { offset, flags, outcome, ..Self::new(value) }
+    }
+
+    fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
@@ -143,12 +175,40 @@ impl Written {
     pub(crate) fn is_below_floor(&self) -> bool {
         self.offset >= 0 && self.offset < self.floor
     }
+
+    /// Nothing that a later op may do needs more of it than its place.
+    fn may_be_packed(&self) -> bool {
+        let plain = self.flags & (SENT | READ | REMARKABLE) == SENT | READ;
+        plain && matches!(self.outcome, Outcome::Ok | Outcome::Info) && self.offset >= 0 && !self.is_below_floor()
+    }
+}
+
+/// A poll's completion.
+#[derive(Clone, Copy)]
+pub(crate) struct PollOp {
+    pub(crate) op: u64,
+    pub(crate) process: u32,
+    pub(crate) ok: bool,
+    pub(crate) isolation: Isolation,
+}
+
+/// How far readers got: the greatest first offset of a read value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) offset: Offset,
+    pub(crate) value: Value,
+    pub(crate) read: OpRef,
 }
 
 pub(crate) struct KeyLog {
+    /// What is not packed.
     index: IntMap<Value, Id>,
     written: Vec<Written>,
-    slots: Slots,
+    free: Vec<Id>,
+    pages: Pages,
+    packed: Values,
+    /// The greatest packed offset.
+    packed_bound: Option<Bound>,
     /// Values with more than one offset: offset → the op that first showed it there.
     moved: BTreeMap<Id, BTreeMap<Offset, OpRef>>,
     /// Offsets with more than one value: value → the op that first showed it there.
@@ -156,6 +216,10 @@ pub(crate) struct KeyLog {
     /// The greatest offset at which a sent value is known to stand.
     highest: Offset,
     below_floor: u64,
+    /// Values that a finding speaks of and whose ops were forgotten.
+    wanted: RefCell<BTreeSet<Value>>,
+    /// Values that an earlier pass wanted.
+    pinned: BTreeSet<Value>,
 }
 
 impl Default for KeyLog {
@@ -163,24 +227,60 @@ impl Default for KeyLog {
         Self {
             index: IntMap::default(),
             written: Vec::new(),
-            slots: Slots::default(),
+            free: Vec::new(),
+            pages: Pages::default(),
+            packed: Values::default(),
+            packed_bound: None,
             moved: BTreeMap::new(),
             contested: BTreeMap::new(),
             highest: -1,
             below_floor: 0,
+            wanted: RefCell::default(),
+            pinned: BTreeSet::new(),
         }
     }
 }
 
 impl KeyLog {
+    pub(crate) fn pin(&mut self, values: BTreeSet<Value>) {
+        self.pinned = values;
+    }
+
+    #[inline]
     fn id(&mut self, value: Value) -> Id {
-        // Memory ends long before 4 G values of one key.
-        let next = Id::try_from(self.written.len()).unwrap_or(Id::MAX - 1);
-        let id = *self.index.entry(value).or_insert(next);
-        if id == next {
-            self.written.push(Written::new(value));
+        if let Some(id) = self.index.get(&value) {
+            return *id;
         }
+        if let Some(page) = self.packed.first_page(value) {
+            return self.unpack_value(value, page);
+        }
+        let mut written = Written::new(value);
+        if !self.pinned.is_empty() && self.pinned.contains(&value) {
+            written.flags |= PINNED;
+        }
+        self.add(written)
+    }
+
+    #[inline]
+    fn add(&mut self, written: Written) -> Id {
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.written[id as usize] = written;
+                id
+            }
+            None => {
+                // Memory ends long before 4 G values of one key.
+                self.written.push(written);
+                Id::try_from(self.written.len() - 1).unwrap_or(Id::MAX - 1)
+            }
+        };
+        self.index.insert(written.value, id);
         id
+    }
+
+    /// The place of an invocation's value, unless it was packed since.
+    fn still(&self, invoked: Option<Id>, value: Value) -> Option<Id> {
+        invoked.filter(|id| self.written.get(*id as usize).is_some_and(|written| written.value == value && written.flags != 0))
     }
 
     /// Gives the value's id, which spares its completion the search.
@@ -188,55 +288,90 @@ impl KeyLog {
         let id = self.id(value);
         let (highest, written) = (self.highest, &mut self.written[id as usize]);
         let mut flags = SENT;
-        if written.has(SENT) {
-            flags |= SENT_TWICE;
-        } else if written.has(POLLED) {
-            flags |= POLLED_EARLY;
-        } else {
+        if written.flags & (SENT | POLLED) == 0 {
             written.floor = highest;
+        } else if written.has(SENT) {
+            flags |= SENT_TWICE;
+        } else {
+            flags |= POLLED_EARLY;
         }
         if in_txn {
             flags |= IN_TXN;
         }
         written.flags |= flags;
         written.invoked.set_first(op);
+        self.remark(id);
         id
     }
 
     /// What became of a send; a second end of one value is another send of it. `invoked` is what its invocation gave, if there is one.
     /// An acknowledgement, or a transaction that certainly committed, says where the value stands.
     pub(crate) fn completed(&mut self, send: &Send, invoked: Option<Id>, outcome: Outcome, op: u64, in_txn: bool) -> Id {
-        let id = invoked.unwrap_or_else(|| self.id(send.value));
+        let id = self.still(invoked, send.value).unwrap_or_else(|| self.id(send.value));
         let written = &mut self.written[id as usize];
+        let mut flags = SENT | if in_txn { IN_TXN } else { 0 };
         if written.outcome != Outcome::Open {
-            written.flags |= SENT_TWICE;
+            flags |= SENT_TWICE;
         }
-        written.flags |= SENT | if in_txn { IN_TXN } else { 0 };
         // The op that counts is the one that knew most.
         if outcome > written.outcome {
             written.outcome = outcome;
             written.completed = OpRef::new(op);
         }
-        if let Some(offset) = send.offset.filter(|_| outcome == Outcome::Ok)
-            && self.place(id, offset, op)
-        {
-            self.slots.mark_committed(offset);
+        let offset = send.offset.filter(|offset| outcome == Outcome::Ok && *offset >= 0);
+        if outcome == Outcome::Ok && offset.is_none() {
+            flags |= UNPLACED;
+        }
+        written.flags |= flags;
+        if flags & REMARKABLE != 0 {
+            self.remark(id);
+        }
+        match offset {
+            Some(offset) => {
+                let spot = self.place(id, offset, op);
+                self.pages.mark_committed(spot);
+                self.settle(id, spot);
+            }
+            None => self.settle_where_it_is(id),
         }
         id
     }
 
-    pub(crate) fn polled(&mut self, value: Value, offset: Offset, op: u64, ok: bool, isolation: Isolation) {
-        // Most records stand where an acknowledgement or another reader has shown them.
-        let there = self.slots.recent(offset).filter(|id| self.of(*id).value == value);
-        let id = there.unwrap_or_else(|| self.id(value));
+    pub(crate) fn polled(&mut self, records: &[(Offset, Value)], poll: PollOp) {
+        for (offset, value) in records {
+            // Most records stand where an acknowledgement or another reader has shown them.
+            match self.pages.look(*offset) {
+                Some(Slot::Packed(there)) if there == *value => {}
+                Some(Slot::Live(id)) if self.written[id as usize].value == *value && *offset >= 0 => {
+                    let Some(spot) = self.pages.spot(*offset) else { continue };
+                    self.seen(id, poll);
+                    self.pages.mark_seen(spot, poll.isolation);
+                    self.settle(id, spot);
+                }
+                _ => self.polled_elsewhere(*offset, *value, poll),
+            }
+        }
+    }
+
+    fn polled_elsewhere(&mut self, offset: Offset, value: Value, poll: PollOp) {
+        let id = self.id(value);
+        self.seen(id, poll);
+        if offset >= 0 {
+            let spot = self.place(id, offset, poll.op);
+            self.pages.mark_seen(spot, poll.isolation);
+        }
+        self.settle_where_it_is(id);
+    }
+
+    #[inline]
+    fn seen(&mut self, id: Id, poll: PollOp) {
         let written = &mut self.written[id as usize];
         written.flags |= POLLED;
-        if ok {
-            written.read.set_first(op);
-            written.flags |= READ | if isolation == Isolation::Committed { READ_COMMITTED } else { 0 };
-        }
-        if self.place(id, offset, op) {
-            self.slots.mark_seen(offset, isolation);
+        if poll.ok {
+            if !written.has(READ) {
+                (written.read, written.reader) = (OpRef::new(poll.op), poll.process);
+            }
+            written.flags |= READ | if poll.isolation == Isolation::Committed { READ_COMMITTED } else { 0 };
         }
     }
 
@@ -249,40 +384,138 @@ impl KeyLog {
         let id = self.id(send.value);
         let written = &mut self.written[id as usize];
         written.flags |= PROVEN;
-        if let (Some(offset), Some(op)) = (send.offset, written.completed.get())
-            && self.place(id, offset, op)
-        {
-            self.slots.mark_committed(offset);
+        let told = send.offset.filter(|offset| *offset >= 0).zip(written.completed.get());
+        self.remark(id);
+        if let Some((offset, op)) = told {
+            let spot = self.place(id, offset, op);
+            self.pages.mark_committed(spot);
         }
     }
 
-    /// Puts a value at an offset; `false` if that is no offset.
-    fn place(&mut self, id: Id, offset: Offset, op: u64) -> bool {
-        if offset < 0 {
-            return false;
-        }
+    /// Puts a value at an offset, which is none below 0.
+    #[inline]
+    fn place(&mut self, id: Id, offset: Offset, op: u64) -> Spot {
+        let spot = self.pages.spot(offset).unwrap_or_else(|| self.unpack_offset(offset));
         let written = &mut self.written[id as usize];
-        let first = written.offset;
-        if first != offset {
-            if first < 0 {
-                written.offset = offset;
-                written.placed = OpRef::new(op);
-                self.below_floor += u64::from(written.is_below_floor());
-            } else {
-                let places = self.moved.entry(id).or_insert_with(|| BTreeMap::from([(first, written.placed)]));
-                places.entry(offset).or_insert(OpRef::new(op));
-            }
+        if written.offset < 0 {
+            written.offset = offset;
+            written.placed = OpRef::new(op);
+            self.below_floor += u64::from(written.is_below_floor());
+        } else if written.offset != offset {
+            self.moves(id, offset, op);
         }
-        if written.has(SENT) {
+        if self.written[id as usize].has(SENT) {
             self.highest = self.highest.max(offset);
         }
-        let there = self.slots.put(offset, id);
+        let there = self.pages.put(spot, id);
         if there != id {
-            let earlier = self.shown_at(there, offset);
-            let values = self.contested.entry(offset).or_insert_with(|| BTreeMap::from([(there, earlier)]));
-            values.entry(id).or_insert(OpRef::new(op));
+            self.contests(there, id, offset, op);
         }
-        true
+        spot
+    }
+
+    #[cold]
+    fn moves(&mut self, id: Id, offset: Offset, op: u64) {
+        let written = &mut self.written[id as usize];
+        written.flags |= MOVED;
+        let first = (written.offset, written.placed);
+        let places = self.moved.entry(id).or_insert_with(|| BTreeMap::from([first]));
+        places.entry(offset).or_insert(OpRef::new(op));
+        self.remark(id);
+    }
+
+    #[cold]
+    fn contests(&mut self, there: Id, id: Id, offset: Offset, op: u64) {
+        let earlier = self.shown_at(there, offset);
+        let values = self.contested.entry(offset).or_insert_with(|| BTreeMap::from([(there, earlier)]));
+        values.entry(id).or_insert(OpRef::new(op));
+        for one in [there, id] {
+            self.written[one as usize].flags |= CONTESTED;
+            self.remark(one);
+        }
+    }
+
+    /// Something may have become remarkable about a value: it is not packed, and if it was, its ops are wanted.
+    #[inline]
+    fn remark(&mut self, id: Id) {
+        let written = &self.written[id as usize];
+        if written.flags & REMARKABLE != 0 {
+            if written.has(UNPACKED) {
+                self.wanted.borrow_mut().insert(written.value);
+            }
+            if written.has(DONE) {
+                self.settle_where_it_is(id);
+            }
+        }
+    }
+
+    #[inline]
+    fn settle_where_it_is(&mut self, id: Id) {
+        let written = &self.written[id as usize];
+        if written.may_be_packed() != written.has(DONE)
+            && let Some(spot) = self.pages.spot(written.offset)
+        {
+            self.settle(id, spot);
+        }
+    }
+
+    /// Counts a value as done, or no longer, and packs its page when all are.
+    #[inline]
+    fn settle(&mut self, id: Id, spot: Spot) {
+        let written = &mut self.written[id as usize];
+        let done = written.may_be_packed();
+        if done != written.has(DONE) {
+            written.flags ^= DONE;
+            if self.pages.set_done(spot, done) && done {
+                self.pack(spot);
+            }
+        }
+    }
+
+    #[cold]
+    fn pack(&mut self, spot: Spot) {
+        let Self { pages, written, index, packed, free, packed_bound, .. } = self;
+        let page = pages.number(spot);
+        pages.pack(spot, |id| {
+            let one = &mut written[id as usize];
+            if packed_bound.is_none_or(|bound| bound.offset < one.offset) {
+                *packed_bound = Some(Bound { offset: one.offset, value: one.value, read: one.read });
+            }
+            index.remove(&one.value);
+            packed.insert(one.value, page);
+            one.flags = 0;
+            free.push(id);
+            one.value
+        });
+    }
+
+    #[cold]
+    fn unpack_offset(&mut self, offset: Offset) -> Spot {
+        self.unpack(Pages::number_of(offset));
+        self.pages.spot(offset).unwrap_or_default()
+    }
+
+    #[cold]
+    fn unpack_value(&mut self, value: Value, first_page: i64) -> Id {
+        if let Some((page, _)) = self.pages.find_packed(first_page, value) {
+            self.unpack(page);
+        }
+        self.index.get(&value).copied().unwrap_or_else(|| self.add(Written::new(value)))
+    }
+
+    fn unpack(&mut self, page: i64) {
+        let Self { pages, written, index, packed, free, .. } = self;
+        pages.unpack(page, |offset, value, committed, read_committed| {
+            packed.remove(value);
+            let one = Written::packed(value, offset, committed, read_committed);
+            let id = free.pop().unwrap_or_else(|| {
+                written.push(one);
+                Id::try_from(written.len() - 1).unwrap_or(Id::MAX - 1)
+            });
+            written[id as usize] = one;
+            index.insert(value, id);
+            id
+        });
     }
 
     /// The op that first showed the value at this offset.
@@ -294,26 +527,95 @@ impl KeyLog {
         self.moved.get(&id).and_then(|places| places.get(&offset)).copied().unwrap_or_default()
     }
 
-    /// Every value, in the order in which the history first speaks of it.
+    /// Every value that is not packed, in the order in which the history speaks of them.
     pub(crate) fn written(&self) -> impl Iterator<Item = (Id, &Written)> {
-        (0..).zip(&self.written)
+        let mut all: Vec<_> = (0..).zip(&self.written).filter(|(_, written)| written.flags != 0).collect();
+        let first = |written: &Written| [written.invoked, written.placed, written.read, written.completed].into_iter().find_map(OpRef::get);
+        all.sort_by_key(|(_, written)| (first(written), written.value));
+        all.into_iter()
+    }
+
+    /// Offsets and values that were packed (acknowledged or of unknown outcome, and read), and whether they were acknowledged.
+    pub(crate) fn packed(&self) -> impl Iterator<Item = (Offset, Value, bool)> {
+        self.pages.packed()
     }
 
     pub(crate) fn of(&self, id: Id) -> &Written {
         &self.written[id as usize]
     }
 
+    /// The place of a value that is not packed.
     pub(crate) fn find_id(&self, value: Value) -> Option<Id> {
         self.index.get(&value).copied()
     }
 
-    pub(crate) fn find(&self, value: Value) -> Option<&Written> {
+    /// A value that is not packed.
+    pub(crate) fn find_live(&self, value: Value) -> Option<&Written> {
         self.find_id(value).map(|id| self.of(id))
     }
 
+    /// Any value, as it is to be told of.
+    pub(crate) fn find(&self, value: Value) -> Option<Written> {
+        let packed = || {
+            let (_, offset) = self.pages.find_packed(self.packed.first_page(value)?, value)?;
+            Some(self.tell(offset, Slot::Packed(value)))
+        };
+        self.find_id(value).map(|id| self.tell(-1, Slot::Live(id))).or_else(packed)
+    }
+
+    /// The only offset of a value, if it has just one.
+    pub(crate) fn only_offset(&self, value: Value) -> Option<Offset> {
+        match self.find_id(value) {
+            Some(id) => (self.first_offset(id) == self.last_offset(id)).then(|| self.of(id).offset),
+            None => self.pages.find_packed(self.packed.first_page(value)?, value).map(|(_, offset)| offset),
+        }
+    }
+
     /// The value that was first seen at an offset.
-    pub(crate) fn at(&self, offset: Offset) -> Option<&Written> {
-        self.slots.get(offset).map(|id| self.of(id))
+    pub(crate) fn value_at(&self, offset: Offset) -> Option<Value> {
+        self.pages.get(offset).map(|slot| self.value(slot))
+    }
+
+    /// The same, as it is to be told of.
+    pub(crate) fn at(&self, offset: Offset) -> Option<Written> {
+        self.pages.get(offset).map(|slot| self.tell(offset, slot))
+    }
+
+    pub(crate) fn value(&self, slot: Slot) -> Value {
+        match slot {
+            Slot::Live(id) => self.of(id).value,
+            Slot::Packed(value) => value,
+        }
+    }
+
+    /// What is known of the value in a slot. Only for what is told to people: of a value that was packed, the ops are wanted from now on.
+    pub(crate) fn tell(&self, offset: Offset, slot: Slot) -> Written {
+        let written = match slot {
+            Slot::Live(id) => *self.of(id),
+            Slot::Packed(value) => Written::packed(value, offset, true, true),
+        };
+        if written.has(UNPACKED) {
+            self.wanted.borrow_mut().insert(written.value);
+        }
+        written
+    }
+
+    /// How far readers got; of several values there, the first.
+    pub(crate) fn bound(&self) -> Option<Bound> {
+        let read = self.index.values().map(|id| (*id, self.of(*id))).filter(|(_, written)| written.is_read() && written.offset >= 0);
+        let live = read
+            .map(|(id, written)| (self.first_offset(id), written.read, written.value))
+            .max_by_key(|(offset, read, value)| (*offset, std::cmp::Reverse((read.get(), *value))));
+        let live = live.map(|(offset, read, value)| Bound { offset, value, read });
+        match (live, self.packed_bound) {
+            (Some(live), Some(packed)) if packed.offset >= live.offset => Some(packed),
+            (live, packed) => live.or(packed),
+        }
+    }
+
+    /// Values that findings speak of, and whose ops are not known.
+    pub(crate) fn wanted(&self) -> BTreeSet<Value> {
+        self.wanted.borrow().clone()
     }
 
     pub(crate) fn contested(&self) -> &BTreeMap<Offset, BTreeMap<Id, OpRef>> {
@@ -340,7 +642,15 @@ impl KeyLog {
     }
 
     /// Offsets strictly between two others that a reader at this isolation cannot pass over: certainly committed, or read so by somebody.
-    pub(crate) fn visible_between(&self, from: Offset, to: Offset, isolation: Isolation) -> impl Iterator<Item = (Offset, &Written)> {
-        self.slots.visible_between(from, to, isolation).map(|(offset, id)| (offset, self.of(id)))
+    pub(crate) fn visible_between(&self, from: Offset, to: Offset, isolation: Isolation) -> impl Iterator<Item = (Offset, Slot)> {
+        self.pages.visible_between(from, to, isolation)
+    }
+
+    /// What is known of the value in a slot, if it was not packed (as no value of a transaction is).
+    pub(crate) fn live(&self, slot: Slot) -> Option<&Written> {
+        match slot {
+            Slot::Live(id) => Some(self.of(id)),
+            Slot::Packed(_) => None,
+        }
     }
 }

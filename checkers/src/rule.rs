@@ -34,11 +34,35 @@ impl Default for JudgeOptions {
 
 /// One promise, or a few of one kind, judged over shared [`Facts`].
 ///
-/// `update` sees every op once, after the facts took it in; most rules need nothing but the facts. `verdict` may be asked at any time, and
+/// `update` sees every op that its [`Spec`] hears of once, after the facts took it in; most rules need nothing but the facts. `verdict` may be asked at any time, and
 /// says what would be found if the history ended here. A rule is total: no history makes it panic.
 pub(crate) trait Rule: Send {
     fn update(&mut self, _op: &Op, _facts: &Facts) {}
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict;
+}
+
+/// Kinds of ops that a rule hears of, as bits: most rules need nothing but the facts, and there are millions of ops.
+pub(crate) mod hears {
+    pub(crate) const SEND_INVOKE: u16 = 1;
+    pub(crate) const SEND_END: u16 = 1 << 1;
+    pub(crate) const POLL_INVOKE: u16 = 1 << 2;
+    pub(crate) const POLL_END: u16 = 1 << 3;
+    pub(crate) const TXN_INVOKE: u16 = 1 << 4;
+    pub(crate) const TXN_END: u16 = 1 << 5;
+    /// Assign, subscribe, crash.
+    pub(crate) const PLACES: u16 = 1 << 6;
+    /// Commit, committed.
+    pub(crate) const COMMITS: u16 = 1 << 7;
+    pub(crate) const REGISTERS: u16 = 1 << 8;
+    pub(crate) const NEMESIS: u16 = 1 << 9;
+    /// Ops of any kind that carry a rebalance log.
+    pub(crate) const REBALANCES: u16 = 1 << 10;
+
+    pub(crate) const NOTHING: u16 = 0;
+    pub(crate) const SENDS: u16 = SEND_INVOKE | SEND_END | TXN_INVOKE | TXN_END;
+    pub(crate) const ENDS_OF_SENDS: u16 = SEND_END | TXN_END;
+    pub(crate) const ENDS_OF_POLLS: u16 = POLL_END | TXN_END;
+    pub(crate) const ALL: u16 = u16::MAX;
 }
 
 /// An entry of the registry.
@@ -50,6 +74,8 @@ pub struct Spec {
     pub anomalies: &'static [&'static str],
     /// `true`: what it finds while the run goes on, no later op can undo.
     pub(crate) stable: bool,
+    /// The ops that its `update` wants to see: [`hears`].
+    pub(crate) hears: u16,
     pub(crate) build: fn() -> Box<dyn Rule>,
 }
 

@@ -8,13 +8,14 @@ use kchaos_core::{Key, Offset, Op, Value, Verdict};
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{Isolation, OpRef, Outcome};
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "aborted-read",
     about: "nobody reads what failed, nor an op what it has not committed yet",
     anomalies: &["G1a", "precommitted-read"],
     stable: true,
+    hears: hears::TXN_END,
     build: || Box::new(AbortedRead { own: Vec::new() }),
 };
 

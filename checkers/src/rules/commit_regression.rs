@@ -12,13 +12,14 @@ use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Verdict};
 use crate::facts::Facts;
 use crate::hash::IntMap;
 use crate::log::OpRef;
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "commit-regression",
     about: "a group's committed offset does not go back unless somebody asks for it",
     anomalies: &["commit-regression"],
     stable: true,
+    hears: hears::COMMITS,
     build: || Box::new(CommitRegression::default()),
 };
 

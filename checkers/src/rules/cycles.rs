@@ -16,7 +16,7 @@ use kchaos_core::{Example, Key, Op, OpType, Value, Verdict};
 use crate::facts::{Facts, polls};
 use crate::graph::{Edge, Graph};
 use crate::log::{Id, Isolation};
-use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 use crate::txns::TxnId;
 
 pub(crate) const SPEC: Spec = Spec {
@@ -24,6 +24,7 @@ pub(crate) const SPEC: Spec = Spec {
     about: "transactions do not depend on each other in circles",
     anomalies: &["G0", "G1c"],
     stable: false,
+    hears: hears::TXN_END,
     build: || Box::new(Cycles::default()),
 };
 
@@ -61,7 +62,7 @@ impl Rule for Cycles {
         }
         for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
             let Some(log) = facts.log(*key) else { continue };
-            let ids = records.iter().filter_map(|(_, value)| log.find_id(*value));
+            let ids = records.iter().filter_map(|(_, value)| log.find_id(*value)).filter(|id| log.of(*id).is_in_txn());
             self.reads.extend(ids.map(|id| Read { reader: facts.txn(), key: *key, id }));
         }
     }

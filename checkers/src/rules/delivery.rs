@@ -17,7 +17,8 @@ use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Verdict};
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::OpRef;
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::pages::Slot;
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 use crate::rules::commit_regression::group;
 
 pub(crate) const SPEC: Spec = Spec {
@@ -25,6 +26,7 @@ pub(crate) const SPEC: Spec = Spec {
     about: "a group processes every value before its committed offset; what it is given again is counted",
     anomalies: &["unprocessed", "redelivered"],
     stable: false,
+    hears: hears::ENDS_OF_POLLS | hears::PLACES | hears::COMMITS,
     build: || Box::new(Delivery::default()),
 };
 
@@ -144,16 +146,19 @@ impl Delivery {
 fn unprocessed(facts: &Facts, findings: &mut Findings, (group, key): (&str, Key), place: &Place, committed: Offset, op: OpRef) {
     let Some(log) = facts.log(key) else { return };
     let start = facts.log_start(key);
-    for (id, written) in log.written().filter(|(_, written)| written.is_acknowledged() && !written.is_sent_twice() && written.offset >= 0) {
-        let offset = log.last_offset(id);
-        let delivered = || match log.moved().get(&id) {
-            Some(places) => places.keys().any(|offset| place.delivered.contains(*offset)),
-            None => place.delivered.contains(offset),
-        };
-        if offset < start || offset >= committed || delivered() {
-            continue;
-        }
+    let live = log.written().filter(|(_, written)| written.is_acknowledged() && !written.is_sent_twice() && written.offset >= 0);
+    let live = live.filter(|(id, _)| match log.moved().get(id) {
+        Some(places) => !places.keys().any(|offset| place.delivered.contains(*offset)),
+        None => !place.delivered.contains(log.last_offset(*id)),
+    });
+    let packed = log.packed().filter(|(offset, _, acknowledged)| *acknowledged && !place.delivered.contains(*offset));
+    let packed = packed.map(|(offset, value, _)| (offset, Slot::Packed(value)));
+    let mut passed: Vec<_> = live.map(|(id, _)| (log.last_offset(id), Slot::Live(id))).chain(packed).collect();
+    passed.retain(|(offset, _)| (start..committed).contains(offset));
+    passed.sort_unstable_by_key(|(offset, _)| *offset);
+    for (offset, slot) in passed {
         findings.add("unprocessed", || {
+            let written = log.tell(offset, slot);
             let explanation = format!(
                 "group \"{group}\" committed offset {committed} of key {key}{}, and no member's ok poll returned value {} at offset {offset}, \
                  which was acknowledged{}: it should have been processed before",

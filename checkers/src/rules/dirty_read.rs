@@ -16,13 +16,14 @@ use kchaos_core::{Key, Op, OpType, Verdict};
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{Id, Isolation, OpRef};
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "dirty-read",
     about: "readers of committed see nothing before its commit was invoked",
     anomalies: &["dirty-read"],
     stable: true,
+    hears: hears::ENDS_OF_POLLS,
     build: || Box::new(DirtyRead::default()),
 };
 

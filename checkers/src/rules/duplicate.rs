@@ -5,13 +5,14 @@
 use kchaos_core::Verdict;
 
 use crate::facts::Facts;
-use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, example};
+use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "duplicate",
     about: "a value stands at one offset only",
     anomalies: &["duplicate"],
     stable: true,
+    hears: hears::NOTHING,
     build: || Box::new(Duplicate),
 };
 

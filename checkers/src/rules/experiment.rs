@@ -6,13 +6,14 @@
 use kchaos_core::Verdict;
 
 use crate::facts::Facts;
-use crate::rule::{Findings, JudgeOptions, Rule, Spec};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "experiment",
     about: "something was acknowledged, and the history is whole",
     anomalies: &[],
     stable: false,
+    hears: hears::NOTHING,
     build: || Box::new(Experiment),
 };
 

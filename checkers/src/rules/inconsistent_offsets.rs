@@ -3,13 +3,14 @@
 use kchaos_core::Verdict;
 
 use crate::facts::Facts;
-use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "inconsistent-offsets",
     about: "an offset holds one value, whoever asks",
     anomalies: &["inconsistent-offsets"],
     stable: true,
+    hears: hears::NOTHING,
     build: || Box::new(InconsistentOffsets),
 };
 

@@ -13,13 +13,14 @@ use kchaos_core::{Key, Offset, Op, OpType, Verdict};
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{Isolation, OpRef};
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "intermediate-read",
     about: "one poll leaves out nothing of a committed transaction that lies between what it returned",
     anomalies: &["G1b"],
     stable: true,
+    hears: hears::ENDS_OF_POLLS,
     build: || Box::new(IntermediateRead::default()),
 };
 
@@ -56,7 +57,8 @@ impl Rule for IntermediateRead {
             let Some(log) = facts.log(key) else { continue };
             let from_start = from.max(facts.log_start(key).saturating_sub(1));
             let between = log.visible_between(from_start, to, Isolation::Committed);
-            for (offset, written) in between.filter(|(_, written)| written.is_in_txn() && !written.is_sent_twice()) {
+            let live = between.filter_map(|(offset, slot)| Some((offset, log.live(slot)?)));
+            for (offset, written) in live.filter(|(_, written)| written.is_in_txn() && !written.is_sent_twice()) {
                 let Some(txn) = facts.txns().get(written.txn).filter(|_| facts.is_txn_committed(written.txn)) else { continue };
                 if !told.insert((key, written.value)) {
                     continue;

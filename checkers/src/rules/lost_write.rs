@@ -7,17 +7,18 @@
 //! What this cannot see: a value without a known offset, or one beyond everything that was read; `unseen` lists those.
 //! Compacted topics are not told apart yet.
 
-use kchaos_core::{Key, Offset, Verdict};
+use kchaos_core::{Key, Verdict};
 
 use crate::facts::Facts;
-use crate::log::{Id, KeyLog};
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::log::{Bound, Id, KeyLog};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "lost-write",
     about: "a value that was written for certain, and that readers passed, is read by somebody",
     anomalies: &["lost-write"],
     stable: false,
+    hears: hears::NOTHING,
     build: || Box::new(LostWrite),
 };
 
@@ -28,7 +29,7 @@ impl Rule for LostWrite {
         let mut findings = Findings::new(options);
         for (key, log) in facts.logs() {
             for (id, bound) in lost(facts, key, log) {
-                let (lost, reader) = (log.of(id), log.of(bound));
+                let lost = log.of(id);
                 let offset = log.last_offset(id);
                 findings.add("lost-write", || {
                     let explanation = format!(
@@ -36,12 +37,12 @@ impl Rule for LostWrite {
                          ever returned value {}: it should have been read on the way",
                         lost.value,
                         cite(lost.completed),
-                        reader.value,
-                        log.first_offset(bound),
-                        cite(reader.read),
+                        bound.value,
+                        bound.offset,
+                        cite(bound.read),
                         lost.value,
                     );
-                    example(key, vec![lost.value], vec![offset], &[lost.invoked, lost.completed, reader.read], explanation)
+                    example(key, vec![lost.value], vec![offset], &[lost.invoked, lost.completed, bound.read], explanation)
                 });
             }
         }
@@ -49,16 +50,10 @@ impl Rule for LostWrite {
     }
 }
 
-/// How far readers of a key got: the greatest first offset of a read value. Of several values there, the first.
-pub(crate) fn bound(log: &KeyLog) -> Option<(Offset, Id)> {
-    let read = log.written().filter(|(_, written)| written.is_read() && written.offset >= 0).map(|(id, _)| (log.first_offset(id), id));
-    read.max_by_key(|(offset, id)| (*offset, std::cmp::Reverse(*id)))
-}
-
 /// The lost values of a key, and the read value that bounds them.
-pub(crate) fn lost(facts: &Facts, key: Key, log: &KeyLog) -> Vec<(Id, Id)> {
-    let Some((bound, reader)) = bound(log) else { return Vec::new() };
+pub(crate) fn lost(facts: &Facts, key: Key, log: &KeyLog) -> Vec<(Id, Bound)> {
+    let Some(bound) = log.bound() else { return Vec::new() };
     let start = facts.log_start(key);
     let unread = log.written().filter(|(_, written)| !written.is_read() && written.offset >= 0 && written.is_committed());
-    unread.map(|(id, _)| id).filter(|id| (start..=bound).contains(&log.last_offset(*id))).map(|id| (id, reader)).collect()
+    unread.map(|(id, _)| id).filter(|id| (start..=bound.offset).contains(&log.last_offset(*id))).map(|id| (id, bound)).collect()
 }

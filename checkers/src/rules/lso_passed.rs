@@ -14,7 +14,7 @@ use kchaos_core::{Key, Offset, Op, OpType, Value, Verdict};
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{Isolation, OpRef};
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 use crate::txns::TxnId;
 
 pub(crate) const SPEC: Spec = Spec {
@@ -22,6 +22,7 @@ pub(crate) const SPEC: Spec = Spec {
     about: "readers of committed do not pass a transaction before its commit was invoked",
     anomalies: &["lso-passed"],
     stable: true,
+    hears: hears::ENDS_OF_POLLS,
     build: || Box::new(LsoPassed::default()),
 };
 
@@ -87,7 +88,7 @@ impl LsoPassed {
         let Some(commit_ns) = commit_ns.filter(|_| op.op_type != OpType::Fail) else { return };
         for send in facts.sends() {
             let Some(steps) = self.steps.get(&send.key) else { continue };
-            let seen = || facts.log(send.key).and_then(|log| log.find(send.value)).map(|written| written.offset);
+            let seen = || facts.log(send.key).and_then(|log| log.find_live(send.value)).map(|written| written.offset);
             let Some(offset) = send.offset.or_else(seen).filter(|offset| *offset >= 0) else { continue };
             let beyond = steps.partition_point(|step| step.offset <= offset);
             let by = steps.range(beyond..).filter(|step| step.at_ns < commit_ns).min_by_key(|step| (step.at_ns, step.offset));

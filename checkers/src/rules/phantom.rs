@@ -11,13 +11,14 @@ use kchaos_core::{Key, Offset, Op, Verdict};
 
 use crate::facts::Facts;
 use crate::log::OpRef;
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "phantom",
     about: "what is polled was sent before, as it was sent",
     anomalies: &["phantom", "read-before-send"],
     stable: true,
+    hears: hears::ENDS_OF_POLLS,
     build: || Box::new(Phantom { corrupt: BTreeMap::new() }),
 };
 

@@ -23,13 +23,14 @@ use kchaos_core::{Body, Key, Offset, Op, OpType, Process, RebalanceType, Verdict
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{Isolation, KeyLog, OpRef};
-use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "poll-order",
     about: "a process reads each key in order and leaves nothing out",
     anomalies: &["poll-skip", "nonmonotonic-poll", "int-poll-skip", "int-nonmonotonic-poll"],
     stable: true,
+    hears: hears::ENDS_OF_POLLS | hears::PLACES | hears::REBALANCES,
     build: || Box::new(PollOrder::default()),
 };
 
@@ -252,7 +253,7 @@ impl Pair {
         let skipped: Vec<_> = log.visible_between(from, self.to, self.isolation).take(MAX_LISTED + 1).collect();
         let more = if skipped.len() > MAX_LISTED { " and more" } else { "" };
         let skipped = &skipped[..skipped.len().min(MAX_LISTED)];
-        let listed = skipped.iter().map(|(offset, written)| format!("{} at {offset}", written.value)).collect::<Vec<_>>().join(", ");
+        let listed = skipped.iter().map(|(offset, slot)| format!("{} at {offset}", log.value(*slot))).collect::<Vec<_>>().join(", ");
         let explanation = format!(
             "process {} {} and next offset {}{}, passing over {listed}{more}: it should have returned them",
             self.process,
@@ -261,7 +262,8 @@ impl Pair {
             cite(self.op),
         );
         let mut ops = vec![self.before, self.op];
-        ops.extend(skipped.iter().take(1).map(|(_, written)| if written.is_committed() { written.completed } else { written.placed }));
-        example(self.key, skipped.iter().map(|(_, written)| written.value).collect(), self.offsets(), &ops, explanation)
+        let first = skipped.first().map(|(offset, slot)| log.tell(*offset, *slot));
+        ops.extend(first.map(|written| if written.is_committed() { written.completed } else { written.placed }));
+        example(self.key, skipped.iter().map(|(_, slot)| log.value(*slot)).collect(), self.offsets(), &ops, explanation)
     }
 }

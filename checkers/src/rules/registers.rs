@@ -15,7 +15,7 @@ use kchaos_core::{Body, Example, Key, Op, OpType, Process, Value, Verdict};
 use crate::facts::Facts;
 use crate::hash::IntMap;
 use crate::log::OpRef;
-use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 use crate::search::{self, Action, Found, Step};
 
 pub(crate) const SPEC: Spec = Spec {
@@ -23,6 +23,7 @@ pub(crate) const SPEC: Spec = Spec {
     about: "register ops have an order that explains every answer",
     anomalies: &["nonlinearizable"],
     stable: false,
+    hears: hears::REGISTERS,
     build: || Box::new(Registers::default()),
 };
 

@@ -21,13 +21,14 @@ use crate::facts::Facts;
 use crate::hash::IntMap;
 use crate::log::{OpRef, Outcome, Written};
 use crate::profile::Ruling;
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "reordered",
     about: "acknowledged values land in the order of sending, and of real time",
     anomalies: &["reordered"],
     stable: true,
+    hears: hears::SENDS | hears::PLACES,
     build: || Box::new(Reordered::default()),
 };
 
@@ -111,7 +112,7 @@ impl Rule for Reordered {
                 continue;
             }
             for (_, written) in log.written().filter(|(_, written)| counts_in_real_time(written)) {
-                findings.add(REAL_TIME, || in_real_time(key, written, log.at(written.floor)));
+                findings.add(REAL_TIME, || in_real_time(key, written, log.at(written.floor).as_ref()));
             }
         }
         let real_time_counts = options.profile.ruling(REAL_TIME) == Ruling::Violation;
@@ -125,7 +126,7 @@ impl Rule for Reordered {
         inversions.extend(&open);
         inversions.sort_unstable_by_key(|inversion| (inversion.later.op.get(), inversion.key, inversion.later.offset));
         for inversion in inversions {
-            let written = facts.log(inversion.key).and_then(|log| log.find(inversion.later.value));
+            let written = facts.log(inversion.key).and_then(|log| log.find_live(inversion.later.value));
             if !(real_time_counts && written.is_some_and(counts_in_real_time)) {
                 findings.add(BY_CLIENT, || inversion.example());
             }

@@ -13,13 +13,14 @@ use kchaos_core::{Key, Offset, Op, OpType, Process, Send, Value, Verdict};
 use crate::facts::Facts;
 use crate::hash::IntMap;
 use crate::log::{Isolation, KeyLog, OpRef};
-use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "send-order",
     about: "what a process sends one after the other lands one after the other",
     anomalies: &["nonmonotonic-send", "int-nonmonotonic-send", "int-send-skip"],
     stable: true,
+    hears: hears::ENDS_OF_SENDS,
     build: || Box::new(SendOrder::default()),
 };
 
@@ -39,13 +40,14 @@ struct Sent {
     info: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Pair {
     process: u32,
     key: Key,
     earlier: Sent,
     later: Sent,
     inside: bool,
+    /// What else the op sent to the key, if it lies in between.
+    own: Box<[Value]>,
 }
 
 impl Rule for SendOrder {
@@ -59,8 +61,12 @@ impl Rule for SendOrder {
         for Send { key, value, offset } in facts.sends() {
             let later = Sent { value: *value, offset: offset.filter(|offset| *offset >= 0), op: OpRef::new(op.index), info };
             if let Some(earlier) = self.last.insert((process, *key), later) {
-                let pair = Pair { process, key: *key, earlier, later, inside: earlier.op == later.op };
+                let inside = earlier.op == later.op;
+                let mut pair = Pair { process, key: *key, earlier, later, inside, own: Box::default() };
                 if pair.must_be_kept() {
+                    if inside {
+                        pair.own = pair.own_between(facts.sends());
+                    }
                     self.suspects.push(pair);
                 }
             }
@@ -80,11 +86,10 @@ impl Rule for SendOrder {
                 };
                 findings.add(rule, || pair.went_back(earlier, later));
             } else if pair.inside {
-                let between = log.visible_between(earlier, later, Isolation::Committed);
-                let foreign: Vec<_> = between.filter(|(_, written)| written.completed != pair.later.op).take(MAX_LISTED).collect();
+                let between = log.visible_between(earlier, later, Isolation::Committed).map(|(_, slot)| log.value(slot));
+                let foreign: Vec<_> = between.filter(|value| !pair.own.contains(value)).take(MAX_LISTED).collect();
                 if !foreign.is_empty() {
-                    let values = foreign.iter().map(|(_, written)| written.value).collect();
-                    findings.add("int-send-skip", || pair.skipped(values, earlier, later));
+                    findings.add("int-send-skip", || pair.skipped(foreign, earlier, later));
                 }
             }
         }
@@ -94,8 +99,7 @@ impl Rule for SendOrder {
 
 impl Sent {
     fn place(&self, log: &KeyLog) -> Option<Offset> {
-        let seen = || log.find_id(self.value).filter(|id| log.first_offset(*id) == log.last_offset(*id)).map(|id| log.of(id).offset);
-        self.offset.or_else(seen).filter(|offset| *offset >= 0)
+        self.offset.or_else(|| log.only_offset(self.value)).filter(|offset| *offset >= 0)
     }
 }
 
@@ -105,6 +109,15 @@ impl Pair {
             (Some(earlier), Some(later)) => later <= earlier || (self.inside && later > earlier + 1),
             _ => true,
         }
+    }
+
+    /// What stands beside them in one op, and may stand between them in the log.
+    fn own_between(&self, sends: &[Send]) -> Box<[Value]> {
+        let (Some(earlier), Some(later)) = (self.earlier.offset, self.later.offset) else {
+            return sends.iter().filter(|send| send.key == self.key).map(|send| send.value).collect();
+        };
+        let between = |send: &&Send| send.key == self.key && send.offset.is_none_or(|offset| earlier < offset && offset < later);
+        sends.iter().filter(between).map(|send| send.value).collect()
     }
 
     fn went_back(&self, earlier: Offset, later: Offset) -> kchaos_core::Example {

@@ -6,13 +6,12 @@
 //! What this cannot see: a missing value without a known offset, unless the final read was complete. Offsets below the log's start are
 //! exempt.
 
-use kchaos_core::{Example, Key, Offset, Verdict};
+use kchaos_core::{Example, Key, Verdict};
 
 use crate::facts::Facts;
 use crate::hash::IntMap;
-use crate::log::{Id, Written};
-use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example};
-use crate::rules::lost_write::bound;
+use crate::log::{Bound, Id, Written};
+use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 use crate::rules::unseen::final_read_is_complete;
 use crate::txns::{Txn, TxnId};
 
@@ -21,13 +20,14 @@ pub(crate) const SPEC: Spec = Spec {
     about: "a committed transaction is in the log with all its values or with none",
     anomalies: &["torn-transaction"],
     stable: false,
+    hears: hears::NOTHING,
     build: || Box::new(TornTransaction),
 };
 
 struct TornTransaction;
 
-/// How far readers of a key got: the greatest first offset of a read value, and who that is.
-type Bounds = IntMap<Key, Option<(Offset, Id)>>;
+/// How far readers of each key got.
+type Bounds = IntMap<Key, Option<Bound>>;
 
 impl Rule for TornTransaction {
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
@@ -52,12 +52,12 @@ fn missing<'a>(facts: &'a Facts, options: &JudgeOptions, txn: TxnId, bounds: &mu
     let unseen = facts.sent(txn).filter(|(_, _, written)| !written.is_polled() && !written.is_sent_twice());
     let passed = unseen.filter(|(key, id, _)| {
         let Some(log) = facts.log(*key) else { return false };
-        let bound = *bounds.entry(*key).or_insert_with(|| bound(log));
+        let bound = *bounds.entry(*key).or_insert_with(|| log.bound());
         let offset = log.last_offset(*id);
         if offset >= 0 && offset < facts.log_start(*key) {
             return false;
         }
-        final_read_is_complete(facts, options, *key) || (offset >= 0 && bound.is_some_and(|(bound, _)| offset <= bound))
+        final_read_is_complete(facts, options, *key) || (offset >= 0 && bound.is_some_and(|bound| offset <= bound.offset))
     });
     passed.collect()
 }
@@ -67,11 +67,10 @@ fn torn(facts: &Facts, txn: &Txn, (there_key, there): (Key, &Written), missing: 
     let mut ops = vec![txn.invoked, txn.completed, shown];
     let mut told = Vec::new();
     for (key, id, written) in missing.iter().take(MAX_LISTED) {
-        let reader = bounds.get(key).copied().flatten().zip(facts.log(*key)).map(|((bound, reader), log)| (bound, log.of(reader).read));
-        let passed = match reader {
-            Some((bound, op)) if written.offset >= 0 && bound >= written.offset => {
-                ops.push(op);
-                format!(" though a reader got as far as offset {bound}{}", cite(op))
+        let passed = match bounds.get(key).copied().flatten() {
+            Some(bound) if written.offset >= 0 && bound.offset >= written.offset => {
+                ops.push(bound.read);
+                format!(" though a reader got as far as offset {}{}", bound.offset, cite(bound.read))
             }
             _ => " though the final read was complete".to_owned(),
         };

@@ -7,7 +7,7 @@
 //! Who reads a value again (after a rewind) does not disagree: the first time counts. Counted: pairs of values. A value left out is a
 //! `poll-skip`. What this cannot see: without offsets, disagreements of two consumers about values that the first did not read.
 //!
-//! Memory: 8 bytes for each ok poll; for values polled without an offset, 32 each.
+//! Memory: 32 bytes for each value polled without an offset.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,20 +16,19 @@ use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Value, Verdict};
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{KeyLog, OpRef};
-use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "total-order",
     about: "all consumers of a partition see one order",
     anomalies: &["total-order-disagreement"],
     stable: true,
+    hears: hears::ENDS_OF_POLLS | hears::PLACES,
     build: || Box::new(TotalOrder::default()),
 };
 
 #[derive(Default)]
 struct TotalOrder {
-    /// Who did each ok poll, in the order of ops.
-    polls: Vec<(OpRef, u32)>,
     /// The last record of each process and key, and the lowest offset, since the process was last given its place.
     last: IntMap<(u32, Key), (Seen, Offset)>,
     /// Processes that a rebalance may move.
@@ -71,7 +70,6 @@ impl Rule for TotalOrder {
         if op.op_type != OpType::Ok || polls(&op.body).next().is_none() {
             return;
         }
-        self.polls.push((OpRef::new(op.index), process));
         for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
             let Some(log) = facts.log(*key) else { continue };
             if op.extra.rebalance_log.iter().any(|event| event.keys.contains(key)) {
@@ -157,9 +155,10 @@ impl TotalOrder {
             return;
         }
         if !log.contested().is_empty()
-            && let Some(other) = log.at(seen.offset).filter(|other| other.value != seen.value)
+            && let Some(other) = log.value_at(seen.offset).filter(|other| *other != seen.value)
         {
-            let first = Seen { value: other.value, offset: seen.offset, op: other.read };
+            let op = log.find_live(other).map(|other| other.read).unwrap_or_default();
+            let first = Seen { value: other, offset: seen.offset, op };
             self.suspects.push(Pair { key, process, first, second: seen });
         }
         // Going back inside one op, or to what this process reads for the first time.
@@ -184,11 +183,6 @@ impl TotalOrder {
         }
     }
 
-    fn process_of(&self, op: OpRef) -> Option<u32> {
-        let index = op.get()?;
-        self.polls.binary_search_by_key(&Some(index), |(op, _)| op.get()).ok().map(|at| self.polls[at].1)
-    }
-
     /// Another consumer, and its ops that show that it saw otherwise.
     fn witness(&self, pair: &Pair, log: &KeyLog) -> Option<(u32, OpRef, OpRef)> {
         if pair.second.offset < 0 {
@@ -199,11 +193,11 @@ impl TotalOrder {
         }
         let (first, second) = (log.find(pair.first.value)?, log.find(pair.second.value)?);
         if pair.first.offset == pair.second.offset {
-            let process = self.process_of(first.read).filter(|process| *process != pair.process)?;
-            return Some((process, first.read, first.read));
+            let other = first.read.get().is_some() && first.reader != pair.process;
+            return other.then_some((first.reader, first.read, first.read));
         }
-        let process = self.process_of(second.read).filter(|process| *process != pair.process)?;
-        let both = self.process_of(first.read) == Some(process);
+        let process = second.read.get().map(|_| second.reader).filter(|process| *process != pair.process)?;
+        let both = first.read.get().is_some() && first.reader == process;
         let in_order = second.read.get() < first.read.get() || (second.read == first.read && second.offset < first.offset);
         (both && in_order).then_some((process, second.read, first.read))
     }

@@ -14,13 +14,14 @@ use kchaos_core::{Example, Key, Offset, Verdict};
 
 use crate::facts::Facts;
 use crate::log::{Id, KeyLog, OpRef};
-use crate::rule::{FinalRead, Findings, JudgeOptions, Rule, Spec, cite, example};
+use crate::rule::{FinalRead, Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "unseen",
     about: "every acknowledged value is read by the end",
     anomalies: &["unseen"],
     stable: false,
+    hears: hears::NOTHING,
     build: || Box::new(Unseen),
 };
 

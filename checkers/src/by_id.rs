@@ -1,0 +1,84 @@
+//! A map from small integers, such as processes and clients: an array where they are small, as nearly always, and a hash table beyond.
+
+use crate::hash::IntMap;
+
+/// Beyond this a hash table costs less than the array's holes may.
+const DIRECT: u64 = 1 << 14;
+
+pub(crate) struct ById<T> {
+    direct: Vec<Option<T>>,
+    others: IntMap<u64, T>,
+}
+
+impl<T> Default for ById<T> {
+    fn default() -> Self {
+        Self { direct: Vec::new(), others: IntMap::default() }
+    }
+}
+
+impl<T> ById<T> {
+    #[inline]
+    pub(crate) fn get(&self, id: u64) -> Option<&T> {
+        if id < DIRECT { self.direct.get(id as usize)?.as_ref() } else { self.others.get(&id) }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        if id < DIRECT { self.direct.get_mut(id as usize)?.as_mut() } else { self.others.get_mut(&id) }
+    }
+
+    #[inline]
+    pub(crate) fn or_default(&mut self, id: u64) -> &mut T
+    where
+        T: Default,
+    {
+        if id >= DIRECT {
+            return self.others.entry(id).or_default();
+        }
+        let at = id as usize;
+        if at >= self.direct.len() {
+            self.direct.resize_with((at + 1).next_power_of_two(), || None);
+        }
+        self.direct[at].get_or_insert_with(T::default)
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, value: T)
+    where
+        T: Default,
+    {
+        *self.or_default(id) = value;
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
+        if id < DIRECT { self.direct.get_mut(id as usize)?.take() } else { self.others.remove(&id) }
+    }
+
+    /// All that there are, in no order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
+        let direct = (0..).zip(&mut self.direct).filter_map(|(id, value)| Some((id, value.as_mut()?)));
+        direct.chain(self.others.iter_mut().map(|(id, value)| (*id, value)))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        let direct = (0..).zip(&self.direct).filter_map(|(id, value)| Some((id, value.as_ref()?)));
+        direct.chain(self.others.iter().map(|(id, value)| (*id, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_large_ids_are_kept_alike() {
+        let mut map = ById::<u8>::default();
+        for id in [0, 3, DIRECT - 1, DIRECT, u64::MAX] {
+            *map.or_default(id) += 1;
+            map.insert(id, map.get(id).copied().unwrap_or(0) + 1);
+        }
+        assert_eq!((map.get(3), map.get(4), map.get(u64::MAX)), (Some(&2), None, Some(&2)));
+        assert_eq!(map.iter().count(), 5);
+        map.iter_mut().for_each(|(_, value)| *value = 7);
+        assert_eq!((map.remove(DIRECT), map.remove(DIRECT), map.remove(0), map.get(0)), (Some(7), None, Some(7), None));
+    }
+}
