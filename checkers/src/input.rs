@@ -10,20 +10,27 @@
 //!
 //! Time that goes back is allowed: the order of the file is the order of events.
 //!
+//! How it is fast: the input is cut into chunks of whole lines. Threads parse them, whichever is free the next, while the ops are handed on in
+//! order by one: the result cannot depend on how many there are. EDN, whose ops need not end with their line, is read by one alone.
+//!
 //! Limit: a line may be 64 MiB long, so that a file without newlines does not eat the memory.
 
+mod chunks;
+mod numbering;
+mod parallel;
+
+use std::convert::Infallible;
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
-use kchaos_core::{Op, OpError};
+use kchaos_core::{Op, OpError, Spare};
 
 use crate::edn::{self, Edn};
 use crate::judge::Judge;
 use crate::report::CheckReport;
 use crate::rule::JudgeOptions;
-
-const CHUNK_BYTES: usize = 1 << 20;
-const MAX_LINE_BYTES: usize = 64 << 20;
+use chunks::{Chunk, Chunks};
+use numbering::{Doubt, Numbering};
 
 /// A history that cannot be judged. Nothing is said about the cluster then.
 #[derive(Debug, thiserror::Error)]
@@ -44,36 +51,63 @@ pub struct Lines {
     pub notes: Vec<String>,
 }
 
-/// Reads a history and judges it. `name` is what errors call it; one that ends in `.edn`, `.edn.gz` or `.edn.zst` is EDN.
-pub fn check_reader(input: impl Read, name: &str, options: JudgeOptions) -> Result<CheckReport, InputError> {
+/// What a history is read from. `Send`, since the thread that is free reads on.
+pub type Input<'a> = Box<dyn Read + Send + 'a>;
+
+/// How a history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading<'a> {
+    /// What errors call it; one that ends in `.edn`, `.edn.gz` or `.edn.zst` is EDN.
+    pub name: &'a str,
+    pub threads: usize,
+}
+
+/// Reads a history once and judges it. `name` is what errors call it; one that ends in `.edn`, `.edn.gz` or `.edn.zst` is EDN.
+pub fn check_reader(input: impl Read + Send, name: &str, options: JudgeOptions) -> Result<CheckReport, InputError> {
     let mut judge = Judge::new(options);
-    let lines = read_ops(input, name, |op| judge.update(op))?;
+    tell(&mut judge, Box::new(input), Reading { name, threads: 1 })?;
+    Ok(judge.finish())
+}
+
+/// Reads a history and judges it. It is opened again if the evidence of what was found needs a second look.
+pub fn check<'a>(mut open: impl FnMut() -> io::Result<Input<'a>>, reading: Reading<'_>, options: JudgeOptions) -> Result<CheckReport, InputError> {
+    let mut read = |judge: &mut Judge| {
+        let input = open().map_err(|source| InputError::Unreadable { file: reading.name.to_owned(), source })?;
+        tell(judge, input, reading)
+    };
+    let mut judge = Judge::new(options);
+    read(&mut judge)?;
+    judge.finish_reading_again(read)
+}
+
+fn tell(judge: &mut Judge, input: Input<'_>, reading: Reading<'_>) -> Result<(), InputError> {
+    let lines = read(input, reading, |op| judge.update(op))?;
     if let Some(text) = lines.truncated {
         judge.truncated(text);
     }
     for note in lines.notes {
         judge.note(note);
     }
-    Ok(judge.finish())
+    Ok(())
 }
 
 /// Calls `each` with every op of a history, in order. `name` is as for [`check_reader`].
-pub fn read_ops(input: impl Read, name: &str, each: impl FnMut(&Op)) -> Result<Lines, InputError> {
-    let format = if edn::is_named_edn(name) { Format::Edn } else { Format::Unknown };
-    let mut reader = Reader { name, each, format, edn: Edn::default(), state: State::default(), line: 0 };
-    let mut head = Head::read(input).map_err(|source| reader.unreadable(source))?;
-    match head.start() {
-        [0x1f, 0x8b, ..] => reader.run(MultiGzDecoder::new(head))?,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let decoder = zstd::Decoder::new(&mut head).map_err(|source| reader.unreadable(source))?;
-            reader.run(decoder)?;
-        }
-        _ => reader.run(head)?,
-    }
-    if reader.state.truncated.is_none() {
-        reader.state.truncated = reader.edn.unfinished();
-    }
-    Ok(reader.state.lines())
+pub fn read_ops(input: impl Read + Send, name: &str, each: impl FnMut(&Op)) -> Result<Lines, InputError> {
+    read(Box::new(input), Reading { name, threads: 1 }, each)
+}
+
+/// Calls `each` with every op of a history, in order.
+pub fn read(input: Input<'_>, reading: Reading<'_>, each: impl FnMut(&Op)) -> Result<Lines, InputError> {
+    let unreadable = |source| InputError::Unreadable { file: reading.name.to_owned(), source };
+    let head = Head::read(input).map_err(unreadable)?;
+    let input: Input<'_> = match head.start() {
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(head)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(head).map_err(unreadable)?),
+        _ => Box::new(head),
+    };
+    let format = if edn::is_named_edn(reading.name) { Format::Edn } else { Format::Unknown };
+    let reader = Reader { reading, each, format, edn: Edn::default(), numbering: Numbering::default(), line: 0 };
+    reader.run(Chunks::new(input))
 }
 
 /// The first bytes of an input, and the input.
@@ -116,27 +150,6 @@ impl<R: Read> Read for Head<R> {
     }
 }
 
-/// What carries over from line to line.
-#[derive(Default)]
-struct State {
-    ops: u64,
-    last_index: Option<u64>,
-    last_time_ns: u64,
-    /// The first index that is not the op's place in the file, and that place.
-    gap: Option<(u64, u64)>,
-    without_index: u64,
-    without_time: u64,
-    /// A line that is forgiven only if no other follows.
-    doubt: Option<Doubt>,
-    truncated: Option<String>,
-}
-
-struct Doubt {
-    line: u64,
-    error: OpError,
-    blank: bool,
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum Format {
     /// Until the first line that is not blank.
@@ -146,94 +159,187 @@ enum Format {
 }
 
 struct Reader<'a, F> {
-    name: &'a str,
+    reading: Reading<'a>,
     each: F,
     format: Format,
     edn: Edn,
-    state: State,
+    numbering: Numbering,
     line: u64,
 }
 
+/// Why a chunk's lines were not all ops.
+struct Stop {
+    /// From 0, in the chunk.
+    line: u64,
+    error: OpError,
+    blank: bool,
+    /// A line that is not blank follows in the chunk, so that this one is not forgiven.
+    is_followed: bool,
+}
+
+/// Parses the lines of a chunk: `each` is given an op with its index and time, and the line.
+fn parse<E>(
+    bytes: &[u8],
+    mut each: impl FnMut(&mut Op, (Option<u64>, Option<u64>), &[u8]) -> Result<(), E>,
+    op: &mut Op,
+    spare: &mut Spare,
+) -> Result<Option<Stop>, E> {
+    let mut start = 0;
+    let mut number = 0;
+    while start < bytes.len() {
+        let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length);
+        let line = &bytes[start..end];
+        match op.read_json_into(line, spare) {
+            Ok(told) => each(op, told, line)?,
+            Err(error) => {
+                let blank = line.iter().all(u8::is_ascii_whitespace);
+                let error = if blank { OpError { column: 1, message: "an empty line, where an op is expected".to_owned() } } else { error };
+                let is_followed = bytes.get(end..).is_some_and(|rest| !rest.iter().all(u8::is_ascii_whitespace));
+                return Ok(Some(Stop { line: number, error, blank, is_followed }));
+            }
+        }
+        start = end + 1;
+        number += 1;
+    }
+    Ok(None)
+}
+
 impl<F: FnMut(&Op)> Reader<'_, F> {
-    fn run(&mut self, mut input: impl Read) -> Result<(), InputError> {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let (mut start, mut end) = (0, 0);
-        loop {
-            if end == buffer.len() {
-                if start > 0 {
-                    buffer.copy_within(start..end, 0);
-                    (start, end) = (0, end - start);
-                } else {
-                    let length = buffer.len() * 2;
-                    buffer.resize(length, 0);
-                }
+    fn run(mut self, mut chunks: Chunks<Input<'_>>) -> Result<Lines, InputError> {
+        let (mut op, mut spare) = (Op::default(), Spare::default());
+        let mut chunk = Chunk::default();
+        while self.format != Format::Json || self.reading.threads < 2 {
+            if !self.next(&mut chunks, &mut chunk)? {
+                return Ok(self.finish(&chunks));
             }
-            let count = match input.read(&mut buffer[end..]) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.state.truncated = Some(format!("the compressed stream ends in the middle, after line {}", self.line));
-                    0
-                }
-                Err(source) => return Err(self.unreadable(source)),
-            };
-            // What was there before this read holds no newline.
-            let mut search = end;
-            end += count;
-            while let Some(found) = memchr::memchr(b'\n', &buffer[search..end]) {
-                self.take(&buffer[start..search + found])?;
-                search += found + 1;
-                start = search;
+            match self.format {
+                Format::Json => self.take_json(&chunk, &mut op, &mut spare)?,
+                Format::Edn | Format::Unknown => self.take_lines(&chunk, &mut op, &mut spare)?,
             }
-            if end - start > MAX_LINE_BYTES {
-                let message = format!("this line is longer than {} MiB", MAX_LINE_BYTES >> 20);
-                return Err(self.malformed(self.line + 1, OpError { column: MAX_LINE_BYTES, message }));
-            }
-            if count == 0 {
-                if start < end {
-                    self.take(&buffer[start..end])?;
-                }
-                return Ok(());
-            }
+        }
+        let threads = self.reading.threads;
+        let Some(chunks) = parallel::run(chunks, threads, |chunk, batch| self.take_batch(chunk, batch))? else {
+            return Err(self.unreadable(io::Error::other("a thread that read it failed")));
+        };
+        if let Some(source) = chunks.failed() {
+            return Err(self.unreadable(source));
+        }
+        Ok(self.finish(&chunks))
+    }
+
+    fn next(&self, chunks: &mut Chunks<Input<'_>>, chunk: &mut Chunk) -> Result<bool, InputError> {
+        let more = chunks.next(chunk);
+        match chunks.failed() {
+            Some(source) => Err(self.unreadable(source)),
+            None => Ok(more),
         }
     }
 
-    fn take(&mut self, line: &[u8]) -> Result<(), InputError> {
-        self.line += 1;
-        let blank = line.iter().all(u8::is_ascii_whitespace);
-        if self.format == Format::Unknown && !blank {
-            self.format = if edn::is_like_edn(line) { Format::Edn } else { Format::Json };
+    fn finish(self, chunks: &Chunks<Input<'_>>) -> Lines {
+        let cut = chunks.is_cut().then(|| format!("the compressed stream ends in the middle, after line {}", self.line));
+        self.numbering.lines(cut.or_else(|| self.edn.unfinished()))
+    }
+
+    fn take_json(&mut self, chunk: &Chunk, op: &mut Op, spare: &mut Spare) -> Result<(), InputError> {
+        self.forgive_no_more(chunk)?;
+        let Self { numbering, each, line, reading, .. } = self;
+        let first = *line;
+        let stop = parse(
+            chunk.bytes(),
+            |op, (index, time_ns), text| {
+                *line += 1;
+                numbering.number(op, index, time_ns, || column_of_index(text)).map_err(|error| malformed(reading.name, *line, error))?;
+                each(op);
+                Ok(())
+            },
+            op,
+            spare,
+        )?;
+        self.stopped(chunk, first, stop)
+    }
+
+    /// What a thread parsed of a chunk.
+    fn take_batch(&mut self, chunk: &Chunk, batch: &mut parallel::Batch) -> Result<(), InputError> {
+        self.forgive_no_more(chunk)?;
+        let first = self.line;
+        for (op, (index, time_ns)) in batch.ops() {
+            let place = self.line - first;
+            self.line += 1;
+            let column = || column_of_index(chunk.line(place));
+            self.numbering.number(op, index, time_ns, column).map_err(|error| malformed(self.reading.name, self.line, error))?;
+            (self.each)(op);
         }
-        if self.format == Format::Edn {
-            return if blank { Ok(()) } else { self.take_edn(line) };
+        self.stopped(chunk, first, batch.stop())
+    }
+
+    /// A line in doubt stands only if nothing follows it.
+    fn forgive_no_more(&mut self, chunk: &Chunk) -> Result<(), InputError> {
+        if self.numbering.doubt.is_some()
+            && !chunk.bytes().iter().all(u8::is_ascii_whitespace)
+            && let Some(doubt) = self.numbering.doubt.take()
+        {
+            return Err(malformed(self.reading.name, doubt.line, doubt.error));
         }
-        if !blank && let Some(doubt) = self.state.doubt.take() {
-            return Err(self.malformed(doubt.line, doubt.error));
-        }
-        let error = match Op::read_json(line) {
-            Ok((mut op, index, time_ns)) => {
-                let column = || memchr::memmem::find(line, b"\"index\"").map_or(1, |at| at + 1);
-                self.state.number(&mut op, index, time_ns, column).map_err(|error| self.malformed(self.line, error))?;
-                (self.each)(&op);
-                return Ok(());
-            }
-            Err(_) if blank => OpError { column: 1, message: "an empty line, where an op is expected".to_owned() },
-            Err(error) => error,
-        };
-        self.doubt(error, blank);
         Ok(())
+    }
+
+    fn stopped(&mut self, chunk: &Chunk, first: u64, stop: Option<Stop>) -> Result<(), InputError> {
+        if let Some(Stop { line, error, blank, is_followed }) = stop {
+            let line = first + line + 1;
+            if is_followed {
+                return Err(malformed(self.reading.name, line, error));
+            }
+            // Of several, the first: blank lines that follow a bad one are the end's white space.
+            self.numbering.doubt.get_or_insert(Doubt { line, error, blank });
+            self.line = first + chunk.lines();
+        }
+        self.too_long(chunk)
+    }
+
+    fn too_long(&self, chunk: &Chunk) -> Result<(), InputError> {
+        if !chunk.is_too_long() {
+            return Ok(());
+        }
+        let message = format!("this line is longer than {} MiB", chunks::MAX_LINE_BYTES >> 20);
+        Err(malformed(self.reading.name, self.line + 1, OpError { column: chunks::MAX_LINE_BYTES, message }))
+    }
+
+    /// Line by line, until it is known what this is; EDN to its end.
+    fn take_lines(&mut self, chunk: &Chunk, op: &mut Op, spare: &mut Spare) -> Result<(), InputError> {
+        let bytes = chunk.bytes();
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length);
+            let line = &bytes[start..end];
+            let blank = line.iter().all(u8::is_ascii_whitespace);
+            if self.format == Format::Unknown && !blank {
+                self.format = if edn::is_like_edn(line) { Format::Edn } else { Format::Json };
+                if self.format == Format::Json {
+                    return self.take_json(&chunk.rest(start), op, spare);
+                }
+            }
+            self.line += 1;
+            if self.format == Format::Edn && !blank {
+                self.take_edn(line)?;
+            } else if self.format == Format::Unknown {
+                let error = OpError { column: 1, message: "an empty line, where an op is expected".to_owned() };
+                self.numbering.doubt.get_or_insert(Doubt { line: self.line, error, blank });
+            }
+            start = end + 1;
+        }
+        self.too_long(chunk)
     }
 
     /// The ops before one that does not parse stand: only the rest of the line is in doubt.
     fn take_edn(&mut self, line: &[u8]) -> Result<(), InputError> {
         // Blank lines were in doubt only while it was not known what this is.
-        if let Some(doubt) = self.state.doubt.take().filter(|doubt| !doubt.blank) {
-            return Err(self.malformed(doubt.line, doubt.error));
+        if let Some(doubt) = self.numbering.doubt.take().filter(|doubt| !doubt.blank) {
+            return Err(malformed(self.reading.name, doubt.line, doubt.error));
         }
         let line = match std::str::from_utf8(line) {
             Ok(line) => line,
             Err(error) => {
-                self.doubt(OpError { column: error.valid_up_to() + 1, message: "not valid UTF-8".to_owned() }, false);
+                self.doubt(OpError { column: error.valid_up_to() + 1, message: "not valid UTF-8".to_owned() });
                 return Ok(());
             }
         };
@@ -243,68 +349,39 @@ impl<F: FnMut(&Op)> Reader<'_, F> {
                 Ok(None) => return Ok(()),
                 Ok(Some((mut op, index, time_ns))) => {
                     let column = || self.edn.index_column(line);
-                    self.state.number(&mut op, index, time_ns, column).map_err(|error| self.malformed(self.line, error))?;
+                    let numbered = self.numbering.number(&mut op, index, time_ns, column);
+                    numbered.map_err(|error| malformed(self.reading.name, self.line, error))?;
                     (self.each)(&op);
                 }
                 Err(error) => {
-                    self.doubt(error, false);
+                    self.doubt(error);
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Of several, the first: blank lines that follow a bad one are the end's white space.
-    fn doubt(&mut self, error: OpError, blank: bool) {
-        self.state.doubt.get_or_insert(Doubt { line: self.line, error, blank });
-    }
-
-    fn malformed(&self, line: u64, error: OpError) -> InputError {
-        InputError::Malformed { file: self.name.to_owned(), line, column: error.column, message: error.message }
+    fn doubt(&mut self, error: OpError) {
+        self.numbering.doubt.get_or_insert(Doubt { line: self.line, error, blank: false });
     }
 
     fn unreadable(&self, source: io::Error) -> InputError {
-        InputError::Unreadable { file: self.name.to_owned(), source }
+        InputError::Unreadable { file: self.reading.name.to_owned(), source }
     }
 }
 
-impl State {
-    /// Gives the op its place in the file as its index, and a time. `column` is the index's.
-    fn number(&mut self, op: &mut Op, index: Option<u64>, time_ns: Option<u64>, column: impl Fn() -> usize) -> Result<(), OpError> {
-        if let Some(index) = index {
-            if let Some(last) = self.last_index.filter(|last| index <= *last) {
-                let how = if index == last { "a duplicate" } else { "a decreasing" };
-                return Err(OpError { column: column(), message: format!("{how} index: {index} after {last}") });
-            }
-            self.last_index = Some(index);
-            if index != self.ops && self.gap.is_none() {
-                self.gap = Some((index, self.ops));
-            }
-        } else {
-            self.without_index += 1;
-        }
-        op.index = self.ops;
-        op.time_ns = time_ns.unwrap_or(self.last_time_ns);
-        self.without_time += u64::from(time_ns.is_none());
-        self.last_time_ns = op.time_ns;
-        self.ops += 1;
-        Ok(())
-    }
+fn column_of_index(line: &[u8]) -> usize {
+    memchr::memmem::find(line, b"\"index\"").map_or(1, |at| at + 1)
+}
 
-    fn lines(self) -> Lines {
-        let mut notes = Vec::new();
-        if let Some((index, place)) = self.gap {
-            notes.push(format!("ops are renumbered from 0: the indices have gaps, the first at {index}, which is op {place} here"));
-        }
-        if self.without_index > 0 {
-            notes.push(format!("{} ops have no index: they are numbered by their place in the file", self.without_index));
-        }
-        if self.without_time > 0 {
-            notes.push(format!("{} ops have no time: each is given that of the op before it", self.without_time));
-        }
-        let cut = self.doubt.filter(|doubt| !doubt.blank).map(|Doubt { line, error, .. }| {
-            format!("the last line ({line}) is not an op and was dropped: column {}: {}", error.column, error.message)
-        });
-        Lines { ops: self.ops, truncated: cut.or(self.truncated), notes }
+fn malformed(file: &str, line: u64, error: OpError) -> InputError {
+    InputError::Malformed { file: file.to_owned(), line, column: error.column, message: error.message }
+}
+
+/// `Infallible` has no values: a result with it is one without errors.
+pub(crate) fn always<T>(result: Result<T, Infallible>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(never) => match never {},
     }
 }

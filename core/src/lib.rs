@@ -19,7 +19,7 @@ pub use checker::Checker;
 pub use clock::{Clock, Interval};
 pub use fault::{Chosen, Effect, FaultEvent, FaultMoment, NemesisName, Proof, Target};
 pub use op::{Body, Extra, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
-pub use op_json::OpError;
+pub use op_json::{OpError, Spare};
 pub use plan::{KeyEntry, Plan, PlannedFault};
 pub use recorder::{Draft, Recorder, Stamp};
 pub use timeline::{Observation, Observed};

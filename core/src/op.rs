@@ -130,6 +130,24 @@ pub struct Extra {
     pub is_final: bool,
 }
 
+impl Extra {
+    /// As new. Writes less than making it anew: nearly always there is nothing to clear.
+    pub fn clear(&mut self) {
+        (self.intended_ns, self.commit_time_ns, self.version, self.zxid, self.is_final) = (None, None, None, None, false);
+        if self.group.is_some() {
+            self.group = None;
+        }
+        if self.isolation.is_some() {
+            self.isolation = None;
+        }
+        if !(self.rebalance_log.is_empty() && self.leader_epochs.is_empty() && self.corrupt.is_empty()) {
+            self.rebalance_log.clear();
+            self.leader_epochs.clear();
+            self.corrupt.clear();
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RebalanceEvent {
     pub event: RebalanceType,
@@ -141,6 +159,23 @@ pub enum RebalanceType {
     Assigned,
     Revoked,
     Lost,
+}
+
+impl Default for Op {
+    /// An op that says nothing, to be filled.
+    fn default() -> Self {
+        Self {
+            index: 0,
+            time_ns: 0,
+            process: Process::Nemesis,
+            op_type: OpType::Info,
+            body: Body::Crash,
+            error: None,
+            client: None,
+            node: None,
+            extra: Extra::default(),
+        }
+    }
 }
 
 impl Body {

@@ -1,8 +1,8 @@
 //! The JSON of a history line (FORMATS.md, "The history").
 //!
 //! Why by hand: a check reads millions of lines, a person wants the column of the byte that is wrong, and what `value` means depends on `f`.
-//! So one cursor walks the bytes once, builds nothing that is not kept, and knows where it stands. It is the only reader: there is no second,
-//! slower path that could disagree with it. Property tests hold it against `serde_json`.
+//! So one cursor walks the bytes once, builds nothing that is not kept, and knows where it stands. Property tests hold it against
+//! `serde_json`. Lines as recorders write them are read faster (`quick`), and whatever is unusual about a line is left to the cursor.
 //!
 //! # What stands beside an op
 //!
@@ -30,8 +30,11 @@
 //! - Numbers must be integers that fit 64 bits; nesting deeper than 128 is refused, as `serde_json` does.
 
 mod cursor;
+mod quick;
 mod read;
 mod write;
+
+pub use quick::Spare;
 
 #[cfg(test)]
 mod tests;

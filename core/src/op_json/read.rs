@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::OpError;
 use super::cursor::Cursor;
 use super::write::rebalance_name;
-use crate::{Body, Extra, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
+use crate::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
 
 type Result<T> = std::result::Result<T, OpError>;
 
@@ -52,18 +52,7 @@ impl Op {
 
 impl<'a> Line<'a> {
     fn new() -> Self {
-        let op = Op {
-            index: 0,
-            time_ns: 0,
-            process: Process::Nemesis,
-            op_type: OpType::Info,
-            body: Body::Crash,
-            error: None,
-            client: None,
-            node: None,
-            extra: Extra::default(),
-        };
-        Self { op, index: None, time_ns: None, process: None, op_type: None, f: None, value: Seen::No, seek_to_beginning: false }
+        Self { op: Op::default(), index: None, time_ns: None, process: None, op_type: None, f: None, value: Seen::No, seek_to_beginning: false }
     }
 
     fn field(&mut self, cursor: &mut Cursor<'a>, name: &str) -> Result<()> {

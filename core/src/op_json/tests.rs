@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::{Body, Extra, MicroOp, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send};
+use crate::{Body, Extra, MicroOp, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Spare};
 
 fn read(line: &str) -> Op {
     Op::read_json(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}")).0
@@ -201,6 +201,31 @@ proptest! {
     }
 
     #[test]
+    fn an_op_that_is_filled_again_is_read_as_a_new_one(
+        ops in prop::collection::vec((bodies(), extras(), any::<u32>(), any::<bool>(), any::<bool>()), 1..6), at in any::<prop::sample::Index>(), byte in prop_oneof![any::<u8>(), Just(b' '), Just(b'0')],
+    ) {
+        let (mut again, mut spare) = (Op::default(), Spare::default());
+        for (body, extra, process, plain, damage) in ops {
+            let extra = if plain { Extra { is_final: extra.is_final, leader_epochs: extra.leader_epochs, ..Extra::default() } } else { extra };
+            let op_type = if process % 2 == 0 { OpType::Invoke } else { OpType::Ok };
+            let op = Op { index: u64::from(process), time_ns: 7, process: Process::Client(process), op_type, body, extra, ..Op::default() };
+            let mut line = written(&op).into_bytes();
+            if damage {
+                let at = at.index(line.len());
+                line[at] = byte;
+            }
+            let told = again.read_json_into(&line, &mut spare);
+            match Op::read_json(&line) {
+                Ok((op, index, time_ns)) => {
+                    prop_assert_eq!(told, Ok((index, time_ns)));
+                    prop_assert_eq!(&again, &op);
+                }
+                Err(error) => prop_assert_eq!(told, Err(error)),
+            }
+        }
+    }
+
+    #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Op::read_json(&bytes);
     }
@@ -218,4 +243,32 @@ proptest! {
 fn a_nemesis_value_is_kept_as_it_is() {
     let op = read(r#"{"process":"nemesis","type":"info","f":"phase","value":"trouble"}"#);
     assert_eq!(op.body, Body::Nemesis { f: "phase".to_owned(), value: json!("trouble") });
+}
+
+#[test]
+fn fields_that_stand_twice_and_blanks_are_read_alike_by_both_readers() {
+    let head = r#"{"index": 0, "time": 1, "process": 2, "type": "ok", "f": "send", "value": [["send", 0, [17, 4]]]"#;
+    let poll = r#"{"index":0,"time":1,"process":2,"type":"ok","f":"poll","value":[["poll",{"0":[[1,2],[null,3]],"1":[]}]]"#;
+    for head in [head, poll] {
+        for rest in [
+            "}",
+            r#", "client": 3}"#,
+            r#","client":3,"client":5000000000}"#,
+            r#","leader-epochs":{"0":1},"leader-epochs":{"1":2}}"#,
+            r#","leader-epochs":{},"final":true}"#,
+            r#","final":truer}"#,
+            r#","intended":00}"#,
+            r#","node":"b1"}"#,
+            "} ",
+            "",
+        ] {
+            let line = format!("{head}{rest}");
+            let mut op = Op::default();
+            let told = op.read_json_into(line.as_bytes(), &mut Spare::default());
+            match Op::read_json(line.as_bytes()) {
+                Ok((same, index, time_ns)) => assert_eq!((op, told), (same, Ok((index, time_ns))), "{line}"),
+                Err(error) => assert_eq!(told, Err(error), "{line}"),
+            }
+        }
+    }
 }

@@ -1,0 +1,350 @@
+//! Lines as recorders write them, read in one sweep.
+//!
+//! Why: nearly every line of a large history is a send or a poll with its fields in one order. Such a line needs no field names looked up and
+//! nothing allocated: the op of an earlier line is filled again, and numbers are read eight digits at a time. Whatever differs in anything
+//! is left to the general reader, which alone decides what is an error. (A property test holds the two against each other.)
+
+use crate::{Body, Offset, Op, OpType, Polled, Process, Send, Value};
+
+/// Vectors that ops of other kinds left behind.
+#[derive(Default)]
+pub struct Spare {
+    sends: Vec<Vec<Send>>,
+    polled: Vec<Vec<(i64, Vec<(Offset, Value)>)>>,
+    records: Vec<Vec<(Offset, Value)>>,
+}
+
+/// More would only be kept.
+const SPARE_MAX: usize = 64;
+
+impl Spare {
+    /// Takes what can be used again out of a body.
+    fn keep(&mut self, body: &mut Body) {
+        match body {
+            Body::Send(sends) if self.sends.len() < SPARE_MAX => {
+                sends.clear();
+                self.sends.push(std::mem::take(sends));
+            }
+            Body::Poll(Some(Polled(batches))) if self.polled.len() < SPARE_MAX => {
+                self.keep_records(batches);
+                self.polled.push(std::mem::take(batches));
+            }
+            _ => {}
+        }
+    }
+
+    fn keep_records(&mut self, batches: &mut Vec<(i64, Vec<(Offset, Value)>)>) {
+        for (_, mut records) in batches.drain(..) {
+            if self.records.len() < SPARE_MAX {
+                records.clear();
+                self.records.push(records);
+            }
+        }
+    }
+
+    /// The op's sends, emptied.
+    fn sends<'a>(&mut self, body: &'a mut Body) -> Option<&'a mut Vec<Send>> {
+        if !matches!(body, Body::Send(_)) {
+            self.keep(body);
+            *body = Body::Send(self.sends.pop().unwrap_or_default());
+        }
+        let Body::Send(sends) = body else { return None };
+        sends.clear();
+        Some(sends)
+    }
+}
+
+struct Quick<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that eight bytes spell, the first being the lowest byte: how many of them are digits, and their value.
+fn eight(bytes: [u8; 8]) -> (usize, u64) {
+    let digits = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
+    let others = (digits.wrapping_add(0x0606_0606_0606_0606) | digits) & 0xf0f0_f0f0_f0f0_f0f0;
+    let count = (others.trailing_zeros() / 8) as usize;
+    if count == 0 {
+        return (0, 0);
+    }
+    // Leading zeros instead of what follows; then pairs, fours, eights.
+    let digits = digits << (8 * (8 - count));
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let mask = 0x0000_00ff_0000_00ff;
+    let low = (pairs & mask).wrapping_mul(0x000f_4240_0000_0064);
+    let high = (pairs >> 16 & mask).wrapping_mul(0x0000_2710_0000_0001);
+    (count, low.wrapping_add(high) >> 32)
+}
+
+impl Quick<'_> {
+    #[inline]
+    fn byte(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.byte() == byte;
+        self.at += usize::from(found);
+        found
+    }
+
+    /// One blank, as some writers put after commas and colons.
+    #[inline]
+    fn blank(&mut self) {
+        self.at += usize::from(self.byte() == b' ');
+    }
+
+    #[inline]
+    fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
+        let found = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) == Some(literal);
+        self.at += if found { N } else { 0 };
+        found
+    }
+
+    #[inline]
+    fn comma(&mut self) -> Option<()> {
+        self.eat(b',').then(|| self.blank())
+    }
+
+    /// `"name":` after a comma (or the opening brace).
+    #[inline]
+    fn name<const N: usize>(&mut self, name: &[u8; N]) -> Option<()> {
+        self.literal(name).then(|| self.blank())
+    }
+
+    /// A number from 0 of at most 18 digits.
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let start = self.at;
+        let mut value = 0;
+        while let Some(bytes) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let (count, more) = eight(*bytes);
+            value = value * POWERS[count] + more;
+            self.at += count;
+            if count < 8 {
+                return self.checked(start, value);
+            }
+            if self.at - start > 10 {
+                break;
+            }
+        }
+        while let digit @ b'0'..=b'9' = self.byte() {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
+            if self.at - start > 18 {
+                return None;
+            }
+        }
+        self.checked(start, value)
+    }
+
+    #[inline]
+    fn checked(&self, start: usize, value: u64) -> Option<u64> {
+        let length = self.at - start;
+        let well_formed = length == 1 || (length > 1 && length <= 18 && self.bytes[start] != b'0');
+        well_formed.then_some(value)
+    }
+
+    #[inline]
+    fn integer(&mut self) -> Option<i64> {
+        self.number().map(|number| number as i64)
+    }
+
+    /// `[offset,value]` after its bracket.
+    #[inline]
+    fn offset_and_value(&mut self) -> Option<(Option<Offset>, Value)> {
+        let offset = if self.byte() == b'n' {
+            self.literal(b"null").then_some(())?;
+            None
+        } else {
+            Some(self.integer()?)
+        };
+        self.comma()?;
+        let value = self.integer()?;
+        self.eat(b']').then_some((offset, value))
+    }
+
+    fn sends(&mut self, sends: &mut Vec<Send>) -> Option<()> {
+        loop {
+            self.literal(b"[\"send\",").then(|| self.blank())?;
+            let key = self.integer()?;
+            self.comma()?;
+            let (offset, value) = if self.eat(b'[') { self.offset_and_value()? } else { (None, self.integer()?) };
+            sends.push(Send { key, value, offset });
+            self.eat(b']').then_some(())?;
+            if self.eat(b']') {
+                return Some(());
+            }
+            self.comma()?;
+        }
+    }
+
+    fn poll(&mut self, body: &mut Body, spare: &mut Spare) -> Option<()> {
+        self.literal(b"[\"poll\"").then_some(())?;
+        if self.literal(b"]]") {
+            spare.keep(body);
+            *body = Body::Poll(None);
+            return Some(());
+        }
+        self.comma()?;
+        self.eat(b'{').then_some(())?;
+        if !matches!(body, Body::Poll(Some(_))) {
+            spare.keep(body);
+            *body = Body::Poll(Some(Polled(spare.polled.pop().unwrap_or_default())));
+        }
+        let Body::Poll(Some(Polled(batches))) = body else { return None };
+        spare.keep_records(batches);
+        if !self.eat(b'}') {
+            loop {
+                self.eat(b'"').then_some(())?;
+                let key = self.integer()?;
+                self.literal(b"\":").then(|| self.blank())?;
+                let mut records = spare.records.pop().unwrap_or_default();
+                let whole = self.records(&mut records);
+                batches.push((key, records));
+                whole?;
+                if self.eat(b'}') {
+                    break;
+                }
+                self.comma()?;
+            }
+        }
+        self.literal(b"]]").then_some(())
+    }
+
+    fn records(&mut self, records: &mut Vec<(Offset, Value)>) -> Option<()> {
+        self.eat(b'[').then_some(())?;
+        if self.eat(b']') {
+            return Some(());
+        }
+        loop {
+            self.eat(b'[').then_some(())?;
+            let (offset, value) = self.offset_and_value()?;
+            records.push((offset.unwrap_or(-1), value));
+            if self.eat(b']') {
+                return Some(());
+            }
+            self.comma()?;
+        }
+    }
+
+    /// What stands beside the value.
+    fn beside(&mut self, op: &mut Op) -> Option<()> {
+        loop {
+            if self.eat(b'}') {
+                return (self.at == self.bytes.len()).then_some(());
+            }
+            self.comma()?;
+            if self.literal(b"\"client\":") {
+                self.blank();
+                op.client = Some(u32::try_from(self.number()?).ok()?);
+            } else if self.literal(b"\"intended\":") {
+                self.blank();
+                op.extra.intended_ns = Some(self.number()?);
+            } else if self.literal(b"\"leader-epochs\":") {
+                self.blank();
+                self.leader_epochs(op)?;
+            } else if self.literal(b"\"final\":") {
+                self.blank();
+                op.extra.is_final = self.literal(b"true").then_some(true)?;
+            } else {
+                return None;
+            }
+        }
+    }
+
+    fn leader_epochs(&mut self, op: &mut Op) -> Option<()> {
+        self.eat(b'{').then_some(())?;
+        op.extra.leader_epochs.clear();
+        if self.eat(b'}') {
+            return Some(());
+        }
+        loop {
+            self.eat(b'"').then_some(())?;
+            let key = self.integer()?;
+            self.literal(b"\":").then(|| self.blank())?;
+            op.extra.leader_epochs.insert(key, i32::try_from(self.number()?).ok()?);
+            if self.eat(b'}') {
+                return Some(());
+            }
+            self.comma()?;
+        }
+    }
+
+    fn op(&mut self, op: &mut Op, spare: &mut Spare) -> Option<(u64, u64)> {
+        self.eat(b'{').then_some(())?;
+        self.name(b"\"index\":")?;
+        let index = self.number()?;
+        self.comma()?;
+        self.name(b"\"time\":")?;
+        let time_ns = self.number()?;
+        self.comma()?;
+        self.name(b"\"process\":")?;
+        op.process = Process::Client(u32::try_from(self.number()?).ok()?);
+        self.comma()?;
+        self.name(b"\"type\":")?;
+        op.op_type = if self.literal(b"\"ok\"") {
+            OpType::Ok
+        } else if self.literal(b"\"invoke\"") {
+            OpType::Invoke
+        } else if self.literal(b"\"info\"") {
+            OpType::Info
+        } else {
+            self.literal(b"\"fail\"").then_some(OpType::Fail)?
+        };
+        self.comma()?;
+        self.name(b"\"f\":")?;
+        let sends = self.literal(b"\"send\"");
+        (sends || self.literal(b"\"poll\"")).then_some(())?;
+        self.comma()?;
+        self.name(b"\"value\":")?;
+        self.eat(b'[').then_some(())?;
+        if sends {
+            self.sends(spare.sends(&mut op.body)?)?;
+        } else {
+            self.poll(&mut op.body, spare)?;
+        }
+        op.extra.clear();
+        (op.client, op.error, op.node) = (None, None, None);
+        self.beside(op)?;
+        (op.index, op.time_ns) = (index, time_ns);
+        Some((index, time_ns))
+    }
+}
+
+impl Op {
+    /// As [`Op::read_json`], into an op whose allocations may be used again. After an error the op is any.
+    pub fn read_json_into(&mut self, line: &[u8], spare: &mut Spare) -> Result<(Option<u64>, Option<u64>), super::OpError> {
+        if let Some((index, time_ns)) = (Quick { bytes: line, at: 0 }).op(self, spare) {
+            return Ok((Some(index), Some(time_ns)));
+        }
+        let (op, index, time_ns) = Op::read_json(line)?;
+        spare.keep(&mut self.body);
+        *self = op;
+        Ok((index, time_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_digits_at_a_time_are_read_as_one_by_one() {
+        for text in ["0", "7", "12345678", "123456789", "1234567890123456", "99999999999999999", "999999999999999999", "10000000", "42,17"] {
+            for tail in ["", ",", "]]],\"client\":3}"] {
+                let line = format!("{text}{tail}");
+                let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+                let mut quick = Quick { bytes: line.as_bytes(), at: 0 };
+                assert_eq!(quick.number(), digits.parse().ok(), "{line}");
+                assert_eq!(quick.at, digits.len(), "{line}");
+            }
+        }
+        for text in ["", "x", "-1", "01", "00", "1234567890123456789", "99999999999999999999999999"] {
+            assert_eq!(Quick { bytes: text.as_bytes(), at: 0 }.number(), None, "{text}");
+        }
+    }
+}
