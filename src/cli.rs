@@ -175,6 +175,9 @@ pub(crate) struct CheckArgs {
     /// `complete`: every acknowledged value had its chance to be read, so what is unread is gone
     #[arg(long)]
     pub(crate) final_read: Option<FinalReadArg>,
+    /// How many threads read [default: one for each processor]; the verdict does not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

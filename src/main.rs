@@ -12,6 +12,7 @@ mod recorder;
 mod report;
 mod run;
 mod slo;
+mod spool;
 mod store;
 
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::hint::black_box;
 
-use kchaos_checkers::{FinalRead, JudgeOptions, check_reader, read_ops};
+use kchaos_checkers::{FinalRead, Input, JudgeOptions, Reading, check, read_ops};
 use kchaos_core::Validity;
 
 const KEYS: usize = 4;
@@ -21,35 +21,40 @@ fn main() {
     let lines = memchr::memchr_iter(b'\n', history.as_bytes()).count();
     println!("{sends} sends, {lines} lines, {:.0} MB, {:.0} B a line", history.len() as f64 / 1e6, history.len() as f64 / lines as f64);
 
-    let scan = best(|| memchr::memchr_iter(b'\n', black_box(history.as_bytes())).count());
-    let dom = best(|| history.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count());
-    let parse = best(|| {
-        let mut ops = 0;
-        let _ = read_ops(history.as_bytes(), "bench", |op| ops += usize::from(black_box(op).op_type.is_completion()));
-        ops
-    });
-    let edn = in_edn(&history);
-    let edn = best(|| {
-        let mut ops = 0;
-        let read = read_ops(edn.as_bytes(), "bench.edn", |op| ops += usize::from(black_box(op).op_type.is_completion()));
-        assert!(matches!(&read, Ok(read) if read.ops == lines as u64 && read.truncated.is_none()), "every line is an op: {read:?}");
-        ops
-    });
     let before = resident_kib();
-    let check = best(|| {
+    let edn = in_edn(&history);
+    let whole = |threads| {
+        let open = || -> std::io::Result<Input<'_>> { Ok(Box::new(history.as_bytes())) };
         let options = JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() };
-        let report = check_reader(history.as_bytes(), "bench", options);
+        let report = check(open, Reading { name: "bench", threads }, options);
         assert!(matches!(&report, Ok(report) if report.valid == Validity::Valid), "the bench's history is clean: {report:?}");
         lines
-    });
-    for (name, seconds) in [("newline scan", scan), ("serde_json DOM", dom), ("ops parsed", parse), ("ops from EDN", edn), ("check", check)]
-    {
+    };
+    let parse = |text: &str, name: &str| {
+        let mut ops = 0;
+        let read = read_ops(text.as_bytes(), name, |op| ops += usize::from(black_box(op).op_type.is_completion()));
+        assert!(matches!(&read, Ok(read) if read.ops == lines as u64 && read.truncated.is_none()), "every line is an op: {read:?}");
+        ops
+    };
+    let stages: [(&str, &dyn Fn() -> usize); 5] = [
+        ("newline scan", &|| memchr::memchr_iter(b'\n', black_box(history.as_bytes())).count()),
+        ("serde_json DOM", &|| history.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count()),
+        ("ops parsed", &|| parse(&history, "bench")),
+        ("ops from EDN", &|| parse(&edn, "bench.edn")),
+        ("check", &|| whole(1)),
+    ];
+    let only = std::env::var("KCHAOS_BENCH_ONLY").unwrap_or_default();
+    let mut measured: Vec<(&str, f64)> = Vec::new();
+    for (name, work) in stages.iter().filter(|(name, _)| name.contains(&only)) {
+        let seconds = best(work);
+        measured.push((name, seconds));
+        let beside = |yardstick: &str| measured.iter().find(|(name, _)| *name == yardstick).map_or(f64::NAN, |(_, other)| seconds / other);
         println!(
             "{name:15} {:7.2} M lines/s  {:7.0} MB/s  {:6.2} x the DOM's time  {:7.1} x the scan's",
             lines as f64 / seconds / 1e6,
             history.len() as f64 / seconds / 1e6,
-            seconds / dom,
-            seconds / scan,
+            beside("serde_json DOM"),
+            beside("newline scan"),
         );
     }
     let grown = resident_kib().saturating_sub(before);
@@ -61,8 +66,8 @@ fn main() {
 }
 
 /// Seconds on the processor of the best of three: the machine is shared. Work is repeated until it takes long enough to be measured.
-fn best(mut work: impl FnMut() -> usize) -> f64 {
-    let mut once = || {
+fn best(work: &dyn Fn() -> usize) -> f64 {
+    let once = || {
         let (start, mut times) = (cpu_seconds(), 0);
         while cpu_seconds() - start < 0.1 {
             black_box(work());

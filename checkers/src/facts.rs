@@ -81,9 +81,18 @@ pub(crate) struct Hints {
 /// Values of each key.
 pub(crate) type Values = BTreeMap<Key, BTreeSet<Value>>;
 
-pub(crate) struct Facts {
+/// The logs of all keys.
+#[derive(Default)]
+struct Logs {
     logs: Vec<(Key, KeyLog)>,
     places: ById<u32>,
+    /// Values that an earlier pass wanted to know more of.
+    pinned: Values,
+    never_pack: bool,
+}
+
+pub(crate) struct Facts {
+    logs: Logs,
     open: ById<Invocation>,
     /// Transactions of which nobody knows: their sends.
     unknown_txns: Vec<Vec<Send>>,
@@ -98,15 +107,12 @@ pub(crate) struct Facts {
     invocation: Invocation,
     isolation: Isolation,
     txn: TxnId,
-    /// Values that an earlier pass wanted to know more of.
-    pinned: Values,
 }
 
 impl Facts {
     pub(crate) fn new(default_isolation: Isolation, pinned: Values) -> Self {
         Self {
-            logs: Vec::new(),
-            places: ById::default(),
+            logs: Logs { pinned, ..Logs::default() },
             open: ById::default(),
             unknown_txns: Vec::new(),
             txns: Txns::default(),
@@ -118,8 +124,12 @@ impl Facts {
             invocation: Invocation::default(),
             isolation: default_isolation,
             txn: 0,
-            pinned,
         }
+    }
+
+    /// Keeps every value for good.
+    pub(crate) fn never_pack(&mut self) {
+        self.logs.never_pack = true;
     }
 
     /// Takes an op in. What [`Facts::sends`], [`Facts::invocation`] and [`Facts::isolation`] say is of this op until the next.
@@ -169,13 +179,8 @@ impl Facts {
         }
     }
 
-    fn log_mut(&mut self, key: Key) -> &mut KeyLog {
-        let Self { logs, places, pinned, .. } = self;
-        log(logs, places, pinned, key)
-    }
-
     fn begin(&mut self, process: u32, op: &Op) {
-        let Self { logs, places, pinned, open, sends, txns, .. } = self;
+        let Self { logs, open, sends, txns, .. } = self;
         let invocation = match open.get_mut(u64::from(process)) {
             Some(invocation) => {
                 if invocation.is_open {
@@ -198,7 +203,7 @@ impl Facts {
         invocation.txn = if in_txn { txns.begin(op) } else { 0 };
         invocation.sends.clear();
         for send in sends.iter() {
-            let log = log(logs, places, pinned, send.key);
+            let log = logs.get_mut(send.key);
             let id = log.invoked(send.value, op.index, in_txn);
             invocation.sends.push((*send, id));
             if in_txn {
@@ -230,16 +235,30 @@ impl Facts {
         let poll = PollOp { op: op.index, process, ok: op.op_type == OpType::Ok, isolation: self.isolation };
         for polled in polls(&op.body) {
             for (key, records) in &polled.0 {
-                self.log_mut(*key).polled(records, poll);
+                self.logs.get_mut(*key).polled(records, poll);
             }
         }
     }
 
     fn end_sends(&mut self, op: &Op, in_txn: bool) {
-        let Self { logs, places, pinned, invocation, txns, counts, .. } = self;
+        let Self { logs, invocation, txns, counts, .. } = self;
         let was_invoked = invocation.is_open;
         let asked = if was_invoked { &invocation.sends[..] } else { &[][..] };
         // The completion speaks for what it lists. Of what it leaves out (a fail or info op may carry no value at all) only a failure is sure.
+        if let ([send], [(told, id)]) = (&self.sends[..], asked)
+            && (send.key, send.value) == (told.key, told.value)
+            && !in_txn
+        {
+            let outcome = match op.op_type {
+                OpType::Ok => Outcome::Ok,
+                OpType::Info if send.offset.is_some_and(|offset| offset >= 0) => Outcome::Ok,
+                OpType::Fail => Outcome::Fail,
+                OpType::Info | OpType::Invoke => Outcome::Info,
+            };
+            logs.get_mut(send.key).completed(send, Some(*id), outcome, op.index, false);
+            counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
+            return;
+        }
         let listed = self.sends.len();
         let name = |send: &Send| (send.key, send.value);
         let as_asked = self.sends.iter().map(name).eq(asked.iter().map(|(send, _)| name(send)));
@@ -258,7 +277,7 @@ impl Facts {
                 _ => Outcome::Info,
             };
             let id = if as_asked { asked.get(position).map(|(_, id)| *id) } else { ids.get(&name(send)).copied() };
-            let log = log(logs, places, pinned, send.key);
+            let log = logs.get_mut(send.key);
             let id = log.completed(send, id, outcome, op.index, in_txn);
             if in_txn && !was_invoked {
                 log.set_txn(id, self.txn);
@@ -320,7 +339,7 @@ impl Facts {
                 continue;
             }
             for send in &sends {
-                self.log_mut(send.key).prove(send);
+                self.logs.get_mut(send.key).prove(send);
             }
         }
     }
@@ -364,18 +383,18 @@ impl Facts {
 
     /// The logs in the order of their keys.
     pub(crate) fn logs(&self) -> Vec<(Key, &KeyLog)> {
-        let mut logs: Vec<_> = self.logs.iter().map(|(key, log)| (*key, log)).collect();
+        let mut logs: Vec<_> = self.logs.logs.iter().map(|(key, log)| (*key, log)).collect();
         logs.sort_unstable_by_key(|(key, _)| *key);
         logs
     }
 
     pub(crate) fn log(&self, key: Key) -> Option<&KeyLog> {
-        self.places.get(key as u64).map(|place| &self.logs[*place as usize].1)
+        self.logs.get(key)
     }
 
     /// Values that the findings speak of and whose ops were forgotten: a pass that pins them knows them.
     pub(crate) fn wanted(&self) -> Values {
-        self.logs.iter().map(|(key, log)| (*key, log.wanted())).filter(|(_, values)| !values.is_empty()).collect()
+        self.logs.logs.iter().map(|(key, log)| (*key, log.wanted())).filter(|(_, values)| !values.is_empty()).collect()
     }
 
     /// Offsets below were removed on purpose (retention, delete-records): nothing is owed there.
@@ -384,21 +403,29 @@ impl Facts {
     }
 }
 
-#[inline]
-fn log<'a>(logs: &'a mut Vec<(Key, KeyLog)>, places: &mut ById<u32>, pinned: &Values, key: Key) -> &'a mut KeyLog {
-    let place = match places.get(key as u64) {
-        Some(place) => *place as usize,
-        None => {
-            let mut log = KeyLog::default();
-            if let Some(values) = pinned.get(&key) {
-                log.pin(values.clone());
-            }
-            logs.push((key, log));
-            places.insert(key as u64, u32::try_from(logs.len() - 1).unwrap_or(u32::MAX));
-            logs.len() - 1
-        }
-    };
-    &mut logs[place].1
+impl Logs {
+    #[inline]
+    fn get(&self, key: Key) -> Option<&KeyLog> {
+        self.places.get(key as u64).map(|place| &self.logs[*place as usize].1)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, key: Key) -> &mut KeyLog {
+        let place = match self.places.get(key as u64) {
+            Some(place) => *place as usize,
+            None => self.add(key),
+        };
+        &mut self.logs[place].1
+    }
+
+    #[cold]
+    fn add(&mut self, key: Key) -> usize {
+        let mut log = KeyLog::default();
+        log.pin(self.pinned.get(&key).cloned().unwrap_or_default(), self.never_pack);
+        self.logs.push((key, log));
+        self.places.insert(key as u64, u32::try_from(self.logs.len() - 1).unwrap_or(u32::MAX));
+        self.logs.len() - 1
+    }
 }
 
 /// An invocation that will never complete.

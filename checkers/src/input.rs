@@ -70,17 +70,22 @@ pub fn check_reader(input: impl Read + Send, name: &str, options: JudgeOptions) 
 }
 
 /// Reads a history and judges it. It is opened again if the evidence of what was found needs a second look.
-pub fn check<'a>(mut open: impl FnMut() -> io::Result<Input<'a>>, reading: Reading<'_>, options: JudgeOptions) -> Result<CheckReport, InputError> {
+pub fn check<'a>(
+    mut open: impl FnMut() -> io::Result<Input<'a>>,
+    reading: Reading<'_>,
+    options: JudgeOptions,
+) -> Result<CheckReport, InputError> {
     let mut read = |judge: &mut Judge| {
         let input = open().map_err(|source| InputError::Unreadable { file: reading.name.to_owned(), source })?;
         tell(judge, input, reading)
     };
     let mut judge = Judge::new(options);
     read(&mut judge)?;
-    judge.finish_reading_again(read)
+    Ok(judge.finish_reading_again(read))
 }
 
-fn tell(judge: &mut Judge, input: Input<'_>, reading: Reading<'_>) -> Result<(), InputError> {
+/// Tells a judge all that a history says.
+pub fn tell(judge: &mut Judge, input: Input<'_>, reading: Reading<'_>) -> Result<(), InputError> {
     let lines = read(input, reading, |op| judge.update(op))?;
     if let Some(text) = lines.truncated {
         judge.truncated(text);

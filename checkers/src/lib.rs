@@ -45,7 +45,7 @@ mod text;
 mod txns;
 mod values;
 
-pub use input::{Input, InputError, Lines, Reading, check, check_reader, read, read_ops};
+pub use input::{Input, InputError, Lines, Reading, check, check_reader, read, read_ops, tell};
 pub use judge::{Judge, SuspectValue, Suspects};
 pub use load::PhaseLoad;
 pub use profile::{NamedProfile, PROFILES, Profile, Ruling, UnknownProfile};

@@ -16,10 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Offset, Send, Value};
 
-use crate::hash::IntMap;
-use crate::pages::{Pages, Slot, Spot};
+use crate::pages::{EMPTY, Pages, Slot, Spot};
 use crate::txns::TxnId;
-use crate::values::Values;
+use crate::values::{Known, Values};
 
 /// Where a value stands in its log's table.
 pub(crate) type Id = u32;
@@ -176,6 +175,11 @@ impl Written {
         self.offset >= 0 && self.offset < self.floor
     }
 
+    /// The order in which the history speaks of values: places in the table are used again.
+    fn first(&self) -> (Option<u64>, Value) {
+        ([self.invoked, self.placed, self.read, self.completed].into_iter().find_map(OpRef::get), self.value)
+    }
+
     /// Nothing that a later op may do needs more of it than its place.
     fn may_be_packed(&self) -> bool {
         let plain = self.flags & (SENT | READ | REMARKABLE) == SENT | READ;
@@ -201,12 +205,11 @@ pub(crate) struct Bound {
 }
 
 pub(crate) struct KeyLog {
+    values: Values,
     /// What is not packed.
-    index: IntMap<Value, Id>,
     written: Vec<Written>,
     free: Vec<Id>,
     pages: Pages,
-    packed: Values,
     /// The greatest packed offset.
     packed_bound: Option<Bound>,
     /// Values with more than one offset: offset → the op that first showed it there.
@@ -220,16 +223,16 @@ pub(crate) struct KeyLog {
     wanted: RefCell<BTreeSet<Value>>,
     /// Values that an earlier pass wanted.
     pinned: BTreeSet<Value>,
+    never_packs: bool,
 }
 
 impl Default for KeyLog {
     fn default() -> Self {
         Self {
-            index: IntMap::default(),
+            values: Values::default(),
             written: Vec::new(),
             free: Vec::new(),
             pages: Pages::default(),
-            packed: Values::default(),
             packed_bound: None,
             moved: BTreeMap::new(),
             contested: BTreeMap::new(),
@@ -237,45 +240,32 @@ impl Default for KeyLog {
             below_floor: 0,
             wanted: RefCell::default(),
             pinned: BTreeSet::new(),
+            never_packs: false,
         }
     }
 }
 
 impl KeyLog {
-    pub(crate) fn pin(&mut self, values: BTreeSet<Value>) {
-        self.pinned = values;
+    /// Keeps these values, or all.
+    pub(crate) fn pin(&mut self, values: BTreeSet<Value>, all: bool) {
+        (self.pinned, self.never_packs) = (values, all);
     }
 
     #[inline]
     fn id(&mut self, value: Value) -> Id {
-        if let Some(id) = self.index.get(&value) {
-            return *id;
-        }
-        if let Some(page) = self.packed.first_page(value) {
-            return self.unpack_value(value, page);
-        }
-        let mut written = Written::new(value);
-        if !self.pinned.is_empty() && self.pinned.contains(&value) {
-            written.flags |= PINNED;
-        }
-        self.add(written)
-    }
-
-    #[inline]
-    fn add(&mut self, written: Written) -> Id {
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.written[id as usize] = written;
-                id
+        let Self { values, written, free, pinned, .. } = self;
+        let known = values.get_or_insert(value, || {
+            let mut new = Written::new(value);
+            if !pinned.is_empty() && pinned.contains(&value) {
+                new.flags |= PINNED;
             }
-            None => {
-                // Memory ends long before 4 G values of one key.
-                self.written.push(written);
-                Id::try_from(self.written.len() - 1).unwrap_or(Id::MAX - 1)
-            }
-        };
-        self.index.insert(written.value, id);
-        id
+            add(written, free, new)
+        });
+        match known {
+            Known::At(id) => id,
+            Known::Packed(page) => self.unpack_value(value, page),
+            Known::Not => EMPTY,
+        }
     }
 
     /// The place of an invocation's value, unless it was packed since.
@@ -466,7 +456,7 @@ impl KeyLog {
         let done = written.may_be_packed();
         if done != written.has(DONE) {
             written.flags ^= DONE;
-            if self.pages.set_done(spot, done) && done {
+            if self.pages.set_done(spot, done) && done && !self.never_packs {
                 self.pack(spot);
             }
         }
@@ -474,15 +464,14 @@ impl KeyLog {
 
     #[cold]
     fn pack(&mut self, spot: Spot) {
-        let Self { pages, written, index, packed, free, packed_bound, .. } = self;
+        let Self { pages, written, values, free, packed_bound, .. } = self;
         let page = pages.number(spot);
         pages.pack(spot, |id| {
             let one = &mut written[id as usize];
             if packed_bound.is_none_or(|bound| bound.offset < one.offset) {
                 *packed_bound = Some(Bound { offset: one.offset, value: one.value, read: one.read });
             }
-            index.remove(&one.value);
-            packed.insert(one.value, page);
+            values.pack(one.value, page);
             one.flags = 0;
             free.push(id);
             one.value
@@ -500,20 +489,21 @@ impl KeyLog {
         if let Some((page, _)) = self.pages.find_packed(first_page, value) {
             self.unpack(page);
         }
-        self.index.get(&value).copied().unwrap_or_else(|| self.add(Written::new(value)))
+        match self.values.get(value) {
+            Known::At(id) => id,
+            _ => {
+                let id = add(&mut self.written, &mut self.free, Written::new(value));
+                self.values.unpack(value, id);
+                id
+            }
+        }
     }
 
     fn unpack(&mut self, page: i64) {
-        let Self { pages, written, index, packed, free, .. } = self;
+        let Self { pages, written, values, free, .. } = self;
         pages.unpack(page, |offset, value, committed, read_committed| {
-            packed.remove(value);
-            let one = Written::packed(value, offset, committed, read_committed);
-            let id = free.pop().unwrap_or_else(|| {
-                written.push(one);
-                Id::try_from(written.len() - 1).unwrap_or(Id::MAX - 1)
-            });
-            written[id as usize] = one;
-            index.insert(value, id);
+            let id = add(written, free, Written::packed(value, offset, committed, read_committed));
+            values.unpack(value, id);
             id
         });
     }
@@ -530,8 +520,7 @@ impl KeyLog {
     /// Every value that is not packed, in the order in which the history speaks of them.
     pub(crate) fn written(&self) -> impl Iterator<Item = (Id, &Written)> {
         let mut all: Vec<_> = (0..).zip(&self.written).filter(|(_, written)| written.flags != 0).collect();
-        let first = |written: &Written| [written.invoked, written.placed, written.read, written.completed].into_iter().find_map(OpRef::get);
-        all.sort_by_key(|(_, written)| (first(written), written.value));
+        all.sort_by_key(|(_, written)| written.first());
         all.into_iter()
     }
 
@@ -546,7 +535,10 @@ impl KeyLog {
 
     /// The place of a value that is not packed.
     pub(crate) fn find_id(&self, value: Value) -> Option<Id> {
-        self.index.get(&value).copied()
+        match self.values.get(value) {
+            Known::At(id) => Some(id),
+            Known::Packed(_) | Known::Not => None,
+        }
     }
 
     /// A value that is not packed.
@@ -556,18 +548,19 @@ impl KeyLog {
 
     /// Any value, as it is to be told of.
     pub(crate) fn find(&self, value: Value) -> Option<Written> {
-        let packed = || {
-            let (_, offset) = self.pages.find_packed(self.packed.first_page(value)?, value)?;
-            Some(self.tell(offset, Slot::Packed(value)))
-        };
-        self.find_id(value).map(|id| self.tell(-1, Slot::Live(id))).or_else(packed)
+        match self.values.get(value) {
+            Known::At(id) => Some(self.tell(-1, Slot::Live(id))),
+            Known::Packed(page) => self.pages.find_packed(page, value).map(|(_, offset)| self.tell(offset, Slot::Packed(value))),
+            Known::Not => None,
+        }
     }
 
     /// The only offset of a value, if it has just one.
     pub(crate) fn only_offset(&self, value: Value) -> Option<Offset> {
-        match self.find_id(value) {
-            Some(id) => (self.first_offset(id) == self.last_offset(id)).then(|| self.of(id).offset),
-            None => self.pages.find_packed(self.packed.first_page(value)?, value).map(|(_, offset)| offset),
+        match self.values.get(value) {
+            Known::At(id) => (self.first_offset(id) == self.last_offset(id)).then(|| self.of(id).offset),
+            Known::Packed(page) => self.pages.find_packed(page, value).map(|(_, offset)| offset),
+            Known::Not => None,
         }
     }
 
@@ -602,7 +595,7 @@ impl KeyLog {
 
     /// How far readers got; of several values there, the first.
     pub(crate) fn bound(&self) -> Option<Bound> {
-        let read = self.index.values().map(|id| (*id, self.of(*id))).filter(|(_, written)| written.is_read() && written.offset >= 0);
+        let read = (0..).zip(&self.written).filter(|(_, written)| written.is_read() && written.offset >= 0);
         let live = read
             .map(|(id, written)| (self.first_offset(id), written.read, written.value))
             .max_by_key(|(offset, read, value)| (*offset, std::cmp::Reverse((read.get(), *value))));
@@ -618,12 +611,32 @@ impl KeyLog {
         self.wanted.borrow().clone()
     }
 
-    pub(crate) fn contested(&self) -> &BTreeMap<Offset, BTreeMap<Id, OpRef>> {
-        &self.contested
+    pub(crate) fn is_contested(&self) -> bool {
+        !self.contested.is_empty()
     }
 
-    pub(crate) fn moved(&self) -> &BTreeMap<Id, BTreeMap<Offset, OpRef>> {
-        &self.moved
+    /// The values at an offset that holds several, in the order in which they were shown, each with the op that showed it first.
+    pub(crate) fn contestants(&self, offset: Offset) -> Vec<(Id, OpRef)> {
+        let mut values: Vec<_> = self.contested.get(&offset).into_iter().flatten().map(|(id, op)| (*id, *op)).collect();
+        values.sort_by_key(|(id, op)| (op.get(), self.of(*id).value));
+        values
+    }
+
+    /// Offsets that hold several values.
+    pub(crate) fn contested(&self) -> impl Iterator<Item = Offset> {
+        self.contested.keys().copied()
+    }
+
+    /// The offsets of a value that has several, each with the op that showed it there first.
+    pub(crate) fn places(&self, id: Id) -> Option<&BTreeMap<Offset, OpRef>> {
+        self.moved.get(&id)
+    }
+
+    /// Values with several offsets, in the order in which the history speaks of them.
+    pub(crate) fn moved(&self) -> Vec<(Id, &BTreeMap<Offset, OpRef>)> {
+        let mut moved: Vec<_> = self.moved.iter().map(|(id, places)| (*id, places)).collect();
+        moved.sort_by_key(|(id, _)| self.of(*id).first());
+        moved
     }
 
     /// How many values [`Written::is_below_floor`].
@@ -653,4 +666,15 @@ impl KeyLog {
             Slot::Packed(_) => None,
         }
     }
+}
+
+#[inline]
+fn add(written: &mut Vec<Written>, free: &mut Vec<Id>, new: Written) -> Id {
+    if let Some(id) = free.pop() {
+        written[id as usize] = new;
+        return id;
+    }
+    // Memory ends long before 4 G values of one key.
+    written.push(new);
+    Id::try_from(written.len() - 1).unwrap_or(Id::MAX - 1)
 }

@@ -7,12 +7,13 @@
 //!
 //! Limits: an attempt refused for its own fault (a record too large) counts as an attempt like any other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use kchaos_core::{Body, Example, Finding, Key, MicroOp, Observation, Observed, Offset, Op, OpType, Process, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::by_id::ById;
 use crate::recovery_moments::FaultLife;
 use crate::recovery_summary::{PhaseSummary, duration_histogram, record};
 
@@ -58,8 +59,9 @@ pub(crate) struct Attempt {
 
 pub(crate) struct Windows {
     min_ns: u64,
-    open: HashMap<Process, Attempt>,
-    keys: BTreeMap<Key, KeyState>,
+    /// By process.
+    open: ById<Option<Attempt>>,
+    keys: ById<KeyState>,
     found: Unavailability,
     lengths: Histogram<u64>,
 }
@@ -77,23 +79,25 @@ struct KeyState {
 
 impl Windows {
     pub(crate) fn new(min_ns: u64) -> Self {
-        Self { min_ns, open: HashMap::new(), keys: BTreeMap::new(), found: Unavailability::default(), lengths: duration_histogram() }
+        Self { min_ns, open: ById::default(), keys: ById::default(), found: Unavailability::default(), lengths: duration_histogram() }
     }
 
     /// Follows one op; for a write's completion, gives back when it was invoked.
     pub(crate) fn op(&mut self, op: &Op) -> Option<Attempt> {
-        if op.process == Process::Nemesis || !matches!(op.body, Body::Send(_) | Body::Txn(_) | Body::Write { .. } | Body::Cas { .. }) {
+        let Process::Client(process) = op.process else { return None };
+        if !matches!(op.body, Body::Send(_) | Body::Txn(_) | Body::Write { .. } | Body::Cas { .. }) {
             return None;
         }
+        let process = u64::from(process);
         if op.op_type == OpType::Invoke {
             let start_ns = op.extra.intended_ns.unwrap_or(op.time_ns).min(op.time_ns);
-            self.open.insert(op.process, Attempt { invoked_ns: op.time_ns });
-            each_key(&op.body, |key, _| self.keys.entry(key).or_default().invoked(start_ns));
+            self.open.insert(process, Some(Attempt { invoked_ns: op.time_ns }));
+            each_key(&op.body, |key, _| self.keys.or_default(key as u64).invoked(start_ns));
             return None;
         }
-        let attempt = self.open.remove(&op.process);
+        let attempt = self.open.get_mut(process).and_then(Option::take);
         each_key(&op.body, |key, offset| {
-            let state = self.keys.entry(key).or_default();
+            let state = self.keys.or_default(key as u64);
             state.last_end_ns = op.time_ns;
             if attempt.is_some() {
                 state.attempts_open = state.attempts_open.saturating_sub(1);
@@ -112,9 +116,9 @@ impl Windows {
     }
 
     pub(crate) fn finish(mut self, end_ns: u64) -> Unavailability {
-        for (key, state) in &mut self.keys {
+        for (key, state) in self.keys.iter() {
             let to_ns = if state.attempts_open > 0 { end_ns } else { state.last_end_ns };
-            if let Some(window) = state.window(*key, to_ns, true, self.min_ns) {
+            if let Some(window) = state.window(key as Key, to_ns, true, self.min_ns) {
                 keep(&mut self.found, &mut self.lengths, window);
             }
         }

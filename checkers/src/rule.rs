@@ -45,7 +45,7 @@ pub(crate) trait Rule: Send {
 pub(crate) mod hears {
     pub(crate) const SEND_INVOKE: u16 = 1;
     pub(crate) const SEND_END: u16 = 1 << 1;
-    pub(crate) const POLL_INVOKE: u16 = 1 << 2;
+    // The invocation of a poll is 1 << 2: nobody wants to hear of it.
     pub(crate) const POLL_END: u16 = 1 << 3;
     pub(crate) const TXN_INVOKE: u16 = 1 << 4;
     pub(crate) const TXN_END: u16 = 1 << 5;
@@ -54,7 +54,7 @@ pub(crate) mod hears {
     /// Commit, committed.
     pub(crate) const COMMITS: u16 = 1 << 7;
     pub(crate) const REGISTERS: u16 = 1 << 8;
-    pub(crate) const NEMESIS: u16 = 1 << 9;
+    // What the nemesis says is 1 << 9: the facts take it in.
     /// Ops of any kind that carry a rebalance log.
     pub(crate) const REBALANCES: u16 = 1 << 10;
 
@@ -62,7 +62,6 @@ pub(crate) mod hears {
     pub(crate) const SENDS: u16 = SEND_INVOKE | SEND_END | TXN_INVOKE | TXN_END;
     pub(crate) const ENDS_OF_SENDS: u16 = SEND_END | TXN_END;
     pub(crate) const ENDS_OF_POLLS: u16 = POLL_END | TXN_END;
-    pub(crate) const ALL: u16 = u16::MAX;
 }
 
 /// An entry of the registry.

@@ -1,74 +1,188 @@
-//! The values of a log that were packed: one bit each where they are dense, and from which page on to look for one.
-
-use std::cell::Cell;
+//! Value → what is known of it, for values that are dense in places and may be anything.
+//!
+//! Clients count values up, so the values that are being written lie close together, and a search by hashing would scatter them over memory.
+//! Stretches of 512 values: which of them are packed is one bit each, and the places of the others are an array; or a short list while they
+//! are few, so that values far from each other cost some 150 bytes each and not 2 KB.
 
 use kchaos_core::Value;
 
 use crate::hash::IntMap;
+use crate::log::Id;
+use crate::pages::EMPTY;
 
 const WIDTH_BITS: u32 = 9;
-const WORDS: usize = 1 << (WIDTH_BITS - 6);
+const WIDTH: usize = 1 << WIDTH_BITS;
+const FEW: usize = 8;
+
+enum Places {
+    Few {
+        length: u8,
+        entries: [(u16, Id); FEW],
+    },
+    /// And how many there are.
+    Many(u16, Box<[Id; WIDTH]>),
+}
 
 struct Stretch {
-    bits: [u64; WORDS],
-    /// The lowest page of the log that holds one of them.
+    places: Places,
+    packed: [u64; WIDTH / 64],
+    /// The lowest page of the log that holds a packed one.
     first_page: i64,
 }
 
-#[derive(Default)]
+/// What is known of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Its place in the table.
+    At(Id),
+    /// Packed; on this page of the log, or a later one.
+    Packed(i64),
+    Not,
+}
+
+const RECENT: usize = 4;
+const NONE: (i64, u32) = (i64::MAX, u32::MAX);
+
 pub(crate) struct Values {
     index: IntMap<i64, u32>,
     stretches: Vec<Stretch>,
-    /// The stretch used last: clients count upwards.
-    recent: Cell<Option<(i64, u32)>>,
+    /// Stretches used last, by the low bits of their numbers.
+    recent: [(i64, u32); RECENT],
 }
 
-fn place(value: Value) -> (i64, usize, u64) {
-    let bit = value & ((1 << WIDTH_BITS) - 1);
-    (value >> WIDTH_BITS, (bit >> 6) as usize, 1 << (bit & 63))
+impl Default for Values {
+    fn default() -> Self {
+        Self { index: IntMap::default(), stretches: Vec::new(), recent: [NONE; RECENT] }
+    }
+}
+
+fn place(value: Value) -> (i64, usize) {
+    (value >> WIDTH_BITS, (value & (WIDTH as i64 - 1)) as usize)
+}
+
+fn recent_place(number: i64) -> usize {
+    (number & (RECENT as i64 - 1)) as usize
 }
 
 impl Values {
+    #[inline]
     fn find(&self, number: i64) -> Option<u32> {
-        if let Some((recent, at)) = self.recent.get()
-            && recent == number
-        {
-            return Some(at);
-        }
-        let at = *self.index.get(&number)?;
-        self.recent.set(Some((number, at)));
-        Some(at)
+        let (recent, at) = self.recent[recent_place(number)];
+        if recent == number && at != u32::MAX { Some(at) } else { self.index.get(&number).copied() }
     }
 
-    pub(crate) fn insert(&mut self, value: Value, page: i64) {
-        let (number, word, bit) = place(value);
-        let at = self.find(number).unwrap_or_else(|| {
-            self.stretches.push(Stretch { bits: [0; WORDS], first_page: page });
-            let at = u32::try_from(self.stretches.len() - 1).unwrap_or(u32::MAX);
-            self.index.insert(number, at);
-            at
-        });
-        let stretch = &mut self.stretches[at as usize];
-        stretch.bits[word] |= bit;
+    #[inline]
+    fn stretch(&mut self, number: i64) -> &mut Stretch {
+        let at = self.find(number).unwrap_or_else(|| self.begin(number));
+        self.recent[recent_place(number)] = (number, at);
+        &mut self.stretches[at as usize]
+    }
+
+    #[cold]
+    fn begin(&mut self, number: i64) -> u32 {
+        let places = Places::Few { length: 0, entries: [(0, EMPTY); FEW] };
+        self.stretches.push(Stretch { places, packed: [0; WIDTH / 64], first_page: i64::MAX });
+        let at = u32::try_from(self.stretches.len() - 1).unwrap_or(u32::MAX);
+        self.index.insert(number, at);
+        at
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, value: Value) -> Known {
+        let (number, at) = place(value);
+        self.find(number).map_or(Known::Not, |stretch| self.stretches[stretch as usize].get(at))
+    }
+
+    /// The same, or `new`'s place where the value is not known yet.
+    #[inline]
+    pub(crate) fn get_or_insert(&mut self, value: Value, new: impl FnOnce() -> Id) -> Known {
+        let (number, at) = place(value);
+        let stretch = self.stretch(number);
+        match stretch.get(at) {
+            Known::Not => {
+                let id = new();
+                stretch.insert(at, id);
+                Known::At(id)
+            }
+            known => known,
+        }
+    }
+
+    /// Forgets the place of a value that is packed now, on this page.
+    pub(crate) fn pack(&mut self, value: Value, page: i64) {
+        let (number, at) = place(value);
+        let stretch = self.stretch(number);
+        stretch.remove(at);
+        stretch.packed[at / 64] |= 1 << (at % 64);
         stretch.first_page = stretch.first_page.min(page);
     }
 
-    pub(crate) fn remove(&mut self, value: Value) {
-        let (number, word, bit) = place(value);
-        if let Some(at) = self.find(number) {
-            self.stretches[at as usize].bits[word] &= !bit;
+    /// The value has a place again.
+    pub(crate) fn unpack(&mut self, value: Value, id: Id) {
+        let (number, at) = place(value);
+        let stretch = self.stretch(number);
+        stretch.packed[at / 64] &= !(1 << (at % 64));
+        stretch.insert(at, id);
+    }
+}
+
+impl Stretch {
+    #[inline]
+    fn get(&self, at: usize) -> Known {
+        let id = match &self.places {
+            Places::Many(_, ids) => ids[at],
+            Places::Few { length, entries } => {
+                let entry = entries[..usize::from(*length)].iter().find(|(slot, _)| usize::from(*slot) == at);
+                entry.map_or(EMPTY, |(_, id)| *id)
+            }
+        };
+        if id != EMPTY {
+            Known::At(id)
+        } else if self.packed[at / 64] >> (at % 64) & 1 == 1 {
+            Known::Packed(self.first_page)
+        } else {
+            Known::Not
         }
     }
 
-    /// The page from which on to look for a value, if it is one of these.
     #[inline]
-    pub(crate) fn first_page(&self, value: Value) -> Option<i64> {
-        if self.stretches.is_empty() {
-            return None;
+    fn insert(&mut self, at: usize, id: Id) {
+        match &mut self.places {
+            Places::Many(count, ids) => {
+                *count += u16::from(ids[at] == EMPTY);
+                ids[at] = id;
+            }
+            Places::Few { length, entries } if usize::from(*length) < FEW => {
+                entries[usize::from(*length)] = (at as u16, id);
+                *length += 1;
+            }
+            Places::Few { entries, .. } => {
+                let mut ids = Box::new([EMPTY; WIDTH]);
+                entries.iter().for_each(|(slot, id)| ids[usize::from(*slot)] = *id);
+                ids[at] = id;
+                self.places = Places::Many(FEW as u16 + 1, ids);
+            }
         }
-        let (number, word, bit) = place(value);
-        let stretch = &self.stretches[self.find(number)? as usize];
-        (stretch.bits[word] & bit != 0).then_some(stretch.first_page)
+    }
+
+    #[inline]
+    fn remove(&mut self, at: usize) {
+        match &mut self.places {
+            Places::Many(count, ids) => {
+                *count -= u16::from(ids[at] != EMPTY);
+                ids[at] = EMPTY;
+                if *count == 0 {
+                    self.places = Places::Few { length: 0, entries: [(0, EMPTY); FEW] };
+                }
+            }
+            Places::Few { length, entries } => {
+                let end = usize::from(*length);
+                if let Some(found) = entries[..end].iter().position(|(slot, _)| usize::from(*slot) == at) {
+                    entries[found] = entries[end - 1];
+                    *length -= 1;
+                }
+            }
+        }
     }
 }
 
@@ -77,15 +191,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_members_until_they_are_taken_out() {
+    fn values_have_places_until_they_are_packed_and_may_have_them_again() {
         let mut values = Values::default();
-        for (value, page) in [(0, 4), (511, 3), (512, 9), (-1, 7), (i64::MIN, 1), (i64::MAX, 2)] {
-            values.insert(value, page);
+        let all: Vec<i64> = (0..1200).chain([-1, i64::MIN, i64::MAX, 1 << 60]).collect();
+        for (id, value) in all.iter().enumerate() {
+            assert_eq!(values.get_or_insert(*value, || id as Id), Known::At(id as Id));
+            assert_eq!(values.get_or_insert(*value, || 0), Known::At(id as Id));
         }
-        assert_eq!([0, 511, 512, -1, i64::MIN, i64::MAX].map(|value| values.first_page(value)), [3, 3, 9, 7, 1, 2].map(Some));
-        assert_eq!([1, 513, -2].map(|value| values.first_page(value)), [None; 3]);
-        values.remove(511);
-        assert_eq!(values.first_page(511), None);
-        assert_eq!(values.first_page(0), Some(3));
+        assert_eq!((values.get(1200), values.get(-2)), (Known::Not, Known::Not));
+        for (id, value) in all.iter().enumerate() {
+            values.pack(*value, 9 - (id as i64 % 3));
+            assert!(matches!(values.get(*value), Known::Packed(page) if page <= 9));
+        }
+        assert_eq!(values.get_or_insert(700, || 1), Known::Packed(7));
+        values.unpack(700, 5);
+        assert_eq!((values.get(700), values.get(701)), (Known::At(5), Known::Packed(7)));
+        assert_eq!(values.get_or_insert(4000, || 3), Known::At(3));
+        values.pack(4000, 1);
+        assert_eq!(values.get(4000), Known::Packed(1));
     }
 }

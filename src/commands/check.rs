@@ -1,16 +1,17 @@
 //! `kchaos check`: the judgement of a run, or of any history, offline.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use kchaos_checkers::{CheckReport, FinalRead, JudgeOptions, PROFILES, Profile};
+use kchaos_checkers::{CheckReport, FinalRead, Input, JudgeOptions, PROFILES, Profile, Reading};
 use kchaos_core::{Plan, Validity};
 use serde_json::json;
 
 use crate::cli::{CheckArgs, FinalReadArg, Format};
 use crate::exit::{self, Failure};
+use crate::spool::Spool;
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let mut reports = Vec::new();
@@ -65,12 +66,16 @@ fn check(input: &Path, args: &CheckArgs) -> Result<CheckReport, Failure> {
         options.final_read = FinalRead::Complete;
     }
     let path = if is_run { history(input)? } else { input.to_owned() };
-    let reader: Box<dyn Read> = if path.as_os_str() == "-" {
-        Box::new(std::io::stdin().lock())
-    } else {
-        Box::new(BufReader::new(File::open(&path).with_context(|| format!("cannot open {}", path.display()))?))
-    };
-    kchaos_checkers::check_reader(reader, &path.display().to_string(), options).map_err(Failure::environment)
+    let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let name = path.display().to_string();
+    let reading = Reading { name: &name, threads };
+    if path.as_os_str() == "-" {
+        let mut spool = Spool::default();
+        return kchaos_checkers::check(|| spool.open(), reading, options).map_err(Failure::environment);
+    }
+    let open = || -> io::Result<Input<'static>> { Ok(Box::new(File::open(&path)?)) };
+    open().with_context(|| format!("cannot open {name}"))?;
+    kchaos_checkers::check(open, reading, options).map_err(Failure::environment)
 }
 
 fn plan(run: &Path) -> Result<Plan, Failure> {

@@ -1,10 +1,12 @@
 //! What listens to a run while it goes on: the checkers, the latencies, the recovery from faults. The same objects judge offline.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::path::Path;
 
 use kchaos_checkers::latency::{Latency, LatencyReport};
 use kchaos_checkers::recovery::{Recovery, RecoveryLimits, RecoveryReport};
-use kchaos_checkers::{CheckReport, Judge, JudgeOptions, Profile};
+use kchaos_checkers::{CheckReport, Judge, JudgeOptions, Profile, Reading};
 use kchaos_core::{FaultEvent, Observation, Op, Plan, Verdict};
 
 use super::abort::{Abort, AbortReason};
@@ -86,8 +88,8 @@ impl Analysis {
         }
     }
 
-    /// Ends the listening; a second call finds nothing.
-    pub(super) fn finish(&mut self) -> Analysed {
+    /// Ends the listening; a second call finds nothing. `history` is whole by now, should the evidence need a second look at it.
+    pub(super) fn finish(&mut self, history: &Path) -> Analysed {
         let began = std::time::Instant::now();
         let (latency, latency_log) = self.latency.take().map(Latency::finish).unwrap_or_default();
         let (recovery, liveness) = self
@@ -100,7 +102,11 @@ impl Analysis {
                 recovery.finish()
             })
             .unwrap_or_default();
-        let check = self.judge.take().map(Judge::finish);
+        let again = |judge: &mut Judge| {
+            let input = File::open(history).map_err(anyhow::Error::from)?;
+            kchaos_checkers::tell(judge, Box::new(input), Reading { name: &history.display().to_string(), threads: 1 }).map_err(anyhow::Error::from)
+        };
+        let check = self.judge.take().map(|judge| judge.finish_reading_again(again));
         let check_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Analysed { check, latency, latency_log, recovery, liveness, check_ms }
     }

@@ -18,6 +18,7 @@ mod trouble;
 mod watch;
 mod whole;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -290,6 +291,7 @@ impl Live {
 
 /// The files of a run that grow, and the analysis that listens to them.
 struct Books {
+    history: PathBuf,
     recorder: Arc<FileRecorder>,
     client_log: Arc<ClientLog>,
     analysis: Arc<Mutex<Analysis>>,
@@ -304,8 +306,10 @@ impl Books {
         let analysis = Arc::new(Mutex::new(Analysis::new(plan, setup.args.fail_fast.then(|| abort.clone()))?));
         let listening = Arc::clone(&analysis);
         let listener: crate::recorder::Listener = Box::new(move |op| lock(&listening).op(op));
-        let recorder = Arc::new(FileRecorder::create(&directory.file("history.jsonl.zst"), clock.clone(), listener)?);
+        let history = directory.file("history.jsonl.zst");
+        let recorder = Arc::new(FileRecorder::create(&history, clock.clone(), listener)?);
         Ok(Self {
+            history,
             recorder,
             client_log: Arc::new(ClientLog::create(&directory.file("clients.log"))?),
             analysis,
@@ -350,7 +354,7 @@ impl Books {
         for (name, failure) in [("faults.jsonl", self.faults.failure()), ("timeline.jsonl", self.timeline.failure())] {
             failures.extend(failure.map(|text| Failure::environment(anyhow!("cannot write {name}: {text}"))));
         }
-        let analysed = lock(&self.analysis).finish();
+        let analysed = lock(&self.analysis).finish(&self.history);
         (analysed, failures)
     }
 }

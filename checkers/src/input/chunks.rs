@@ -9,18 +9,20 @@ pub(super) const MAX_LINE_BYTES: usize = 64 << 20;
 /// Whole lines; the last chunk's last may lack its newline.
 #[derive(Default)]
 pub(super) struct Chunk {
-    bytes: Vec<u8>,
+    /// Longer than what was read, so that it need not be cleared each time.
+    buffer: Vec<u8>,
+    length: usize,
     is_too_long: bool,
 }
 
 impl Chunk {
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.buffer[..self.length]
     }
 
     pub(super) fn lines(&self) -> u64 {
-        let unfinished = u64::from(self.bytes.last().is_some_and(|byte| *byte != b'\n'));
-        memchr::memchr_iter(b'\n', &self.bytes).count() as u64 + unfinished
+        let unfinished = u64::from(self.bytes().last().is_some_and(|byte| *byte != b'\n'));
+        memchr::memchr_iter(b'\n', self.bytes()).count() as u64 + unfinished
     }
 
     /// What follows is a line longer than any may be.
@@ -30,11 +32,11 @@ impl Chunk {
 
     /// A line by its number, from 0.
     pub(super) fn line(&self, number: u64) -> &[u8] {
-        self.bytes.split(|byte| *byte == b'\n').nth(usize::try_from(number).unwrap_or(usize::MAX)).unwrap_or_default()
+        self.bytes().split(|byte| *byte == b'\n').nth(usize::try_from(number).unwrap_or(usize::MAX)).unwrap_or_default()
     }
 
     pub(super) fn rest(&self, start: usize) -> Chunk {
-        Chunk { bytes: self.bytes[start..].to_vec(), is_too_long: self.is_too_long }
+        Chunk { buffer: self.bytes()[start..].to_vec(), length: self.length - start, is_too_long: self.is_too_long }
     }
 }
 
@@ -64,45 +66,44 @@ impl<R: Read> Chunks<R> {
 
     /// The next chunk; `false` if there is none.
     pub(super) fn next(&mut self, chunk: &mut Chunk) -> bool {
-        let bytes = &mut chunk.bytes;
-        bytes.clear();
-        chunk.is_too_long = false;
+        let Chunk { buffer, length, is_too_long } = chunk;
+        (*length, *is_too_long) = (self.carry.len(), false);
         if self.is_done {
+            *length = 0;
             return false;
         }
-        bytes.append(&mut self.carry);
+        buffer.resize(buffer.len().max(CHUNK_BYTES).max(*length * 2), 0);
+        buffer[..*length].copy_from_slice(&self.carry);
+        self.carry.clear();
         // What is carried over holds no newline.
-        let mut search = bytes.len();
+        let mut search = *length;
         loop {
-            let start = bytes.len();
-            let wanted = CHUNK_BYTES.saturating_sub(start).max(CHUNK_BYTES / 4);
-            bytes.resize(start + wanted, 0);
-            let count = self.read(bytes, start);
-            bytes.truncate(start + count);
+            let count = self.read(&mut buffer[*length..]);
+            *length += count;
             if count == 0 {
                 self.is_done = true;
-                return !bytes.is_empty() && self.failed.is_none();
+                return *length > 0 && self.failed.is_none();
             }
-            if bytes.len() < CHUNK_BYTES {
+            if *length < buffer.len() {
                 continue;
             }
-            if let Some(last) = memchr::memrchr(b'\n', &bytes[search..]) {
-                self.carry.extend_from_slice(&bytes[search + last + 1..]);
-                bytes.truncate(search + last + 1);
+            if let Some(last) = memchr::memrchr(b'\n', &buffer[search..]) {
+                *length = search + last + 1;
+                self.carry.extend_from_slice(&buffer[*length..]);
                 return true;
             }
-            search = bytes.len();
-            if bytes.len() > MAX_LINE_BYTES {
-                (self.is_done, chunk.is_too_long) = (true, true);
-                bytes.clear();
+            search = *length;
+            if *length > MAX_LINE_BYTES {
+                (self.is_done, *is_too_long, *length) = (true, true, 0);
                 return true;
             }
+            buffer.resize(buffer.len() * 2, 0);
         }
     }
 
-    fn read(&mut self, bytes: &mut [u8], start: usize) -> usize {
+    fn read(&mut self, bytes: &mut [u8]) -> usize {
         loop {
-            match self.input.read(&mut bytes[start..]) {
+            match self.input.read(bytes) {
                 Ok(count) => return count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -159,15 +159,8 @@ pub(super) fn run<R: Read + Send, E>(
     threads: usize,
     mut hand_on: impl FnMut(&Chunk, &mut Batch) -> Result<(), E>,
 ) -> Result<Option<Chunks<R>>, E> {
-    let state = State {
-        chunks: Some(chunks),
-        is_read: false,
-        next: 0,
-        wanted: 0,
-        ready: BTreeMap::new(),
-        used: Vec::new(),
-        is_over: false,
-    };
+    let state =
+        State { chunks: Some(chunks), is_read: false, next: 0, wanted: 0, ready: BTreeMap::new(), used: Vec::new(), is_over: false };
     let shared = Shared { state: Mutex::new(state), changed: Condvar::new(), ahead_max: 2 * threads as u64 + 2 };
     std::thread::scope(|scope| {
         let _end = EndOfWork(&shared);

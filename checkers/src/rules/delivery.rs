@@ -147,7 +147,7 @@ fn unprocessed(facts: &Facts, findings: &mut Findings, (group, key): (&str, Key)
     let Some(log) = facts.log(key) else { return };
     let start = facts.log_start(key);
     let live = log.written().filter(|(_, written)| written.is_acknowledged() && !written.is_sent_twice() && written.offset >= 0);
-    let live = live.filter(|(id, _)| match log.moved().get(id) {
+    let live = live.filter(|(id, _)| match log.places(*id) {
         Some(places) => !places.keys().any(|offset| place.delivered.contains(*offset)),
         None => !place.delivered.contains(log.last_offset(*id)),
     });

@@ -23,7 +23,7 @@ impl Rule for Duplicate {
         let mut findings = Findings::new(options);
         for (key, log) in facts.logs() {
             for (id, places) in log.moved() {
-                let written = log.of(*id);
+                let written = log.of(id);
                 findings.add("duplicate", || {
                     let offsets: Vec<_> = places.keys().copied().take(MAX_LISTED).collect();
                     let shown = places.values().copied().take(MAX_LISTED);

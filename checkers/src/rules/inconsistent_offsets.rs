@@ -20,13 +20,14 @@ impl Rule for InconsistentOffsets {
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
         for (key, log) in facts.logs() {
-            for (offset, values) in log.contested() {
+            for offset in log.contested() {
+                let values = log.contestants(offset);
                 findings.add("inconsistent-offsets", || {
                     let shown: Vec<_> = values.iter().map(|(id, op)| (log.of(*id).value, *op)).take(MAX_LISTED).collect();
                     let told = shown.iter().map(|(value, op)| format!("{value}{}", cite(*op))).collect::<Vec<_>>().join(", ");
                     let ops: Vec<_> = shown.iter().map(|(_, op)| *op).collect();
                     let explanation = format!("offset {offset} of key {key} holds {} values: {told}; it should hold one", values.len());
-                    example(key, shown.iter().map(|(value, _)| *value).collect(), vec![*offset], &ops, explanation)
+                    example(key, shown.iter().map(|(value, _)| *value).collect(), vec![offset], &ops, explanation)
                 });
             }
         }

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use kchaos_core::{Body, Example, Key, Offset, Op, OpType, Process, Value, Verdict};
 
+use crate::by_id::ById;
 use crate::facts::Facts;
 use crate::hash::IntMap;
 use crate::log::{OpRef, Outcome, Written};
@@ -38,8 +39,9 @@ const MAX_WAITING: usize = 4096;
 
 #[derive(Default)]
 struct Reordered {
-    /// By client (shifted above every process) or process.
-    senders: IntMap<u64, IntMap<Key, Window>>,
+    /// By client, and by process where ops name none.
+    clients: ById<IntMap<Key, Window>>,
+    processes: ById<IntMap<Key, Window>>,
     inversions: Vec<Inversion>,
 }
 
@@ -75,13 +77,13 @@ impl Rule for Reordered {
     fn update(&mut self, op: &Op, facts: &Facts) {
         let Process::Client(process) = op.process else { return };
         if op.body == Body::Crash {
-            self.senders.remove(&u64::from(process));
+            self.processes.remove(u64::from(process));
         }
         if facts.sends().is_empty() {
             return;
         }
         if op.op_type == OpType::Invoke {
-            let windows = self.senders.entry(sender(process, op.client)).or_default();
+            let windows = sender(&mut self.clients, &mut self.processes, process, op.client);
             for send in facts.sends() {
                 windows.entry(send.key).or_default().begin(send.key, send.value, &mut self.inversions);
             }
@@ -92,7 +94,7 @@ impl Rule for Reordered {
             None if op.client.is_some() => return,
             None => (None, false),
         };
-        let windows = self.senders.entry(sender(process, client)).or_default();
+        let windows = sender(&mut self.clients, &mut self.processes, process, client);
         let in_txn = matches!(op.body, Body::Txn(_));
         for send in facts.sends() {
             let acknowledged = op.op_type == OpType::Ok || (op.op_type == OpType::Info && !in_txn);
@@ -118,7 +120,7 @@ impl Rule for Reordered {
         let real_time_counts = options.profile.ruling(REAL_TIME) == Ruling::Violation;
         let mut inversions: Vec<&Inversion> = self.inversions.iter().collect();
         let mut open = Vec::new();
-        for windows in self.senders.values() {
+        for (_, windows) in self.clients.iter().chain(self.processes.iter()) {
             for (key, window) in windows {
                 window.unsettled(*key, &mut open);
             }
@@ -135,8 +137,11 @@ impl Rule for Reordered {
     }
 }
 
-fn sender(process: u32, client: Option<u32>) -> u64 {
-    client.map_or(u64::from(process), |client| (1 << 32) + u64::from(client))
+fn sender<'a, T: Default>(clients: &'a mut ById<T>, processes: &'a mut ById<T>, process: u32, client: Option<u32>) -> &'a mut T {
+    match client {
+        Some(client) => clients.or_default(u64::from(client)),
+        None => processes.or_default(u64::from(process)),
+    }
 }
 
 /// What failed (an aborted record that somebody polled uncommitted) was promised no place.

@@ -10,6 +10,7 @@
 
 use kchaos_core::{Key, Offset, Op, OpType, Process, Send, Value, Verdict};
 
+use crate::by_id::ById;
 use crate::facts::Facts;
 use crate::hash::IntMap;
 use crate::log::{Isolation, KeyLog, OpRef};
@@ -26,7 +27,7 @@ pub(crate) const SPEC: Spec = Spec {
 
 #[derive(Default)]
 struct SendOrder {
-    last: IntMap<(u32, Key), Sent>,
+    last: ById<IntMap<Key, Sent>>,
     /// Pairs that are wrong, or that cannot be judged before the end.
     suspects: Vec<Pair>,
 }
@@ -58,9 +59,10 @@ impl Rule for SendOrder {
             return;
         }
         let info = op.op_type == OpType::Info;
+        let last = self.last.or_default(u64::from(process));
         for Send { key, value, offset } in facts.sends() {
             let later = Sent { value: *value, offset: offset.filter(|offset| *offset >= 0), op: OpRef::new(op.index), info };
-            if let Some(earlier) = self.last.insert((process, *key), later) {
+            if let Some(earlier) = last.insert(*key, later) {
                 let inside = earlier.op == later.op;
                 let mut pair = Pair { process, key: *key, earlier, later, inside, own: Box::default() };
                 if pair.must_be_kept() {

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Value, Verdict};
 
+use crate::by_id::ById;
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{KeyLog, OpRef};
@@ -30,7 +31,7 @@ pub(crate) const SPEC: Spec = Spec {
 #[derive(Default)]
 struct TotalOrder {
     /// The last record of each process and key, and the lowest offset, since the process was last given its place.
-    last: IntMap<(u32, Key), (Seen, Offset)>,
+    last: ById<IntMap<Key, (Seen, Offset)>>,
     /// Processes that a rebalance may move.
     subscribed: BTreeSet<u32>,
     /// Keys polled without offsets: the consumer they are held against, and its sequence.
@@ -60,7 +61,7 @@ impl Rule for TotalOrder {
     fn update(&mut self, op: &Op, facts: &Facts) {
         let Process::Client(process) = op.process else { return };
         if op.op_type.is_completion() && matches!(op.body, Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash) {
-            self.last.retain(|(of, _), _| *of != process);
+            self.last.remove(u64::from(process));
             if matches!(op.body, Body::Subscribe { .. }) {
                 self.subscribed.insert(process);
             } else {
@@ -74,7 +75,9 @@ impl Rule for TotalOrder {
             let Some(log) = facts.log(*key) else { continue };
             if op.extra.rebalance_log.iter().any(|event| event.keys.contains(key)) {
                 // Where in the op the key came or went is not known.
-                self.last.remove(&(process, *key));
+                if let Some(last) = self.last.get_mut(u64::from(process)) {
+                    last.remove(key);
+                }
                 continue;
             }
             if self.goes_on((process, *key), log, records, op) {
@@ -136,25 +139,27 @@ impl TotalOrder {
     fn goes_on(&mut self, of: (u32, Key), log: &KeyLog, records: &[(Offset, Value)], op: &Op) -> bool {
         let (Some((first, _)), Some((last, value))) = (records.first(), records.last()) else { return true };
         let rises = *first >= 0 && records.windows(2).all(|two| two[0].0 < two[1].0);
-        let before = self.last.get(&of);
-        if !rises || !log.contested().is_empty() || before.is_some_and(|(before, _)| before.offset >= *first) {
+        let last_of = self.last.or_default(u64::from(of.0));
+        let before = last_of.get(&of.1);
+        if !rises || log.is_contested() || before.is_some_and(|(before, _)| before.offset >= *first) {
             return false;
         }
         let lowest = before.map_or(*first, |(_, lowest)| *lowest.min(first));
-        self.last.insert(of, (Seen { value: *value, offset: *last, op: OpRef::new(op.index) }, lowest));
+        last_of.insert(of.1, (Seen { value: *value, offset: *last, op: OpRef::new(op.index) }, lowest));
         true
     }
 
     fn see(&mut self, process: u32, key: Key, log: &KeyLog, seen: Seen) {
-        let before = self.last.get(&(process, key)).copied();
+        let last = self.last.or_default(u64::from(process));
+        let before = last.get(&key).copied();
         let lowest = before.map_or(seen.offset, |(_, lowest)| lowest.min(seen.offset));
-        self.last.insert((process, key), (seen, lowest));
+        last.insert(key, (seen, lowest));
         let (before, was_lowest) = (before.map(|(before, _)| before), before.map_or(Offset::MAX, |(_, lowest)| lowest));
         if seen.offset < 0 {
             self.see_bare(process, key, before, seen);
             return;
         }
-        if !log.contested().is_empty()
+        if log.is_contested()
             && let Some(other) = log.value_at(seen.offset).filter(|other| *other != seen.value)
         {
             let op = log.find_live(other).map(|other| other.read).unwrap_or_default();

@@ -89,8 +89,7 @@ fn fate(facts: &Facts, key: Key, log: &KeyLog, id: Id, complete: bool) -> Fate {
 
 /// Another value that was seen at the offset of an unread one.
 fn successor(log: &KeyLog, id: Id, offset: Offset) -> Option<(Id, OpRef)> {
-    let values = log.contested().get(&offset)?;
-    values.iter().find(|(other, _)| **other != id).map(|(other, op)| (*other, *op))
+    log.contestants(offset).into_iter().find(|(other, _)| *other != id)
 }
 
 fn accuse(fate: Fate, facts: &Facts, key: Key, log: &KeyLog, id: Id) -> Example {

@@ -4,14 +4,16 @@
 //! nothing allocated: the op of an earlier line is filled again, and numbers are read eight digits at a time. Whatever differs in anything
 //! is left to the general reader, which alone decides what is an error. (A property test holds the two against each other.)
 
-use crate::{Body, Offset, Op, OpType, Polled, Process, Send, Value};
+use crate::{Body, Key, Offset, Op, OpType, Polled, Process, Send, Value};
+
+type Records = Vec<(Offset, Value)>;
 
 /// Vectors that ops of other kinds left behind.
 #[derive(Default)]
 pub struct Spare {
     sends: Vec<Vec<Send>>,
-    polled: Vec<Vec<(i64, Vec<(Offset, Value)>)>>,
-    records: Vec<Vec<(Offset, Value)>>,
+    polled: Vec<Vec<(Key, Records)>>,
+    records: Vec<Records>,
 }
 
 /// More would only be kept.
@@ -33,7 +35,7 @@ impl Spare {
         }
     }
 
-    fn keep_records(&mut self, batches: &mut Vec<(i64, Vec<(Offset, Value)>)>) {
+    fn keep_records(&mut self, batches: &mut Vec<(Key, Records)>) {
         for (_, mut records) in batches.drain(..) {
             if self.records.len() < SPARE_MAX {
                 records.clear();
@@ -62,6 +64,7 @@ struct Quick<'a> {
 const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// The number that eight bytes spell, the first being the lowest byte: how many of them are digits, and their value.
+#[inline(always)]
 fn eight(bytes: [u8; 8]) -> (usize, u64) {
     let digits = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
     let others = (digits.wrapping_add(0x0606_0606_0606_0606) | digits) & 0xf0f0_f0f0_f0f0_f0f0;
@@ -78,13 +81,38 @@ fn eight(bytes: [u8; 8]) -> (usize, u64) {
     (count, low.wrapping_add(high) >> 32)
 }
 
+/// Equality by words, of which the last may overlap the one before it, without a call.
+#[inline(always)]
+fn same<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
+    let eight = |bytes: &[u8; N], at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let four = |bytes: &[u8; N], at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    if N >= 8 {
+        let mut differ = eight(one, N - 8) ^ eight(other, N - 8);
+        for word in 0..N / 8 {
+            differ |= eight(one, word * 8) ^ eight(other, word * 8);
+        }
+        differ == 0
+    } else if N >= 4 {
+        four(one, 0) == four(other, 0) && four(one, N - 4) == four(other, N - 4)
+    } else {
+        one == other
+    }
+}
+
+/// What a line is, as its head says.
+#[derive(Clone, Copy)]
+struct Kind {
+    op_type: OpType,
+    sends: bool,
+}
+
 impl Quick<'_> {
-    #[inline]
+    #[inline(always)]
     fn byte(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn eat(&mut self, byte: u8) -> bool {
         let found = self.byte() == byte;
         self.at += usize::from(found);
@@ -92,35 +120,35 @@ impl Quick<'_> {
     }
 
     /// One blank, as some writers put after commas and colons.
-    #[inline]
+    #[inline(always)]
     fn blank(&mut self) {
         self.at += usize::from(self.byte() == b' ');
     }
 
-    #[inline]
+    #[inline(always)]
     fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
-        let found = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) == Some(literal);
+        let found = self.bytes[self.at..].first_chunk().is_some_and(|found| same(found, literal));
         self.at += if found { N } else { 0 };
         found
     }
 
-    #[inline]
+    #[inline(always)]
     fn comma(&mut self) -> Option<()> {
         self.eat(b',').then(|| self.blank())
     }
 
     /// `"name":` after a comma (or the opening brace).
-    #[inline]
+    #[inline(always)]
     fn name<const N: usize>(&mut self, name: &[u8; N]) -> Option<()> {
         self.literal(name).then(|| self.blank())
     }
 
     /// A number from 0 of at most 18 digits.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Option<u64> {
         let start = self.at;
         let mut value = 0;
-        while let Some(bytes) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+        while let Some(bytes) = self.bytes[self.at..].first_chunk() {
             let (count, more) = eight(*bytes);
             value = value * POWERS[count] + more;
             self.at += count;
@@ -148,13 +176,33 @@ impl Quick<'_> {
         well_formed.then_some(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn integer(&mut self) -> Option<i64> {
         self.number().map(|number| number as i64)
     }
 
+    /// The same, for numbers that mostly have a digit or two.
+    #[inline(always)]
+    fn short(&mut self) -> Option<u64> {
+        let first = self.byte().wrapping_sub(b'0');
+        let second = self.bytes.get(self.at + 1).copied().unwrap_or(0).wrapping_sub(b'0');
+        if first > 9 {
+            return None;
+        }
+        if second > 9 {
+            self.at += 1;
+            return Some(u64::from(first));
+        }
+        let third = self.bytes.get(self.at + 2).copied().unwrap_or(0).wrapping_sub(b'0');
+        if third > 9 && first > 0 {
+            self.at += 2;
+            return Some(u64::from(first) * 10 + u64::from(second));
+        }
+        self.number()
+    }
+
     /// `[offset,value]` after its bracket.
-    #[inline]
+    #[inline(always)]
     fn offset_and_value(&mut self) -> Option<(Option<Offset>, Value)> {
         let offset = if self.byte() == b'n' {
             self.literal(b"null").then_some(())?;
@@ -167,23 +215,27 @@ impl Quick<'_> {
         self.eat(b']').then_some((offset, value))
     }
 
+    /// Sends, after the first's `["send",`.
+    #[inline(always)]
     fn sends(&mut self, sends: &mut Vec<Send>) -> Option<()> {
         loop {
-            self.literal(b"[\"send\",").then(|| self.blank())?;
-            let key = self.integer()?;
+            self.blank();
+            let key = self.short()? as i64;
             self.comma()?;
             let (offset, value) = if self.eat(b'[') { self.offset_and_value()? } else { (None, self.integer()?) };
             sends.push(Send { key, value, offset });
-            self.eat(b']').then_some(())?;
-            if self.eat(b']') {
+            if self.literal(b"]]") {
                 return Some(());
             }
+            self.eat(b']').then_some(())?;
             self.comma()?;
+            self.literal(b"[\"send\",").then_some(())?;
         }
     }
 
+    /// A poll, after its `["poll"`.
+    #[inline(always)]
     fn poll(&mut self, body: &mut Body, spare: &mut Spare) -> Option<()> {
-        self.literal(b"[\"poll\"").then_some(())?;
         if self.literal(b"]]") {
             spare.keep(body);
             *body = Body::Poll(None);
@@ -200,7 +252,7 @@ impl Quick<'_> {
         if !self.eat(b'}') {
             loop {
                 self.eat(b'"').then_some(())?;
-                let key = self.integer()?;
+                let key = self.short()? as i64;
                 self.literal(b"\":").then(|| self.blank())?;
                 let mut records = spare.records.pop().unwrap_or_default();
                 let whole = self.records(&mut records);
@@ -215,7 +267,7 @@ impl Quick<'_> {
         self.literal(b"]]").then_some(())
     }
 
-    fn records(&mut self, records: &mut Vec<(Offset, Value)>) -> Option<()> {
+    fn records(&mut self, records: &mut Records) -> Option<()> {
         self.eat(b'[').then_some(())?;
         if self.eat(b']') {
             return Some(());
@@ -240,11 +292,12 @@ impl Quick<'_> {
             self.comma()?;
             if self.literal(b"\"client\":") {
                 self.blank();
-                op.client = Some(u32::try_from(self.number()?).ok()?);
+                op.client = Some(u32::try_from(self.short()?).ok()?);
             } else if self.literal(b"\"intended\":") {
                 self.blank();
                 op.extra.intended_ns = Some(self.number()?);
-            } else if self.literal(b"\"leader-epochs\":") {
+            } else if self.literal(b"\"leader-epochs\"") {
+                self.literal(b":").then_some(())?;
                 self.blank();
                 self.leader_epochs(op)?;
             } else if self.literal(b"\"final\":") {
@@ -274,7 +327,31 @@ impl Quick<'_> {
         }
     }
 
-    fn op(&mut self, op: &mut Op, spare: &mut Spare) -> Option<(u64, u64)> {
+    /// All up to the first key of a send, or `["poll"` of a poll, as we write it.
+    #[inline(always)]
+    fn head(&mut self) -> Option<(u64, u64, u64, Kind)> {
+        self.literal(b"{\"index\":").then_some(())?;
+        let index = self.number()?;
+        self.literal(b",\"time\":").then_some(())?;
+        let time_ns = self.number()?;
+        self.literal(b",\"process\":").then_some(())?;
+        let process = self.short()?;
+        let kind = if self.literal(b",\"type\":\"ok\",\"f\":\"send\",\"value\":[[\"send\",") {
+            Kind { op_type: OpType::Ok, sends: true }
+        } else if self.literal(b",\"type\":\"invoke\",\"f\":\"send\",\"value\":[[\"send\",") {
+            Kind { op_type: OpType::Invoke, sends: true }
+        } else if self.literal(b",\"type\":\"ok\",\"f\":\"poll\",\"value\":[[\"poll\"") {
+            Kind { op_type: OpType::Ok, sends: false }
+        } else {
+            let poll = self.literal(b",\"type\":\"invoke\",\"f\":\"poll\",\"value\":[[\"poll\"");
+            poll.then_some(Kind { op_type: OpType::Invoke, sends: false })?
+        };
+        Some((index, time_ns, process, kind))
+    }
+
+    /// The same as others write it, with blanks, and of fails and infos.
+    fn spaced_head(&mut self) -> Option<(u64, u64, u64, Kind)> {
+        self.at = 0;
         self.eat(b'{').then_some(())?;
         self.name(b"\"index\":")?;
         let index = self.number()?;
@@ -283,10 +360,10 @@ impl Quick<'_> {
         let time_ns = self.number()?;
         self.comma()?;
         self.name(b"\"process\":")?;
-        op.process = Process::Client(u32::try_from(self.number()?).ok()?);
+        let process = self.number()?;
         self.comma()?;
         self.name(b"\"type\":")?;
-        op.op_type = if self.literal(b"\"ok\"") {
+        let op_type = if self.literal(b"\"ok\"") {
             OpType::Ok
         } else if self.literal(b"\"invoke\"") {
             OpType::Invoke
@@ -302,7 +379,21 @@ impl Quick<'_> {
         self.comma()?;
         self.name(b"\"value\":")?;
         self.eat(b'[').then_some(())?;
-        if sends {
+        if sends { self.literal(b"[\"send\",") } else { self.literal(b"[\"poll\"") }.then_some((
+            index,
+            time_ns,
+            process,
+            Kind { op_type, sends },
+        ))
+    }
+
+    fn op(&mut self, op: &mut Op, spare: &mut Spare) -> Option<(u64, u64)> {
+        let (index, time_ns, process, kind) = match self.head() {
+            Some(head) => head,
+            None => self.spaced_head()?,
+        };
+        (op.process, op.op_type) = (Process::Client(u32::try_from(process).ok()?), kind.op_type);
+        if kind.sends {
             self.sends(spare.sends(&mut op.body)?)?;
         } else {
             self.poll(&mut op.body, spare)?;
@@ -334,7 +425,8 @@ mod tests {
 
     #[test]
     fn eight_digits_at_a_time_are_read_as_one_by_one() {
-        for text in ["0", "7", "12345678", "123456789", "1234567890123456", "99999999999999999", "999999999999999999", "10000000", "42,17"] {
+        for text in ["0", "7", "12345678", "123456789", "1234567890123456", "99999999999999999", "999999999999999999", "10000000", "42,17"]
+        {
             for tail in ["", ",", "]]],\"client\":3}"] {
                 let line = format!("{text}{tail}");
                 let digits: String = text.chars().take_while(char::is_ascii_digit).collect();

@@ -52,7 +52,16 @@ impl Op {
 
 impl<'a> Line<'a> {
     fn new() -> Self {
-        Self { op: Op::default(), index: None, time_ns: None, process: None, op_type: None, f: None, value: Seen::No, seek_to_beginning: false }
+        Self {
+            op: Op::default(),
+            index: None,
+            time_ns: None,
+            process: None,
+            op_type: None,
+            f: None,
+            value: Seen::No,
+            seek_to_beginning: false,
+        }
     }
 
     fn field(&mut self, cursor: &mut Cursor<'a>, name: &str) -> Result<()> {
