@@ -2,21 +2,22 @@
 
 use crate::hash::IntMap;
 
-/// Beyond this a hash table costs less than the array's holes may.
-const DIRECT: u64 = 1 << 14;
-
-pub(crate) struct ById<T> {
+/// Below `DIRECT` an array: beyond, a hash table costs less than the array's holes may.
+pub(crate) struct ById<T, const DIRECT: u64 = 16_384> {
     direct: Vec<Option<T>>,
     others: IntMap<u64, T>,
 }
 
-impl<T> Default for ById<T> {
+/// The same inside another map, where the holes of many arrays add up.
+pub(crate) type ByKey<T> = ById<T, 64>;
+
+impl<T, const DIRECT: u64> Default for ById<T, DIRECT> {
     fn default() -> Self {
         Self { direct: Vec::new(), others: IntMap::default() }
     }
 }
 
-impl<T> ById<T> {
+impl<T, const DIRECT: u64> ById<T, DIRECT> {
     #[inline]
     pub(crate) fn get(&self, id: u64) -> Option<&T> {
         if id < DIRECT { self.direct.get(id as usize)?.as_ref() } else { self.others.get(&id) }
@@ -66,13 +67,13 @@ mod tests {
 
     #[test]
     fn small_and_large_ids_are_kept_alike() {
-        let mut map = ById::<u8>::default();
-        for id in [0, 3, DIRECT - 1, DIRECT, u64::MAX] {
+        let mut map = ByKey::<u8>::default();
+        for id in [0, 3, 63, 64, u64::MAX] {
             *map.or_default(id) += 1;
             map.insert(id, map.get(id).copied().unwrap_or(0) + 1);
         }
         assert_eq!((map.get(3), map.get(4), map.get(u64::MAX)), (Some(&2), None, Some(&2)));
         assert_eq!(map.iter().count(), 5);
-        assert_eq!((map.remove(DIRECT), map.remove(DIRECT), map.remove(0), map.get(0)), (Some(2), None, Some(2), None));
+        assert_eq!((map.remove(64), map.remove(64), map.remove(0), map.get(0)), (Some(2), None, Some(2), None));
     }
 }

@@ -104,7 +104,8 @@ impl Analysis {
             .unwrap_or_default();
         let again = |judge: &mut Judge| {
             let input = File::open(history).map_err(anyhow::Error::from)?;
-            kchaos_checkers::tell(judge, Box::new(input), Reading { name: &history.display().to_string(), threads: 1 }).map_err(anyhow::Error::from)
+            kchaos_checkers::tell(judge, Box::new(input), Reading { name: &history.display().to_string(), threads: 1 })
+                .map_err(anyhow::Error::from)
         };
         let check = self.judge.take().map(|judge| judge.finish_reading_again(again));
         let check_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -17,9 +17,8 @@ use std::collections::VecDeque;
 
 use kchaos_core::{Body, Example, Key, Offset, Op, OpType, Process, Value, Verdict};
 
-use crate::by_id::ById;
+use crate::by_id::{ById, ByKey};
 use crate::facts::Facts;
-use crate::hash::IntMap;
 use crate::log::{OpRef, Outcome, Written};
 use crate::profile::Ruling;
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
@@ -40,8 +39,8 @@ const MAX_WAITING: usize = 4096;
 #[derive(Default)]
 struct Reordered {
     /// By client, and by process where ops name none.
-    clients: ById<IntMap<Key, Window>>,
-    processes: ById<IntMap<Key, Window>>,
+    clients: ById<ByKey<Window>>,
+    processes: ById<ByKey<Window>>,
     inversions: Vec<Inversion>,
 }
 
@@ -55,10 +54,13 @@ struct Window {
 
 struct Waiting {
     value: Value,
-    /// `None` until it ended; then its acknowledged offset, if it has one.
-    ended: Option<Option<Offset>>,
+    /// [`OPEN`] until it ended; then its acknowledged offset, or [`NOWHERE`].
+    offset: Offset,
     op: OpRef,
 }
+
+const OPEN: Offset = -1;
+const NOWHERE: Offset = -2;
 
 #[derive(Clone, Copy)]
 struct Placed {
@@ -85,7 +87,7 @@ impl Rule for Reordered {
         if op.op_type == OpType::Invoke {
             let windows = sender(&mut self.clients, &mut self.processes, process, op.client);
             for send in facts.sends() {
-                windows.entry(send.key).or_default().begin(send.key, send.value, &mut self.inversions);
+                windows.or_default(send.key as u64).begin(send.key, send.value, &mut self.inversions);
             }
             return;
         }
@@ -99,7 +101,7 @@ impl Rule for Reordered {
         for send in facts.sends() {
             let acknowledged = op.op_type == OpType::Ok || (op.op_type == OpType::Info && !in_txn);
             let offset = send.offset.filter(|offset| acknowledged && *offset >= 0);
-            let window = windows.entry(send.key).or_default();
+            let window = windows.or_default(send.key as u64);
             if !was_invoked && !window.awaits(send.value) {
                 window.begin(send.key, send.value, &mut self.inversions);
             }
@@ -121,8 +123,8 @@ impl Rule for Reordered {
         let mut inversions: Vec<&Inversion> = self.inversions.iter().collect();
         let mut open = Vec::new();
         for (_, windows) in self.clients.iter().chain(self.processes.iter()) {
-            for (key, window) in windows {
-                window.unsettled(*key, &mut open);
+            for (key, window) in windows.iter() {
+                window.unsettled(key as Key, &mut open);
             }
         }
         inversions.extend(&open);
@@ -174,29 +176,28 @@ impl Window {
     fn begin(&mut self, key: Key, value: Value, inversions: &mut Vec<Inversion>) {
         if self.waiting.len() >= MAX_WAITING {
             if let Some(oldest) = self.waiting.front_mut() {
-                oldest.ended = Some(None);
+                oldest.offset = NOWHERE;
             }
             self.settle(key, inversions);
         }
-        self.waiting.push_back(Waiting { value, ended: None, op: OpRef::default() });
+        self.waiting.push_back(Waiting { value, offset: OPEN, op: OpRef::default() });
     }
 
     fn awaits(&self, value: Value) -> bool {
-        self.waiting.iter().any(|waiting| waiting.value == value && waiting.ended.is_none())
+        self.waiting.iter().any(|waiting| waiting.value == value && waiting.offset == OPEN)
     }
 
     fn end(&mut self, key: Key, value: Value, offset: Option<Offset>, op: OpRef, inversions: &mut Vec<Inversion>) {
-        let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.value == value && waiting.ended.is_none()) else { return };
-        waiting.ended = Some(offset);
+        let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.value == value && waiting.offset == OPEN) else { return };
+        waiting.offset = offset.unwrap_or(NOWHERE);
         waiting.op = op;
         self.settle(key, inversions);
     }
 
     fn settle(&mut self, key: Key, inversions: &mut Vec<Inversion>) {
-        while let Some(ended) = self.waiting.front().and_then(|oldest| oldest.ended) {
-            let oldest = self.waiting.pop_front();
-            if let (Some(oldest), Some(offset)) = (oldest, ended) {
-                follow(key, &mut self.highest, Placed { value: oldest.value, offset, op: oldest.op }, inversions);
+        while let Some(Waiting { value, offset, op }) = self.waiting.pop_front_if(|oldest| oldest.offset != OPEN) {
+            if offset != NOWHERE {
+                follow(key, &mut self.highest, Placed { value, offset, op }, inversions);
             }
         }
     }
@@ -205,8 +206,9 @@ impl Window {
     fn unsettled(&self, key: Key, inversions: &mut Vec<Inversion>) {
         let mut highest = self.highest;
         for waiting in &self.waiting {
-            if let Some(offset) = waiting.ended.flatten() {
-                follow(key, &mut highest, Placed { value: waiting.value, offset, op: waiting.op }, inversions);
+            let Waiting { value, offset, op } = *waiting;
+            if offset >= 0 {
+                follow(key, &mut highest, Placed { value, offset, op }, inversions);
             }
         }
     }

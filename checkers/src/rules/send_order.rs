@@ -10,9 +10,8 @@
 
 use kchaos_core::{Key, Offset, Op, OpType, Process, Send, Value, Verdict};
 
-use crate::by_id::ById;
+use crate::by_id::{ById, ByKey};
 use crate::facts::Facts;
-use crate::hash::IntMap;
 use crate::log::{Isolation, KeyLog, OpRef};
 use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 
@@ -27,7 +26,7 @@ pub(crate) const SPEC: Spec = Spec {
 
 #[derive(Default)]
 struct SendOrder {
-    last: ById<IntMap<Key, Sent>>,
+    last: ById<ByKey<Option<Sent>>>,
     /// Pairs that are wrong, or that cannot be judged before the end.
     suspects: Vec<Pair>,
 }
@@ -62,7 +61,7 @@ impl Rule for SendOrder {
         let last = self.last.or_default(u64::from(process));
         for Send { key, value, offset } in facts.sends() {
             let later = Sent { value: *value, offset: offset.filter(|offset| *offset >= 0), op: OpRef::new(op.index), info };
-            if let Some(earlier) = last.insert(*key, later) {
+            if let Some(earlier) = last.or_default(*key as u64).replace(later) {
                 let inside = earlier.op == later.op;
                 let mut pair = Pair { process, key: *key, earlier, later, inside, own: Box::default() };
                 if pair.must_be_kept() {
