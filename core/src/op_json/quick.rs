@@ -14,6 +14,7 @@ pub struct Spare {
     sends: Vec<Vec<Send>>,
     polled: Vec<Vec<(Key, Records)>>,
     records: Vec<Records>,
+    texts: Vec<String>,
 }
 
 /// More would only be kept.
@@ -284,7 +285,7 @@ impl Quick<'_> {
     }
 
     /// What stands beside the value.
-    fn beside(&mut self, op: &mut Op) -> Option<()> {
+    fn beside(&mut self, op: &mut Op, spare: &mut Spare) -> Option<()> {
         loop {
             if self.eat(b'}') {
                 return (self.at == self.bytes.len()).then_some(());
@@ -300,6 +301,12 @@ impl Quick<'_> {
                 self.literal(b":").then_some(())?;
                 self.blank();
                 self.leader_epochs(op)?;
+            } else if self.literal(b"\"node\":\"") {
+                let text = op.node.get_or_insert_with(|| spare.texts.pop().unwrap_or_default());
+                text.clear();
+                text.push_str(self.text()?);
+            } else if self.literal(b"\"isolation\":\"") {
+                op.extra.isolation = Some(self.text()?.to_owned());
             } else if self.literal(b"\"final\":") {
                 self.blank();
                 op.extra.is_final = self.literal(b"true").then_some(true)?;
@@ -307,6 +314,15 @@ impl Quick<'_> {
                 return None;
             }
         }
+    }
+
+    /// The rest of a string without escapes, and its quote.
+    fn text(&mut self) -> Option<&str> {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'))?;
+        self.at += length;
+        self.eat(b'"').then_some(())?;
+        std::str::from_utf8(&rest[..length]).ok()
     }
 
     fn leader_epochs(&mut self, op: &mut Op) -> Option<()> {
@@ -399,8 +415,11 @@ impl Quick<'_> {
             self.poll(&mut op.body, spare)?;
         }
         op.extra.clear();
-        (op.client, op.error, op.node) = (None, None, None);
-        self.beside(op)?;
+        (op.client, op.error) = (None, None);
+        if let Some(text) = op.node.take() {
+            spare.texts.push(text);
+        }
+        self.beside(op, spare)?;
         (op.index, op.time_ns) = (index, time_ns);
         Some((index, time_ns))
     }
@@ -414,6 +433,7 @@ impl Op {
         }
         let (op, index, time_ns) = Op::read_json(line)?;
         spare.keep(&mut self.body);
+        spare.texts.truncate(SPARE_MAX);
         *self = op;
         Ok((index, time_ns))
     }

@@ -207,8 +207,9 @@ proptest! {
         let (mut again, mut spare) = (Op::default(), Spare::default());
         for (body, extra, process, plain, damage) in ops {
             let extra = if plain { Extra { is_final: extra.is_final, leader_epochs: extra.leader_epochs, ..Extra::default() } } else { extra };
+            let node = Some("kafka:3".to_owned()).filter(|_| process % 3 == 0);
             let op_type = if process % 2 == 0 { OpType::Invoke } else { OpType::Ok };
-            let op = Op { index: u64::from(process), time_ns: 7, process: Process::Client(process), op_type, body, extra, ..Op::default() };
+            let op = Op { index: u64::from(process), time_ns: 7, process: Process::Client(process), op_type, body, extra, node, ..Op::default() };
             let mut line = written(&op).into_bytes();
             if damage {
                 let at = at.index(line.len());
@@ -259,6 +260,14 @@ fn fields_that_stand_twice_and_blanks_are_read_alike_by_both_readers() {
             r#","final":truer}"#,
             r#","intended":00}"#,
             r#","node":"b1"}"#,
+            r#","node":"b1","node":"b22","client":1}"#,
+            r#","node":"b\n"}"#,
+            r#","node":"b1}"#,
+            r#","node":null}"#,
+            r#","isolation":"read_committed","final":true}"#,
+            r#","isolation":"a","isolation":null}"#,
+            "\",\"node\":\"\u{e9}\"}",
+            "\",\"node\":\"\u{7f}\"}",
             "} ",
             "",
         ] {
