@@ -1,0 +1,117 @@
+//! What is made clean is judged clean, whatever the options.
+
+use kchaos_checkers::{CheckReport, Judge, JudgeOptions};
+use kchaos_core::{Finding, Validity};
+use kchaos_synth::{Options, Summary, Synth, Workload};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+fn judge(options: &Options) -> (Summary, CheckReport) {
+    let mut judge = Judge::new(JudgeOptions::default());
+    let synth = Synth::new(options.clone()).unwrap_or_else(|error| panic!("{error}: {options:?}"));
+    let summary = synth.each(|op| Ok::<_, std::convert::Infallible>(judge.update(op))).unwrap();
+    (summary, judge.finish())
+}
+
+/// Small, and of any shape.
+fn drawn(seed: u64) -> Options {
+    let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+    let workload = Workload::ALL[rng.random_range(0..4)];
+    let mut rarely = |fraction: f64| if rng.random_bool(0.5) { rng.random_range(0.0..fraction) } else { 0.0 };
+    let (info, fail, no_offset, holes, failed_polls) = (rarely(0.3), rarely(0.3), rarely(0.3), rarely(0.3), rarely(0.5));
+    let some = |rng: &mut ChaCha8Rng| if rng.random_bool(0.5) { rng.random_range(0..5) } else { 0 };
+    Options {
+        workload,
+        sends: rng.random_range(1..200),
+        keys: rng.random_range(1..6),
+        producers: rng.random_range(1..4),
+        lanes: rng.random_range(1..10),
+        consumers: rng.random_range(1..5),
+        poll_records: rng.random_range(1..30),
+        batch: rng.random_range(1..5),
+        seed: rng.random(),
+        base_offset: if rng.random_bool(0.3) { 1_000_000_000_000 } else { 0 },
+        rate: if rng.random_bool(0.1) { 1_000_000_000 } else { 10_000 },
+        info,
+        fail,
+        no_offset,
+        holes,
+        failed_polls,
+        restarts: if matches!(workload, Workload::Log | Workload::Groups) { some(rng) } else { 0 },
+        crashes: if workload == Workload::Groups { some(rng) } else { 0 },
+        faults: some(rng),
+        final_read: rng.random_bool(0.8),
+        injections: Vec::new(),
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// `KCHAOS_SYNTH_CLEAN=200000` for more of them.
+#[test]
+fn clean_histories_of_any_shape_give_no_finding() {
+    let (mut valid, all) = (0, number("KCHAOS_SYNTH_CLEAN", 10_000));
+    for seed in 0..all {
+        let options = drawn(seed);
+        let (summary, report) = judge(&options);
+        assert!(report.anomalies.is_empty(), "{seed}: {options:#?}\n{:#?}", report.anomalies);
+        // A member that crashed had not committed all.
+        let allowed = |name: &str| name == "redelivered" && options.crashes > 0;
+        let ignored: Vec<_> = report.ignored.keys().filter(|name| !allowed(name)).collect();
+        assert!(ignored.is_empty(), "{seed}: {options:#?}\n{:#?}", report.ignored);
+        let nothing = report.reasons.iter().all(|reason| reason.name == "nothing-acknowledged");
+        assert!(nothing, "{seed}: {options:#?}\n{:#?}", report.reasons);
+        assert_eq!(report.valid, if report.reasons.is_empty() { Validity::Valid } else { Validity::Unknown });
+        assert_eq!(summary.ops, report.ops);
+        valid += u64::from(report.valid == Validity::Valid);
+    }
+    // Short ones may hold no acknowledgement.
+    assert!(valid * 10 > all * 9, "{valid} of {all} are valid");
+}
+
+#[test]
+fn large_ones_are_valid() {
+    for workload in Workload::ALL {
+        for (keys, lanes, batch) in [(1, 1, 1), (3, 500, 1), (300, 5, 10)] {
+            let crashes = if workload == Workload::Groups { 3 } else { 0 };
+            let options = Options { workload, sends: 20_000, keys, lanes, batch, crashes, faults: 2, ..Options::default() };
+            let (summary, report) = judge(&options);
+            let none = std::collections::BTreeMap::<String, Finding>::new();
+            assert_eq!((report.valid, &report.anomalies), (Validity::Valid, &none), "{options:?} {:?}", report.reasons);
+            assert!(summary.sends >= 20_000 && summary.ops > 2_000, "{summary:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_options_give_the_same_bytes_and_another_seed_others() {
+    for workload in Workload::ALL {
+        let written = |seed| {
+            let mut bytes = Vec::new();
+            Synth::new(Options { workload, seed, sends: 500, ..Options::default() }).unwrap().write(&mut bytes).unwrap();
+            bytes
+        };
+        assert!(written(1) == written(1) && written(1) != written(2), "{workload}");
+    }
+}
+
+#[test]
+fn what_cannot_be_made_is_refused() {
+    let plain = Options::default;
+    for (options, word) in [
+        (Options { sends: 0, ..plain() }, "sends 0 is out of range"),
+        (Options { keys: u32::MAX, ..plain() }, "keys"),
+        (Options { producers: 1 << 19, lanes: 1 << 19, ..plain() }, "producers times in-flight"),
+        (Options { consumers: 0, ..plain() }, "consumers"),
+        (Options { base_offset: -1, ..plain() }, "base-offset"),
+        (Options { info: f64::NAN, ..plain() }, "info NaN is no fraction"),
+        (Options { fail: 0.6, info: 0.6, ..plain() }, "more than all"),
+        (Options { crashes: 1, ..plain() }, "needs the workload groups"),
+        (Options { workload: Workload::Registers, restarts: 1, ..plain() }, "needs the workload log"),
+    ] {
+        let error = Synth::new(options).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(word), "{word}: {error}");
+    }
+}
