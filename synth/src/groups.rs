@@ -125,10 +125,15 @@ impl Group {
         if self.members.is_empty() {
             return;
         }
-        let behind: usize = self.members.iter().map(|member| member.waiting).sum();
-        for _ in 0..=2 * behind / (256 + 4 * self.poll_records * self.members.len()) {
-            self.next = (self.next + 1) % self.members.len();
+        let mut due: usize = self.members.iter().map(|member| member.waiting).sum();
+        let most = 128 + 2 * self.poll_records * self.members.len();
+        loop {
+            self.next = if self.next + 1 < self.members.len() { self.next + 1 } else { 0 };
             self.visit(self.next, rng, out);
+            if due < most {
+                return;
+            }
+            due -= most;
         }
     }
 

@@ -16,7 +16,12 @@ pub fn write_json(op: &Op, line: &mut Vec<u8>) {
         && extra.leader_epochs.is_empty()
         && extra.corrupt.is_empty();
     let Process::Client(process) = op.process else { return ordinary(op, line) };
-    if !is_plain || !matches!(op.body, Body::Send(_) | Body::Poll(_) | Body::Txn(_) | Body::Read { .. } | Body::Write { .. }) {
+    let is_common = match op.body {
+        Body::Send(_) | Body::Poll(_) | Body::Txn(_) | Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => true,
+        Body::Assign { .. } | Body::Subscribe { .. } | Body::Commit(_) | Body::Committed { .. } | Body::Crash => false,
+        Body::Nemesis { .. } | Body::Unknown { .. } => false,
+    };
+    if !is_plain || !is_common {
         return ordinary(op, line);
     }
     text(line, b"{\"index\":");
@@ -87,6 +92,12 @@ fn body(line: &mut Vec<u8>, body: &Body, op_type: OpType) {
             text(line, b",null");
         }
         Body::Read { key, value: Some(value) } | Body::Write { key, value } => pair(line, *key, *value),
+        Body::Cas { key, old, new } => {
+            signed(line, *key);
+            text(line, b",[");
+            pair(line, *old, *new);
+            line.push(b']');
+        }
         _ => {}
     }
 }
@@ -172,25 +183,22 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// Two digits at a time.
+/// Two digits at a time. All twenty are appended and what is too much taken away: a copy of known length needs no call.
 #[inline]
 fn unsigned(line: &mut Vec<u8>, mut number: u64) {
-    if number < 10 {
-        return line.push(b'0' + number as u8);
-    }
+    let count = number.checked_ilog10().unwrap_or(0) as usize + 1;
     let mut digits = [0; 20];
-    let mut at = digits.len();
+    let mut at = count;
     while number >= 100 {
         at -= 2;
         digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
         number /= 100;
     }
     if number >= 10 {
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[number as usize]);
+        digits[..2].copy_from_slice(&PAIRS[number as usize]);
     } else {
-        at -= 1;
-        digits[at] = b'0' + number as u8;
+        digits[0] = b'0' + number as u8;
     }
-    line.extend_from_slice(&digits[at..]);
+    line.extend_from_slice(&digits);
+    line.truncate(line.len() - (digits.len() - count));
 }

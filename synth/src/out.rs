@@ -78,15 +78,19 @@ impl<'a> Out<'a> {
 
     pub(crate) fn sends(&mut self, process: u32, client: u32, op_type: OpType, sends: impl Iterator<Item = Send>) {
         let (index, time_ns) = self.tick();
-        let mut op = std::mem::replace(&mut self.send, placeholder());
+        // In place: an op is large, and this is done for every second line.
+        let op = &mut self.send;
         (op.index, op.time_ns, op.op_type, op.process, op.client) = (index, time_ns, op_type, Process::Client(process), Some(client));
-        op.error = error(op_type);
+        if op.error.is_some() || matches!(op_type, OpType::Fail | OpType::Info) {
+            op.error = error(op_type);
+        }
         if let Body::Send(list) = &mut op.body {
             list.clear();
             list.extend(sends);
         }
-        self.hand(&op);
-        self.send = op;
+        if !self.is_stopped && !(self.sink)(&self.send) {
+            self.is_stopped = true;
+        }
     }
 
     pub(crate) fn poll_invoke(&mut self, process: u32) {

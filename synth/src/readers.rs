@@ -56,7 +56,7 @@ impl Readers {
             all.push(Reader { process, client: process, queue: VecDeque::new(), state: State::Idle, target: 1 });
         }
         let poll_records = options.poll_records as usize;
-        let (backlog_max, failed) = (256 + 4 * poll_records * consumers, Chance::new(options.failed_polls));
+        let (backlog_max, failed) = (128 + 2 * poll_records * consumers, Chance::new(options.failed_polls));
         Self { all, of_key, backlog: 0, backlog_max, next: 0, poll_records, failed }
     }
 
@@ -89,26 +89,25 @@ impl Readers {
         self.backlog > self.backlog_max
     }
 
-    /// A reader's next step, and further ones' if they are behind. Gives readers that could begin a transaction now.
-    pub(crate) fn step(&mut self, rng: &mut ChaCha8Rng, out: &mut Out<'_>) -> Option<usize> {
-        let mut ready = None;
-        for _ in 0..=2 * self.backlog / self.backlog_max {
-            self.next = (self.next + 1) % self.all.len().max(1);
-            if self.visit(self.next, false, rng, out) {
-                ready = Some(self.next);
+    /// A reader's next step, and further ones' if they are behind.
+    pub(crate) fn step(&mut self, rng: &mut ChaCha8Rng, out: &mut Out<'_>) {
+        let mut due = self.backlog;
+        loop {
+            self.next = if self.next + 1 < self.all.len() { self.next + 1 } else { 0 };
+            self.visit(self.next, false, rng, out);
+            if due < self.backlog_max {
+                return;
             }
+            due -= self.backlog_max;
         }
-        ready
     }
 
-    /// `true` if it has begun to poll.
-    fn visit(&mut self, number: usize, rest: bool, rng: &mut ChaCha8Rng, out: &mut Out<'_>) -> bool {
-        let Some(reader) = self.all.get_mut(number) else { return false };
+    fn visit(&mut self, number: usize, rest: bool, rng: &mut ChaCha8Rng, out: &mut Out<'_>) {
+        let Some(reader) = self.all.get_mut(number) else { return };
         match reader.state {
             State::Idle if reader.queue.len() >= reader.target || (rest && !reader.queue.is_empty()) => {
                 reader.state = State::Polling;
                 out.poll_invoke(reader.process);
-                true
             }
             State::Polling => {
                 let take = reader.queue.len().min(self.poll_records);
@@ -124,9 +123,8 @@ impl Readers {
                     reader.queue.drain(..take);
                     self.backlog -= take;
                 }
-                false
             }
-            _ => false,
+            _ => {}
         }
     }
 

@@ -79,7 +79,7 @@ fn each_is_found_in_a_handful_of_sends() {
 fn each_is_found_in_a_thousand_sends_and_all_that_its_table_names_comes_with_it() {
     for anomaly in INJECTABLE {
         let mut along = BTreeSet::new();
-        for (workload, seed) in anomaly.workloads.iter().flat_map(|workload| (0..12).map(move |seed| (*workload, seed))) {
+        for (workload, seed) in anomaly.workloads.iter().flat_map(|workload| (0..12_u64).map(move |seed| (*workload, seed))) {
             let poll_records = if seed.is_multiple_of(2) { 1 } else { 100 };
             along.extend(check(anomaly, &Options { poll_records, ..options(anomaly, workload, 1_000, seed) }));
         }
