@@ -172,33 +172,49 @@ fn signed(line: &mut Vec<u8>, number: i64) {
     unsigned(line, number.unsigned_abs());
 }
 
-/// "00", "01", … "99".
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
-        number += 1;
-    }
-    pairs
-};
+const EIGHT_DIGITS: u64 = 100_000_000;
+const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Two digits at a time. All twenty are appended and what is too much taken away: a copy of known length needs no call.
 #[inline]
-fn unsigned(line: &mut Vec<u8>, mut number: u64) {
-    let count = number.checked_ilog10().unwrap_or(0) as usize + 1;
-    let mut digits = [0; 20];
-    let mut at = count;
-    while number >= 100 {
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
-        number /= 100;
-    }
-    if number >= 10 {
-        digits[..2].copy_from_slice(&PAIRS[number as usize]);
+fn unsigned(line: &mut Vec<u8>, number: u64) {
+    if number < EIGHT_DIGITS {
+        let digits = eight_digits(number);
+        // The lowest byte is the first digit. Of zero, one digit stays.
+        let leading_zeros = (digits.trailing_zeros() / 8).min(7);
+        line.extend_from_slice(&((digits | ASCII_ZEROS) >> (8 * leading_zeros)).to_le_bytes());
+        line.truncate(line.len() - leading_zeros as usize);
     } else {
-        digits[0] = b'0' + number as u8;
+        unsigned_long(line, number);
     }
-    line.extend_from_slice(&digits);
-    line.truncate(line.len() - (digits.len() - count));
+}
+
+fn unsigned_long(line: &mut Vec<u8>, number: u64) {
+    unsigned(line, number / EIGHT_DIGITS);
+    line.extend_from_slice(&(eight_digits(number % EIGHT_DIGITS) | ASCII_ZEROS).to_le_bytes());
+}
+
+/// The digits of a number below 10^8, a byte each, split in one word: into two of four, four of two, eight of one.
+#[inline]
+fn eight_digits(number: u64) -> u64 {
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7F_0000_007F;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000F_000F_000F_000F;
+    tens | ((twos - tens * 10) << 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_below_a_million_and_the_edges_are_written_as_they_are() {
+        let mut line = Vec::new();
+        let edges = (0..20).flat_map(|digits| [10_u64.pow(digits) - 1, 10_u64.pow(digits), 10_u64.pow(digits) + 1]);
+        for number in (0..1_000_000).chain((0..EIGHT_DIGITS).step_by(9_973)).chain(edges).chain([u64::MAX]) {
+            line.clear();
+            unsigned(&mut line, number);
+            assert_eq!(line, number.to_string().as_bytes());
+        }
+    }
 }
