@@ -201,7 +201,8 @@ impl Group {
             }
             State::Fetching => {
                 let keys: Vec<Key> = self.members[number].keys.iter().map(|key| Key::from(*key)).collect();
-                let committed = |key: &Key| usize::try_from(*key).ok().and_then(|key| self.keys[key].committed).map(|offset| (*key, offset));
+                let committed =
+                    |key: &Key| usize::try_from(*key).ok().and_then(|key| self.keys[key].committed).map(|offset| (*key, offset));
                 let offsets = keys.iter().filter_map(committed).collect();
                 out.line(process, None, OpType::Ok, Body::Committed { keys, offsets }, extra());
             }
