@@ -93,7 +93,7 @@ fn a_history_that_cannot_be_made_up_says_why() {
     check(&["synth", "--workload", "lists"], 254, &["one of log, transactions, groups, registers"]);
     check(&["synth", "--sends", "0"], 254, &["sends 0 is out of range"]);
     check(&["synth", "--info", "1.5"], 254, &["info 1.5 is no fraction"]);
-    check(&["synth", "--crashes", "1"], 254, &["crashes needs the workload groups"]);
+    check(&["synth", "--crashes", "1"], 254, &["the workload log has no crashes: groups has"]);
     check(&["synth", "--output", "nowhere/history.jsonl"], 3, &["nowhere/history.jsonl"]);
 }
 

@@ -29,13 +29,17 @@ fn section(what: ListWhat) -> String {
         }
         ListWhat::Checkers => table("Checkers", kchaos_checkers::ALL.iter().map(|spec| (spec.name.to_owned(), spec.about))),
         ListWhat::Anomalies => {
-            let carriers = |anomaly: &Injectable| anomaly.workloads.iter().map(|workload| workload.name()).collect::<Vec<_>>().join(", ");
-            let told: Vec<_> = kchaos_synth::INJECTABLE.iter().map(|anomaly| (anomaly.name.to_owned(), carriers(anomaly))).collect();
-            let rows = told.iter().map(|(name, carriers)| (name.clone(), carriers.as_str()));
-            table("Anomalies that `kchaos synth --inject` writes, and its workloads that carry them", rows)
+            let told: Vec<_> = kchaos_synth::INJECTABLE.iter().map(|anomaly| (anomaly.name.to_owned(), injectable(anomaly))).collect();
+            let rows = told.iter().map(|(name, about)| (name.clone(), about.as_str()));
+            table("Anomalies (that `kchaos synth --inject` writes), in which of its workloads, and what is found beside them", rows)
         }
         ListWhat::Profiles => table("Profiles", kchaos_checkers::PROFILES.iter().map(|profile| (profile.name.to_owned(), profile.about))),
     }
+}
+
+fn injectable(anomaly: &Injectable) -> String {
+    let workloads = anomaly.workloads.iter().map(|workload| workload.name()).collect::<Vec<_>>().join(", ");
+    if anomaly.along.is_empty() { workloads } else { format!("{workloads}; with {}", anomaly.along.join(", ")) }
 }
 
 fn table<'a>(title: &str, rows: impl Iterator<Item = (String, &'a str)>) -> String {

@@ -94,7 +94,7 @@ fn names() -> String {
     INJECTABLE.iter().map(|anomaly| anomaly.name).collect::<Vec<_>>().join(", ")
 }
 
-fn either(workloads: &[Workload]) -> String {
+pub(crate) fn either(workloads: &[Workload]) -> String {
     workloads.iter().map(|workload| workload.name()).collect::<Vec<_>>().join(" or ")
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use kchaos_core::Offset;
 
-use crate::injection::{Injection, InjectionError};
+use crate::injection::{Injection, InjectionError, either};
 
 /// What the clients of the history do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,14 +126,17 @@ pub enum OptionsError {
     Fraction { name: &'static str, value: f64 },
     #[error("info {info}, fail {fail} and no-offset {no_offset} are more than all sends together")]
     Outcomes { info: f64, fail: f64, no_offset: f64 },
-    #[error("{name} needs the workload {workload}")]
-    Needs { name: &'static str, workload: Workload },
+    #[error("the workload {workload} has no {name}: {} has", either(workloads))]
+    Needs { name: &'static str, workload: Workload, workloads: &'static [Workload] },
     #[error(transparent)]
     Injection(#[from] InjectionError),
 }
 
 /// What a history may hold of a thing that takes memory.
 const MOST: i64 = 1 << 20;
+/// Workloads whose producers can be restarted.
+const PRODUCING: &[Workload] = &[Workload::Log, Workload::Groups];
+const GROUPS: &[Workload] = &[Workload::Groups];
 
 impl Options {
     /// Says what cannot be made, before anything is.
@@ -177,12 +180,10 @@ impl Options {
             // Consumers would never get anywhere.
             return Err(OptionsError::Fraction { name: "failed-polls (0.9 at most)", value: self.failed_polls });
         }
-        if self.crashes > 0 && self.workload != Workload::Groups {
-            return Err(OptionsError::Needs { name: "crashes", workload: Workload::Groups });
-        }
-        let producing = matches!(self.workload, Workload::Log | Workload::Groups);
-        if self.restarts > 0 && !producing {
-            return Err(OptionsError::Needs { name: "restarts", workload: Workload::Log });
+        for (name, count, workloads) in [("restarts", self.restarts, PRODUCING), ("crashes", self.crashes, GROUPS)] {
+            if count > 0 && !workloads.contains(&self.workload) {
+                return Err(OptionsError::Needs { name, workload: self.workload, workloads });
+            }
         }
         for injection in &self.injections {
             injection.validate(self)?;

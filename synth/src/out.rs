@@ -20,6 +20,8 @@ pub(crate) struct Out<'a> {
     pub(crate) index: u64,
     pub(crate) time_ns: u64,
     pub(crate) is_stopped: bool,
+    /// Nobody listens: ops are numbered and timed, and not made.
+    pub(crate) is_silent: bool,
     gap_ns: u64,
     jitter: u64,
     /// Ops that are written over and over, so that a line costs no allocation.
@@ -50,6 +52,7 @@ impl<'a> Out<'a> {
             index: 0,
             time_ns: 0,
             is_stopped: false,
+            is_silent: false,
             // A send is two lines.
             gap_ns: 500_000_000 / rate.max(1),
             jitter: 0x9E37_79B9_7F4A_7C15,
@@ -78,6 +81,9 @@ impl<'a> Out<'a> {
 
     pub(crate) fn sends(&mut self, process: u32, client: u32, op_type: OpType, sends: impl Iterator<Item = Send>) {
         let (index, time_ns) = self.tick();
+        if self.is_silent {
+            return;
+        }
         // In place: an op is large, and this is done for every second line.
         let op = &mut self.send;
         (op.index, op.time_ns, op.op_type, op.process, op.client) = (index, time_ns, op_type, Process::Client(process), Some(client));
@@ -99,6 +105,9 @@ impl<'a> Out<'a> {
 
     pub(crate) fn poll(&mut self, process: u32, op_type: OpType, records: impl Iterator<Item = Record>, extra: Extra) {
         let (index, time_ns) = self.tick();
+        if self.is_silent {
+            return;
+        }
         let polled = self.polled(records);
         let mut op = std::mem::replace(&mut self.poll, placeholder());
         (op.index, op.time_ns, op.op_type, op.process) = (index, time_ns, op_type, Process::Client(process));
@@ -132,6 +141,9 @@ impl<'a> Out<'a> {
 
     pub(crate) fn line(&mut self, process: u32, client: Option<u32>, op_type: OpType, body: Body, extra: Extra) {
         let (index, time_ns) = self.tick();
+        if self.is_silent {
+            return;
+        }
         let error = error(op_type);
         let op = Op { index, time_ns, process: Process::Client(process), op_type, body, error, client, node: None, extra };
         self.hand(&op);
@@ -145,6 +157,9 @@ impl<'a> Out<'a> {
 
     pub(crate) fn nemesis(&mut self, f: &str, value: Json) {
         let (index, time_ns) = self.tick();
+        if self.is_silent {
+            return;
+        }
         let body = Body::Nemesis { f: f.to_owned(), value };
         let (process, op_type) = (Process::Nemesis, OpType::Info);
         let op = Op { index, time_ns, process, op_type, body, error: None, client: None, node: None, extra: Extra::default() };

@@ -7,7 +7,7 @@ use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw::{Chance, draw};
-use crate::options::Options;
+use crate::options::{Options, Workload};
 use crate::out::{Out, Record};
 
 pub(crate) struct Reader {
@@ -37,6 +37,8 @@ pub(crate) struct Readers {
     next: usize,
     poll_records: usize,
     failed: Chance,
+    /// Every second poll is left to a transaction.
+    is_transactional: bool,
 }
 
 impl Readers {
@@ -57,12 +59,13 @@ impl Readers {
         }
         let poll_records = options.poll_records as usize;
         let (backlog_max, failed) = (128 + 2 * poll_records * consumers, Chance::new(options.failed_polls));
-        Self { all, of_key, backlog: 0, backlog_max, next: 0, poll_records, failed }
+        let is_transactional = options.workload == Workload::Transactions;
+        Self { all, of_key, backlog: 0, backlog_max, next: 0, poll_records, failed, is_transactional }
     }
 
     pub(crate) fn nobody() -> Self {
         let failed = Chance::new(0.0);
-        Self { all: Vec::new(), of_key: Vec::new(), backlog: 0, backlog_max: 1, next: 0, poll_records: 1, failed }
+        Self { all: Vec::new(), of_key: Vec::new(), backlog: 0, backlog_max: 1, next: 0, poll_records: 1, failed, is_transactional: false }
     }
 
     pub(crate) fn assign(&self, out: &mut Out<'_>) {
@@ -103,9 +106,11 @@ impl Readers {
     }
 
     fn visit(&mut self, number: usize, rest: bool, rng: &mut ChaCha8Rng, out: &mut Out<'_>) {
+        let is_behind = self.is_behind();
         let Some(reader) = self.all.get_mut(number) else { return };
+        let is_left = self.is_transactional && reader.target % 2 == 1 && !is_behind;
         match reader.state {
-            State::Idle if reader.queue.len() >= reader.target || (rest && !reader.queue.is_empty()) => {
+            State::Idle if (reader.queue.len() >= reader.target && !is_left) || (rest && !reader.queue.is_empty()) => {
                 reader.state = State::Polling;
                 out.poll_invoke(reader.process);
             }
@@ -128,7 +133,7 @@ impl Readers {
         }
     }
 
-    /// Whether this reader has enough to begin a transaction with.
+    /// Whether this reader has enough to begin a transaction with, and does.
     pub(crate) fn begin_txn(&mut self, number: usize) -> bool {
         let Some(reader) = self.all.get_mut(number) else { return false };
         let ready = reader.state == State::Idle && reader.queue.len() >= reader.target;
@@ -143,9 +148,10 @@ impl Readers {
     }
 
     /// The reader's transaction ended: what it polled is behind it if it committed for certain.
-    pub(crate) fn end_txn(&mut self, number: usize, took: usize, commits: bool) {
+    pub(crate) fn end_txn(&mut self, number: usize, took: usize, commits: bool, rng: &mut ChaCha8Rng) {
+        let target = draw(rng, self.poll_records);
         let reader = &mut self.all[number];
-        reader.state = State::Idle;
+        (reader.state, reader.target) = (State::Idle, 1 + target);
         if commits {
             reader.queue.drain(..took);
             self.backlog -= took;

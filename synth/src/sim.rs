@@ -207,6 +207,7 @@ fn reread(options: &Options, process: u32, out: &mut Out<'_>) {
     out.both(process, assign.clone(), assign, &extra());
     let mut nobody = |_: &kchaos_core::Op| true;
     let mut again = Out::new(&mut nobody, options.keys, options.rate);
+    again.is_silent = true;
     let mut sim = Sim::new(options);
     sim.stage.world.tap = Some(VecDeque::new());
     sim.start(&mut again);

@@ -148,7 +148,7 @@ impl Txns {
                 txn.line(op_type, world, out);
                 match txn.owner {
                     Owner::Lane(lane) => self.idle.push(lane),
-                    Owner::Reader(reader) => world.readers.end_txn(reader, txn.took, op_type == OpType::Ok),
+                    Owner::Reader(reader) => world.readers.end_txn(reader, txn.took, op_type == OpType::Ok, rng),
                 }
             }
         }
@@ -157,6 +157,9 @@ impl Txns {
 
 impl Txn {
     fn line(&self, op_type: OpType, world: &World, out: &mut Out<'_>) {
+        if out.is_silent {
+            return out.line(0, None, op_type, Body::Crash, Extra::default());
+        }
         let mut parts = Vec::with_capacity(self.sends.len() + 1);
         let (process, client) = match &self.owner {
             Owner::Lane(lane) => (lane.process, lane.client),

@@ -1,15 +1,20 @@
 //! What is made clean is judged clean, whatever the options.
 
 use kchaos_checkers::{CheckReport, Judge, JudgeOptions};
-use kchaos_core::{Finding, Validity};
+use kchaos_core::{Finding, Op, Validity};
 use kchaos_synth::{Options, Summary, Synth, Workload};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+fn take(judge: &mut Judge, op: &Op) -> Result<(), std::convert::Infallible> {
+    judge.update(op);
+    Ok(())
+}
+
 fn judge(options: &Options) -> (Summary, CheckReport) {
     let mut judge = Judge::new(JudgeOptions::default());
     let synth = Synth::new(options.clone()).unwrap_or_else(|error| panic!("{error}: {options:?}"));
-    let summary = synth.each(|op| Ok::<_, std::convert::Infallible>(judge.update(op))).unwrap();
+    let Ok(summary) = synth.each(|op| take(&mut judge, op));
     (summary, judge.finish())
 }
 
@@ -108,8 +113,8 @@ fn what_cannot_be_made_is_refused() {
         (Options { base_offset: -1, ..plain() }, "base-offset"),
         (Options { info: f64::NAN, ..plain() }, "info NaN is no fraction"),
         (Options { fail: 0.6, info: 0.6, ..plain() }, "more than all"),
-        (Options { crashes: 1, ..plain() }, "needs the workload groups"),
-        (Options { workload: Workload::Registers, restarts: 1, ..plain() }, "needs the workload log"),
+        (Options { crashes: 1, ..plain() }, "the workload log has no crashes: groups has"),
+        (Options { workload: Workload::Registers, restarts: 1, ..plain() }, "no restarts: log or groups has"),
     ] {
         let error = Synth::new(options).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(word), "{word}: {error}");

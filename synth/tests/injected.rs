@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 
 use kchaos_checkers::{ALL, CheckReport, FinalRead, Judge, JudgeOptions};
-use kchaos_core::{Example, Validity};
+use kchaos_core::{Example, Op, Validity};
 use kchaos_synth::{INJECTABLE, Injectable, Injected, Injection, Options, Place, Summary, Synth, Workload};
+
+fn take(judge: &mut Judge, op: &Op) -> Result<(), std::convert::Infallible> {
+    judge.update(op);
+    Ok(())
+}
 
 fn judge(options: &Options) -> (Summary, CheckReport) {
     let mut judge = Judge::new(JudgeOptions { examples: 10_000, ..JudgeOptions::default() });
     let synth = Synth::new(options.clone()).unwrap_or_else(|error| panic!("{error}: {options:?}"));
-    let summary = synth.each(|op| Ok::<_, std::convert::Infallible>(judge.update(op))).unwrap();
+    let Ok(summary) = synth.each(|op| take(&mut judge, op));
     (summary, judge.finish())
 }
 
@@ -170,6 +175,6 @@ fn without_a_final_read_all_but_unseen_is_proved_as_well() {
     let (_, report) = judge(&options);
     assert_eq!((report.valid, report.anomalies["unseen"].count), (Validity::Unknown, 1));
     let mut judge = Judge::new(JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() });
-    Synth::new(options).unwrap().each(|op| Ok::<_, std::convert::Infallible>(judge.update(op))).unwrap();
+    let Ok(_) = Synth::new(options).unwrap().each(|op| take(&mut judge, op));
     assert_eq!(judge.finish().valid, Validity::Invalid);
 }

@@ -110,7 +110,7 @@ fn every_line_of_a_history_is_the_same_and_reads_back_as_the_same_op() {
         let mut lines = Vec::new();
         synth.write(&mut lines).unwrap();
         let mut read = Vec::new();
-        kchaos_checkers::read_ops(&lines[..], "synth", |op| read.push(ordinary(&op))).unwrap();
+        kchaos_checkers::read_ops(&lines[..], "synth", |op| read.push(ordinary(op))).unwrap();
         let lines: Vec<&str> = std::str::from_utf8(&lines).unwrap().lines().collect();
         assert_eq!(read.len(), lines.len());
         for (read, line) in read.iter().zip(lines) {
