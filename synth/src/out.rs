@@ -22,7 +22,10 @@ pub(crate) struct Out<'a> {
     pub(crate) is_stopped: bool,
     /// Nobody listens: ops are numbered and timed, and not made.
     pub(crate) is_silent: bool,
-    gap_ns: u64,
+    /// Between two sends.
+    period_ns: u64,
+    /// When the next send is due: however many lines come before, they come before then.
+    due_ns: u64,
     jitter: u64,
     /// Ops that are written over and over, so that a line costs no allocation.
     send: Op,
@@ -53,8 +56,8 @@ impl<'a> Out<'a> {
             time_ns: 0,
             is_stopped: false,
             is_silent: false,
-            // A send is two lines.
-            gap_ns: 500_000_000 / rate.max(1),
+            period_ns: 1_000_000_000 / rate.max(1),
+            due_ns: u64::MAX,
             jitter: 0x9E37_79B9_7F4A_7C15,
             send: plain(Body::Send(Vec::new())),
             poll: plain(Body::Poll(None)),
@@ -64,10 +67,21 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// The index and the time of the next op: later than the one before, by the usual gap on average.
+    /// So many sends were begun.
+    pub(crate) fn pace(&mut self, sends: u64) {
+        self.due_ns = sends.saturating_add(1).saturating_mul(self.period_ns);
+    }
+
+    /// There are no more sends.
+    pub(crate) fn unhurried(&mut self) {
+        self.due_ns = u64::MAX;
+    }
+
+    /// The index and the time of the next op: later than the one before, and by how much, varies.
     fn tick(&mut self) -> (u64, u64) {
         self.jitter = self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.time_ns += 1 + (((self.jitter >> 32) * 2 * self.gap_ns) >> 32);
+        let most_ns = if self.due_ns == u64::MAX { self.period_ns } else { self.due_ns.saturating_sub(self.time_ns) };
+        self.time_ns += 1 + ((u128::from(self.jitter) * u128::from(most_ns)) >> 64) as u64;
         let index = self.index;
         self.index += 1;
         (index, self.time_ns)

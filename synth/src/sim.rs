@@ -81,6 +81,7 @@ impl<'o> Sim<'o> {
     }
 
     pub(crate) fn start(&mut self, out: &mut Out<'_>) {
+        out.pace(0);
         self.stage.world.readers.assign(out);
         self.stage.world.group.join(out);
     }
@@ -112,7 +113,10 @@ impl<'o> Sim<'o> {
             begun += more;
         }
         stage.world.readers.step(rng, out);
-        self.sent += begun as u64;
+        if begun > 0 {
+            self.sent += begun as u64;
+            out.pace(self.sent);
+        }
         true
     }
 
@@ -168,6 +172,7 @@ impl<'o> Sim<'o> {
 
     /// Everybody reads to the end.
     pub(crate) fn drain(&mut self, out: &mut Out<'_>) {
+        out.unhurried();
         self.stage.world.readers.drain(&mut self.rng, out);
         self.stage.world.group.drain(&mut self.rng, out);
     }

@@ -91,6 +91,21 @@ fn large_ones_are_valid() {
 }
 
 #[test]
+fn sends_come_at_the_rate_that_was_asked_for() {
+    for (workload, rate, poll_records, batch) in [
+        (Workload::Log, 10_000, 100, 1),
+        (Workload::Log, 100, 1, 5),
+        (Workload::Transactions, 1_000_000, 10, 3),
+        (Workload::Groups, 50, 100, 1),
+    ] {
+        let options = Options { workload, rate, poll_records, batch, sends: 20_000, final_read: false, ..Options::default() };
+        let summary = Synth::new(options).unwrap().each(|_| Ok::<_, ()>(())).unwrap();
+        let ratio = summary.sends as f64 / (summary.time_ns as f64 / 1e9) / rate as f64;
+        assert!((0.9..1.1).contains(&ratio), "{workload} {rate}: {ratio}");
+    }
+}
+
+#[test]
 fn the_same_options_give_the_same_bytes_and_another_seed_others() {
     for workload in Workload::ALL {
         let written = |seed| {
