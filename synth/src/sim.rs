@@ -64,7 +64,7 @@ impl<'o> Sim<'o> {
             Workload::Registers => (Readers::nobody(), Group::nobody(options)),
         };
         let world = World::new(options.keys, options.base_offset, readers, group);
-        // Injections have choices of their own, so that they leave the rest of the history as it is.
+        // Injections have choices of their own, so that the history before them stays as it is.
         let mut chooser = ChaCha8Rng::seed_from_u64(options.seed ^ 0x5EED_0F5C_E9E5);
         let plan = plan(options, &mut chooser);
         Self {

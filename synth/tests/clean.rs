@@ -15,7 +15,9 @@ fn judge(options: &Options) -> (Summary, CheckReport) {
     let mut judge = Judge::new(JudgeOptions::default());
     let synth = Synth::new(options.clone()).unwrap_or_else(|error| panic!("{error}: {options:?}"));
     let Ok(summary) = synth.each(|op| take(&mut judge, op));
-    (summary, judge.finish())
+    // What was packed on the way is cited by playing it again.
+    let Ok(report) = judge.finish_reading_again(|judge| synth.each(|op| take(judge, op)).map(|_| ()));
+    (summary, report)
 }
 
 /// Small, and of any shape.
@@ -23,7 +25,14 @@ fn drawn(seed: u64) -> Options {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
     let workload = Workload::ALL[rng.random_range(0..4)];
     let mut rarely = |fraction: f64| if rng.random_bool(0.5) { rng.random_range(0.0..fraction) } else { 0.0 };
-    let (info, fail, no_offset, holes, failed_polls) = (rarely(0.3), rarely(0.3), rarely(0.3), rarely(0.3), rarely(0.5));
+    let (mut info, mut fail, no_offset, mut holes, mut failed_polls) = (rarely(0.3), rarely(0.3), rarely(0.3), rarely(0.3), rarely(0.5));
+    match rng.random_range(0..100) {
+        0 => info = 1.0 - fail - no_offset,
+        1 => fail = 1.0 - info - no_offset,
+        2 => failed_polls = 0.9,
+        3 => holes = 1.0,
+        _ => {}
+    }
     let some = |rng: &mut ChaCha8Rng| if rng.random_bool(0.5) { rng.random_range(0..5) } else { 0 };
     Options {
         workload,

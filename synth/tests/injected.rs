@@ -15,7 +15,9 @@ fn judge(options: &Options) -> (Summary, CheckReport) {
     let mut judge = Judge::new(JudgeOptions { examples: 10_000, ..JudgeOptions::default() });
     let synth = Synth::new(options.clone()).unwrap_or_else(|error| panic!("{error}: {options:?}"));
     let Ok(summary) = synth.each(|op| take(&mut judge, op));
-    (summary, judge.finish())
+    // What was packed on the way is cited by playing it again.
+    let Ok(report) = judge.finish_reading_again(|judge| synth.each(|op| take(judge, op)).map(|_| ()));
+    (summary, report)
 }
 
 fn cites(example: &Example, injected: &Injected) -> bool {

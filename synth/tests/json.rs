@@ -100,7 +100,7 @@ proptest! {
 #[test]
 fn every_line_of_a_history_is_the_same_and_reads_back_as_the_same_op() {
     for workload in Workload::ALL {
-        let synth = Synth::new(Options { workload, faults: 2, info: 0.05, batch: 3, sends: 2_000, ..Options::default() }).unwrap();
+        let synth = Synth::new(Options { workload, faults: 2, info: 0.05, batch: 3, sends: 20_000, ..Options::default() }).unwrap();
         synth
             .each(|op| {
                 assert_eq!(fast(op), ordinary(op));
