@@ -16,7 +16,7 @@ fn judge(options: &Options) -> (Summary, CheckReport) {
     let synth = Synth::new(options.clone()).unwrap_or_else(|error| panic!("{error}: {options:?}"));
     let Ok(summary) = synth.each(|op| take(&mut judge, op));
     // What was packed on the way is cited by playing it again.
-    let Ok(report) = judge.finish_reading_again(|judge| synth.each(|op| take(judge, op)).map(|_| ()));
+    let report = judge.finish_reading_again(|judge| synth.each(|op| take(judge, op)).map(|_| ()));
     (summary, report)
 }
 
