@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Test(Box<TestArgs>),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
+    /// Write a made-up history: clean, or with anomalies at chosen places
+    Synth(Box<SynthArgs>),
     /// Show the cluster: brokers, controller, partitions, ZooKeeper modes
     Status(StatusArgs),
     /// Mend whatever kchaos may have left on the hosts; needs only the inventory and SSH
@@ -193,6 +196,81 @@ pub(crate) enum Format {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SynthArgs {
+    /// What the clients do: log, transactions, groups (subscribe, commit, crash) or registers (read, write, compare-and-set)
+    #[arg(long, short = 'w', default_value = "log")]
+    pub(crate) workload: Workload,
+    /// Values sent; for registers, ops
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) sends: u64,
+    /// Hide an anomaly (`kchaos list anomalies`): PLACE is a fraction (0.5) or a send's number [default: drawn]. Repeatable
+    #[arg(long, value_name = "ANOMALY[@PLACE][xCOUNT]", value_parser = injection)]
+    pub(crate) inject: Vec<Injection>,
+    /// Seed of every choice: the same options write the same bytes
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// A file, compressed if its name ends in .zst or .gz, or - for standard output
+    #[arg(long, short = 'o', default_value = "-")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Shape")]
+pub(crate) struct ShapeArgs {
+    /// Keys: partitions, or registers
+    #[arg(long, default_value_t = 3)]
+    pub(crate) keys: u32,
+    #[arg(long, default_value_t = 2)]
+    pub(crate) producers: u32,
+    /// Sends that one producer keeps open at once; transactional producers or sessions of one client
+    #[arg(long, default_value_t = 5)]
+    pub(crate) in_flight: u32,
+    #[arg(long, default_value_t = 2)]
+    pub(crate) consumers: u32,
+    /// Records that one poll returns at most
+    #[arg(long, default_value_t = 100)]
+    pub(crate) poll_records: u32,
+    /// Values that one op or transaction sends at most
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: u32,
+    /// The first offset of every key
+    #[arg(long, default_value_t = 0)]
+    pub(crate) base_offset: i64,
+    /// Sends per second of the history's own time
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) rate: u64,
+    /// Fraction of ops whose outcome nobody knows; half of them took effect
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.001)]
+    pub(crate) info: f64,
+    /// Fraction of ops that certainly failed
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.001)]
+    pub(crate) fail: f64,
+    /// Fraction of acknowledgements without an offset
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.001)]
+    pub(crate) no_offset: f64,
+    /// Fraction of records with a hole before them
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
+    pub(crate) holes: f64,
+    /// Fraction of polls that fail or that nobody knows of
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.001)]
+    pub(crate) failed_polls: f64,
+    /// Producers restarted on the way
+    #[arg(long, default_value_t = 0)]
+    pub(crate) restarts: u32,
+    /// Group members that crash on the way
+    #[arg(long, default_value_t = 0)]
+    pub(crate) crashes: u32,
+    /// Faults that a nemesis logs; with any, the phases of a run as well
+    #[arg(long, default_value_t = 0)]
+    pub(crate) faults: u32,
+    /// Reread every key from the start at the end, and tell where the logs end
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) final_read: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) inventory: InventoryArg,
@@ -275,6 +353,7 @@ pub(crate) enum ListWhat {
     Workloads,
     Nemeses,
     Checkers,
+    Anomalies,
     Profiles,
 }
 
@@ -299,6 +378,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         other => return Err(format!("unknown unit \"{other}\" in \"{text}\": ms, s, m or h")),
     };
     Duration::try_from_secs_f64(seconds).map_err(|error| format!("\"{text}\": {error}"))
+}
+
+fn injection(text: &str) -> Result<Injection, String> {
+    text.parse().map_err(|error| match error {
+        InjectionError::Unknown { name } => {
+            let names = INJECTABLE.iter().map(|anomaly| anomaly.name);
+            format!("unknown anomaly \"{name}\"{}", crate::run::nearest(&name, names))
+        }
+        other => other.to_string(),
+    })
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -56,6 +56,48 @@ fn the_help_of_test_is_as_documented() {
 }
 
 #[test]
+fn the_help_of_synth_is_as_documented() {
+    let help = String::from_utf8(kchaos(&["synth", "--help"]).stdout).expect("text");
+    insta::assert_snapshot!("help-synth", help);
+}
+
+#[test]
+fn a_made_up_history_is_written_and_judged_as_it_was_meant() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, arguments, code) in [
+        ("clean.jsonl", &["--sends", "500"][..], 0),
+        ("clean.jsonl.zst", &["--sends", "500", "-w", "groups", "--crashes", "2", "--faults", "1"], 0),
+        ("clean.jsonl.gz", &["--sends", "500", "--workload", "transactions", "--base-offset", "1000000000000"], 0),
+        ("clean.registers.jsonl", &["--sends", "500", "-w", "registers"], 0),
+        ("lost.jsonl", &["--sends", "500", "--inject", "lost-write@0.5"], 1),
+        ("torn.jsonl.zst", &["--sends", "500", "-w", "transactions", "--inject", "torn-transaction", "--inject", "G1ax3"], 1),
+        ("unknown.jsonl", &["--sends", "500", "--inject", "unseen", "--final-read", "false"], 2),
+    ] {
+        let file = directory.path().join(name);
+        let file = file.to_str().expect("a path");
+        let words: &[&str] = if code == 0 { &["ops", "sends"] } else { &["ops", "before send"] };
+        check(&[&["synth", "--output", file], arguments].concat(), 0, words);
+        check(&["check", file], code, &[]);
+    }
+    let output = kchaos(&["synth", "--sends", "3"]);
+    let lines = String::from_utf8(output.stdout).expect("text");
+    assert!(lines.starts_with("{\"index\":0,") && lines.ends_with("}\n"), "{lines}");
+}
+
+#[test]
+fn a_history_that_cannot_be_made_up_says_why() {
+    check(&["synth", "--inject", "lost-wirte"], 254, &["lost-wirte", "did you mean \"lost-write\""]);
+    check(&["synth", "--inject", "lost-write@2.5"], 254, &["2.5", "fraction"]);
+    check(&["synth", "--inject", "lost-write@20000"], 254, &["there are 10000 sends only"]);
+    check(&["synth", "--inject", "G1b"], 254, &["the workload log cannot carry G1b: transactions can"]);
+    check(&["synth", "--workload", "lists"], 254, &["one of log, transactions, groups, registers"]);
+    check(&["synth", "--sends", "0"], 254, &["sends 0 is out of range"]);
+    check(&["synth", "--info", "1.5"], 254, &["info 1.5 is no fraction"]);
+    check(&["synth", "--crashes", "1"], 254, &["the workload log has no crashes: groups has"]);
+    check(&["synth", "--output", "nowhere/history.jsonl"], 3, &["nowhere/history.jsonl"]);
+}
+
+#[test]
 fn the_registries_are_listed() {
     let list = String::from_utf8(kchaos(&["list"]).stdout).expect("text");
     insta::assert_snapshot!("list", list);
@@ -95,7 +137,9 @@ fn a_history_is_judged_from_a_file_and_the_verdict_is_the_exit_code() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
-    let script = format!("{} list | true", env!("CARGO_BIN_EXE_kchaos"));
-    let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+    for command in ["list", "synth --sends 100000"] {
+        let script = format!("{} {command} | true", env!("CARGO_BIN_EXE_kchaos"));
+        let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+    }
 }

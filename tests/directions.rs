@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("cluster", &["kchaos-core"], &["rdkafka"]),
     ("nemeses", &["kchaos-core", "kchaos-cluster"], &["rdkafka", "russh"]),
     ("lab", &["kchaos-core", "kchaos-cluster"], &["rdkafka", "russh"]),
+    ("synth", &["kchaos-core"], &["tokio", "rdkafka", "russh", "zookeeper-client", "chrono"]),
 ];
 
 /// Words that pure crates do not say: they do no IO, read no clock, start no thread.
@@ -30,12 +31,14 @@ fn no_crate_depends_on_what_it_must_not_know() {
 }
 
 #[test]
-fn core_and_checkers_do_no_io_and_read_no_clock() {
-    for name in ["core", "checkers"] {
+fn pure_crates_do_no_io_and_read_no_clock() {
+    for name in ["core", "checkers", "synth"] {
         for file in rust_files(&root().join(name).join("src")) {
             let text = read(&file);
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for word in IMPURE {
+            // Threads parse what one judges in order: the one place where a pure crate has them.
+            let threads = file.ends_with("input/parallel.rs");
+            for word in IMPURE.iter().filter(|word| !threads || **word != "std::thread") {
                 assert!(!code.contains(word), "{} says {word}", file.display());
             }
         }
@@ -44,7 +47,7 @@ fn core_and_checkers_do_no_io_and_read_no_clock() {
 
 #[test]
 fn nobody_kills_by_name_or_flushes_what_is_not_ours() {
-    let sources = ["core", "checkers", "workloads", "cluster", "nemeses", "lab"].map(|name| root().join(name).join("src"));
+    let sources = ["core", "checkers", "workloads", "cluster", "nemeses", "lab", "synth"].map(|name| root().join(name).join("src"));
     for file in sources.iter().chain([&root().join("src")]).flat_map(|directory| all_files(directory)) {
         let text = read(&file);
         for word in ["pkill", "killall", "pgrep -f", "flush ruleset", "iptables -F\n", "iptables -F "] {

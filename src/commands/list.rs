@@ -1,6 +1,7 @@
 //! `kchaos list`: the registries, as they are.
 
 use kchaos_core::Target;
+use kchaos_synth::Injectable;
 
 use crate::cli::{ListArgs, ListWhat};
 use crate::exit::{self, Failure};
@@ -11,7 +12,7 @@ pub(super) fn run(args: &ListArgs) -> Result<u8, Failure> {
 }
 
 fn render(what: Option<ListWhat>) -> String {
-    let all = [ListWhat::Workloads, ListWhat::Nemeses, ListWhat::Checkers, ListWhat::Profiles];
+    let all = [ListWhat::Workloads, ListWhat::Nemeses, ListWhat::Checkers, ListWhat::Anomalies, ListWhat::Profiles];
     let sections = all.into_iter().filter(|section| what.is_none_or(|what| what == *section));
     sections.map(section).collect::<Vec<_>>().join("\n")
 }
@@ -27,8 +28,18 @@ fn section(what: ListWhat) -> String {
             format!("{faults}\nTargets\n  {targets}, host:NAME\n\nNemeses (fault-target)\n{names}")
         }
         ListWhat::Checkers => table("Checkers", kchaos_checkers::ALL.iter().map(|spec| (spec.name.to_owned(), spec.about))),
+        ListWhat::Anomalies => {
+            let told: Vec<_> = kchaos_synth::INJECTABLE.iter().map(|anomaly| (anomaly.name.to_owned(), injectable(anomaly))).collect();
+            let rows = told.iter().map(|(name, about)| (name.clone(), about.as_str()));
+            table("Anomalies (that `kchaos synth --inject` writes), in which of its workloads, and what is found beside them", rows)
+        }
         ListWhat::Profiles => table("Profiles", kchaos_checkers::PROFILES.iter().map(|profile| (profile.name.to_owned(), profile.about))),
     }
+}
+
+fn injectable(anomaly: &Injectable) -> String {
+    let workloads = anomaly.workloads.iter().map(|workload| workload.name()).collect::<Vec<_>>().join(", ");
+    if anomaly.along.is_empty() { workloads } else { format!("{workloads}; with {}", anomaly.along.join(", ")) }
 }
 
 fn table<'a>(title: &str, rows: impl Iterator<Item = (String, &'a str)>) -> String {

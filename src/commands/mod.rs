@@ -7,6 +7,7 @@ mod lab;
 mod list;
 mod report;
 mod status;
+mod synth;
 mod test;
 
 use std::future::Future;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Test(args) => test::run(*args),
         Command::Check(args) => check::run(&args),
+        Command::Synth(args) => synth::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Heal(args) => heal::run(&args),
         Command::Lab(command) => lab::run(command),
