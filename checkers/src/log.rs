@@ -517,11 +517,16 @@ impl KeyLog {
         self.moved.get(&id).and_then(|places| places.get(&offset)).copied().unwrap_or_default()
     }
 
-    /// Every value that is not packed, in the order in which the history speaks of them.
-    pub(crate) fn written(&self) -> impl Iterator<Item = (Id, &Written)> {
-        let mut all: Vec<_> = (0..).zip(&self.written).filter(|(_, written)| written.flags != 0).collect();
+    /// Every value that is not packed, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Written> {
+        self.written.iter().filter(|written| written.flags != 0)
+    }
+
+    /// Values that are not packed and `wanted`, in the order in which the history speaks of them.
+    pub(crate) fn written(&self, wanted: impl Fn(&Written) -> bool) -> Vec<(Id, &Written)> {
+        let mut all: Vec<_> = (0..).zip(&self.written).filter(|(_, written)| written.flags != 0 && wanted(written)).collect();
         all.sort_by_key(|(_, written)| written.first());
-        all.into_iter()
+        all
     }
 
     /// Offsets and values that were packed (acknowledged or of unknown outcome, and read), and whether they were acknowledged.

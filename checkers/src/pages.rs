@@ -292,21 +292,39 @@ impl Pages {
         let first = from.saturating_add(1).max(0);
         let last = to.saturating_sub(1);
         let pages = if first <= last { first >> WIDTH_BITS..(last >> WIDTH_BITS) + 1 } else { 0..0 };
-        self.index
-            .range(pages)
-            .flat_map(move |(number, at)| {
-                let bits = |word: usize| match at {
-                    At::Live(page) => self.live[*page as usize].marks.visible(word, isolation),
-                    At::Packed(page) => self.packed[*page as usize].marks.as_ref().map_or(u64::MAX, |marks| marks.visible(word, isolation)),
-                };
-                let bits: [u64; WORDS] = std::array::from_fn(bits);
-                let base = number << WIDTH_BITS;
-                (0..WIDTH)
-                    .filter(move |slot| bits[slot / 64] >> (slot % 64) & 1 == 1)
-                    .filter_map(move |slot| self.slot(*at, slot).map(|there| (base + slot as i64, there)))
-            })
-            .filter(move |(offset, _)| (first..=last).contains(offset))
+        self.index.range(pages).flat_map(move |(number, at)| {
+            let base = number << WIDTH_BITS;
+            // Where in the page to begin and to stop.
+            let begin = (first - base).clamp(0, WIDTH as i64) as usize;
+            let end = (last - base).saturating_add(1).clamp(0, WIDTH as i64) as usize;
+            (begin / 64..end.div_ceil(64))
+                .flat_map(move |word| {
+                    let visible = match at {
+                        At::Live(page) => self.live[*page as usize].marks.visible(word, isolation),
+                        At::Packed(page) => {
+                            self.packed[*page as usize].marks.as_ref().map_or(u64::MAX, |marks| marks.visible(word, isolation))
+                        }
+                    };
+                    let within = mask(end.saturating_sub(word * 64)) & !mask(begin.saturating_sub(word * 64));
+                    ones(visible & within).map(move |bit| word * 64 + bit)
+                })
+                .filter_map(move |slot| self.slot(*at, slot).map(|there| (base + slot as i64, there)))
+        })
     }
+}
+
+/// The lowest bits, so many.
+fn mask(count: usize) -> u64 {
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+}
+
+/// The places of the bits that are set.
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    })
 }
 
 impl Packed {

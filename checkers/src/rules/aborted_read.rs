@@ -56,8 +56,7 @@ impl Rule for AbortedRead {
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
         for (key, log) in facts.logs() {
-            let aborted =
-                log.written().filter(|(_, written)| written.outcome == Outcome::Fail && written.is_read() && !written.is_sent_twice());
+            let aborted = log.written(|written| written.outcome == Outcome::Fail && written.is_read() && !written.is_sent_twice());
             for (_, written) in aborted {
                 let legal = written.is_in_txn() && !written.is_read_committed();
                 findings.add(if legal { "G1a/uncommitted" } else { "G1a" }, || {

@@ -109,7 +109,7 @@ impl Cycles {
 /// Each value depends on the one before it in its log, of those that transactions wrote.
 fn add_writes(facts: &Facts, dependencies: &mut Vec<Dependency>) {
     for (key, log) in facts.logs() {
-        let placed = log.written().map(|(_, written)| written).filter(|written| written.txn != 0 && written.offset >= 0);
+        let placed = log.all().filter(|written| written.txn != 0 && written.offset >= 0);
         let mut placed: Vec<_> = placed.filter(|written| !written.is_sent_twice() && facts.is_txn_committed(written.txn)).collect();
         placed.sort_unstable_by_key(|written| (written.offset, written.value));
         for two in placed.windows(2).filter(|two| two[0].txn != two[1].txn && two[0].offset < two[1].offset) {

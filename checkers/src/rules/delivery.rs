@@ -146,8 +146,8 @@ impl Delivery {
 fn unprocessed(facts: &Facts, findings: &mut Findings, (group, key): (&str, Key), place: &Place, committed: Offset, op: OpRef) {
     let Some(log) = facts.log(key) else { return };
     let start = facts.log_start(key);
-    let live = log.written().filter(|(_, written)| written.is_acknowledged() && !written.is_sent_twice() && written.offset >= 0);
-    let live = live.filter(|(id, _)| match log.places(*id) {
+    let live = log.written(|written| written.is_acknowledged() && !written.is_sent_twice() && written.offset >= 0);
+    let live = live.into_iter().filter(|(id, _)| match log.places(*id) {
         Some(places) => !places.keys().any(|offset| place.delivered.contains(*offset)),
         None => !place.delivered.contains(log.last_offset(*id)),
     });

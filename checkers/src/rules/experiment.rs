@@ -29,7 +29,7 @@ impl Rule for Experiment {
         if let Some(text) = &facts.truncated {
             findings.reason("history-truncated", text);
         }
-        let reused: usize = facts.logs().iter().map(|(_, log)| log.written().filter(|(_, written)| written.is_sent_twice()).count()).sum();
+        let reused: usize = facts.logs().iter().map(|(_, log)| log.all().filter(|written| written.is_sent_twice()).count()).sum();
         if reused > 0 {
             let text = format!("{reused} values were sent by more than one op: values must be unique for their key to be told apart");
             findings.reason("values-not-unique", text);

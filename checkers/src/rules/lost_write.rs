@@ -54,6 +54,6 @@ impl Rule for LostWrite {
 pub(crate) fn lost(facts: &Facts, key: Key, log: &KeyLog) -> Vec<(Id, Bound)> {
     let Some(bound) = log.bound() else { return Vec::new() };
     let start = facts.log_start(key);
-    let unread = log.written().filter(|(_, written)| !written.is_read() && written.offset >= 0 && written.is_committed());
-    unread.map(|(id, _)| id).filter(|id| (start..=bound.offset).contains(&log.last_offset(*id))).map(|id| (id, bound)).collect()
+    let unread = log.written(|written| !written.is_read() && written.offset >= 0 && written.is_committed());
+    unread.into_iter().map(|(id, _)| id).filter(|id| (start..=bound.offset).contains(&log.last_offset(*id))).map(|id| (id, bound)).collect()
 }

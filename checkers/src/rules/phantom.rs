@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use kchaos_core::{Key, Offset, Op, Verdict};
 
 use crate::facts::Facts;
-use crate::log::OpRef;
+use crate::log::{OpRef, Written};
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
@@ -46,7 +46,7 @@ impl Rule for Phantom {
         }
         for (key, log) in facts.logs() {
             // What is in the log and was not sent was polled.
-            for (_, written) in log.written().filter(|(_, written)| !written.is_sent()) {
+            for (_, written) in log.written(|written| !written.is_sent()) {
                 findings.add("phantom", || {
                     let op = if written.placed == OpRef::default() { written.read } else { written.placed };
                     let place = if written.offset >= 0 { format!(" at offset {}", written.offset) } else { String::new() };
@@ -54,7 +54,7 @@ impl Rule for Phantom {
                     example(key, vec![written.value], offsets(written.offset), &[op], explanation)
                 });
             }
-            for (_, written) in log.written().filter(|(_, written)| written.is_polled_early()) {
+            for (_, written) in log.written(Written::is_polled_early) {
                 findings.add("read-before-send", || {
                     let explanation = format!(
                         "value {} of key {key} was polled{} before its send was invoked{}: the order or the ids of this history are wrong",

@@ -115,7 +115,7 @@ impl Rule for Reordered {
             if log.below_floor() == 0 {
                 continue;
             }
-            for (_, written) in log.written().filter(|(_, written)| counts_in_real_time(written)) {
+            for (_, written) in log.written(counts_in_real_time) {
                 findings.add(REAL_TIME, || in_real_time(key, written, log.at(written.floor).as_ref()));
             }
         }

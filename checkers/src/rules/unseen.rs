@@ -42,8 +42,8 @@ impl Rule for Unseen {
         let mut unseen = Vec::new();
         for (key, log) in facts.logs() {
             let complete = final_read_is_complete(facts, options, key);
-            let unread = log.written().filter(|(_, written)| written.is_acknowledged() && !written.is_read());
-            unseen.extend(unread.map(|(id, _)| (fate(facts, key, log, id, complete), key, log, id)));
+            let unread = log.written(|written| written.is_acknowledged() && !written.is_read());
+            unseen.extend(unread.into_iter().map(|(id, _)| (fate(facts, key, log, id, complete), key, log, id)));
         }
         // Stable: within a fate, keys and values stay in order.
         unseen.sort_by_key(|(fate, ..)| *fate);

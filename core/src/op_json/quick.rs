@@ -4,7 +4,7 @@
 //! nothing allocated: the op of an earlier line is filled again, and numbers are read eight digits at a time. Whatever differs in anything
 //! is left to the general reader, which alone decides what is an error. (A property test holds the two against each other.)
 
-use crate::{Body, Key, Offset, Op, OpType, Polled, Process, Send, Value};
+use crate::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send, Value};
 
 type Records = Vec<(Offset, Value)>;
 
@@ -104,7 +104,14 @@ fn same<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
 #[derive(Clone, Copy)]
 struct Kind {
     op_type: OpType,
-    sends: bool,
+    f: Shape,
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    Send,
+    Poll,
+    Txn,
 }
 
 impl Quick<'_> {
@@ -299,6 +306,10 @@ impl Quick<'_> {
             self.comma()?;
             // The letter after the quote tells them apart, but for two.
             match self.bytes.get(self.at + 1)? {
+                b'c' if self.literal(b"\"commit-time\":") => {
+                    self.blank();
+                    op.extra.commit_time_ns = Some(self.number()?);
+                }
                 b'c' => {
                     self.name(b"\"client\":")?;
                     op.client = Some(u32::try_from(self.short()?).ok()?);
@@ -369,14 +380,18 @@ impl Quick<'_> {
         self.literal(b",\"process\":").then_some(())?;
         let process = self.short()?;
         let kind = if self.literal(b",\"type\":\"ok\",\"f\":\"send\",\"value\":[[\"send\",") {
-            Kind { op_type: OpType::Ok, sends: true }
+            Kind { op_type: OpType::Ok, f: Shape::Send }
         } else if self.literal(b",\"type\":\"invoke\",\"f\":\"send\",\"value\":[[\"send\",") {
-            Kind { op_type: OpType::Invoke, sends: true }
+            Kind { op_type: OpType::Invoke, f: Shape::Send }
         } else if self.literal(b",\"type\":\"ok\",\"f\":\"poll\",\"value\":[[\"poll\"") {
-            Kind { op_type: OpType::Ok, sends: false }
+            Kind { op_type: OpType::Ok, f: Shape::Poll }
+        } else if self.literal(b",\"type\":\"ok\",\"f\":\"txn\",\"value\":[") {
+            Kind { op_type: OpType::Ok, f: Shape::Txn }
+        } else if self.literal(b",\"type\":\"invoke\",\"f\":\"txn\",\"value\":[") {
+            Kind { op_type: OpType::Invoke, f: Shape::Txn }
         } else {
             let poll = self.literal(b",\"type\":\"invoke\",\"f\":\"poll\",\"value\":[[\"poll\"");
-            poll.then_some(Kind { op_type: OpType::Invoke, sends: false })?
+            poll.then_some(Kind { op_type: OpType::Invoke, f: Shape::Poll })?
         };
         Some((index, time_ns, process, kind))
     }
@@ -406,17 +421,69 @@ impl Quick<'_> {
         };
         self.comma()?;
         self.name(b"\"f\":")?;
-        let sends = self.literal(b"\"send\"");
-        (sends || self.literal(b"\"poll\"")).then_some(())?;
+        let f = if self.literal(b"\"send\"") {
+            Shape::Send
+        } else if self.literal(b"\"poll\"") {
+            Shape::Poll
+        } else {
+            self.literal(b"\"txn\"").then_some(Shape::Txn)?
+        };
         self.comma()?;
         self.name(b"\"value\":")?;
         self.eat(b'[').then_some(())?;
-        if sends { self.literal(b"[\"send\",") } else { self.literal(b"[\"poll\"") }.then_some((
-            index,
-            time_ns,
-            process,
-            Kind { op_type, sends },
-        ))
+        let begun = match f {
+            Shape::Send => self.literal(b"[\"send\","),
+            Shape::Poll => self.literal(b"[\"poll\""),
+            Shape::Txn => true,
+        };
+        begun.then_some((index, time_ns, process, Kind { op_type, f }))
+    }
+
+    /// A transaction's sends and polls, after its first bracket. Its vectors are not used again: their shapes differ too much.
+    fn micro_ops(&mut self) -> Option<Vec<MicroOp>> {
+        let mut parts = Vec::with_capacity(4);
+        loop {
+            if self.literal(b"[\"send\",") {
+                self.blank();
+                let key = self.short()? as i64;
+                self.comma()?;
+                let (offset, value) = if self.eat(b'[') { self.offset_and_value()? } else { (None, self.integer()?) };
+                self.eat(b']').then_some(())?;
+                parts.push(MicroOp::Send(Send { key, value, offset }));
+            } else {
+                self.literal(b"[\"poll\"").then_some(())?;
+                parts.push(MicroOp::Poll(self.polled()?));
+            }
+            if self.eat(b']') {
+                return Some(parts);
+            }
+            self.comma()?;
+        }
+    }
+
+    /// What one poll of a transaction returned, after its name.
+    fn polled(&mut self) -> Option<Option<Polled>> {
+        if self.eat(b']') {
+            return Some(None);
+        }
+        self.comma()?;
+        self.eat(b'{').then_some(())?;
+        let mut batches = Vec::new();
+        if !self.eat(b'}') {
+            loop {
+                self.eat(b'"').then_some(())?;
+                let key = self.short()? as i64;
+                self.literal(b"\":").then(|| self.blank())?;
+                let mut records = Vec::new();
+                self.records(&mut records)?;
+                batches.push((key, records));
+                if self.eat(b'}') {
+                    break;
+                }
+                self.comma()?;
+            }
+        }
+        self.eat(b']').then_some(Some(Polled(batches)))
     }
 
     fn op(&mut self, op: &mut Op, spare: &mut Spare) -> Option<(u64, u64)> {
@@ -425,10 +492,13 @@ impl Quick<'_> {
             None => self.spaced_head()?,
         };
         (op.process, op.op_type) = (Process::Client(u32::try_from(process).ok()?), kind.op_type);
-        if kind.sends {
-            self.sends(spare.sends(&mut op.body)?)?;
-        } else {
-            self.poll(&mut op.body, spare)?;
+        match kind.f {
+            Shape::Send => self.sends(spare.sends(&mut op.body)?)?,
+            Shape::Poll => self.poll(&mut op.body, spare)?,
+            Shape::Txn => {
+                spare.keep(&mut op.body);
+                op.body = Body::Txn(self.micro_ops()?);
+            }
         }
         op.extra.clear();
         (op.client, op.error) = (None, None);

@@ -202,11 +202,11 @@ proptest! {
 
     #[test]
     fn an_op_that_is_filled_again_is_read_as_a_new_one(
-        ops in prop::collection::vec((bodies(), extras(), any::<u32>(), any::<bool>(), any::<bool>()), 1..6), at in any::<prop::sample::Index>(), byte in prop_oneof![any::<u8>(), Just(b' '), Just(b'0')],
+        ops in prop::collection::vec((prop_oneof![bodies(), prop::collection::vec(prop_oneof![sends().prop_map(MicroOp::Send), polls().prop_map(MicroOp::Poll)], 0..4).prop_map(Body::Txn)], extras(), any::<u32>(), any::<bool>(), any::<bool>()), 1..6), at in any::<prop::sample::Index>(), byte in prop_oneof![any::<u8>(), Just(b' '), Just(b'0')],
     ) {
         let (mut again, mut spare) = (Op::default(), Spare::default());
         for (body, extra, process, plain, damage) in ops {
-            let extra = if plain { Extra { is_final: extra.is_final, leader_epochs: extra.leader_epochs, ..Extra::default() } } else { extra };
+            let extra = if plain { Extra { is_final: extra.is_final, leader_epochs: extra.leader_epochs, commit_time_ns: extra.commit_time_ns, ..Extra::default() } } else { extra };
             let node = Some("kafka:3".to_owned()).filter(|_| process % 3 == 0);
             let op_type = if process % 2 == 0 { OpType::Invoke } else { OpType::Ok };
             let op = Op { index: u64::from(process), time_ns: 7, process: Process::Client(process), op_type, body, extra, node, ..Op::default() };
@@ -219,7 +219,7 @@ proptest! {
             match Op::read_json(&line) {
                 Ok((op, index, time_ns)) => {
                     prop_assert_eq!(told, Ok((index, time_ns)));
-                    prop_assert_eq!(&again, &op);
+                    prop_assert_eq!(&again, &op, "{}", String::from_utf8_lossy(&line));
                 }
                 Err(error) => prop_assert_eq!(told, Err(error)),
             }
