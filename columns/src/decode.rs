@@ -1,0 +1,499 @@
+//! Columns into ops: the hot path of every check of a compact history.
+//!
+//! Why by portions and in place: an op has several lists and many fields. Made anew for each op, they would cost more than everything else here.
+
+use std::collections::BTreeMap;
+
+use kchaos_core::{Body, Extra, Key, MicroOp, Op, Polled, Send};
+
+use crate::block::{Block, Fault};
+use crate::encode::BESIDE_PREFIX;
+use crate::kind::{Kind, Shape};
+use crate::layout::{FLAG_OFFSETS_BY_VALUE, FLAG_VALUES_TOGETHER, Id, KeyState};
+use crate::ops::{Ops, PORTION_OPS, PORTION_RECORDS, Pools};
+
+/// In a slot: its actor's isolation or group.
+const ACTOR_TEXTS: u32 = 1 << 20;
+/// In a slot: anything may stand beside the op.
+const ANYTHING: u32 = 1 << 21;
+/// A slot's flags behind which any field of `Extra` may stand.
+const REST: u32 = ANYTHING | Kind::BESIDE;
+/// Bytes of JSON that count as a record.
+const JSON_RECORD_BYTES: usize = 64;
+
+/// A block, and how far it is read.
+pub(crate) struct Decoder {
+    pub(crate) block: Block,
+    ops_left: u64,
+    records_left: u64,
+    next_index: u64,
+    time_ns: u64,
+    intended_ns: u64,
+    next_value: i64,
+    values_together: bool,
+    offsets_by_value: bool,
+    other_node: i64,
+    last_epoch: i64,
+    open_sends: Vec<(u32, i64)>,
+    json: Vec<u8>,
+}
+
+impl Decoder {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            block: Block::new()?,
+            ops_left: 0,
+            records_left: 0,
+            next_index: 0,
+            time_ns: 0,
+            intended_ns: 0,
+            next_value: 0,
+            values_together: false,
+            offsets_by_value: false,
+            other_node: 0,
+            last_epoch: 0,
+            open_sends: Vec::new(),
+            json: Vec::new(),
+        })
+    }
+
+    /// Ops that were read so far, of all blocks.
+    pub(crate) fn ops(&self) -> u64 {
+        self.next_index
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.ops_left == 0
+    }
+
+    /// Begins the block whose body stands in `block.bytes`.
+    pub(crate) fn open(&mut self) -> Result<(), Fault> {
+        self.block.open()?;
+        let head = self.block.head;
+        if head.first_index != self.next_index {
+            return Err(format!("it begins with op {}, the ops before it end at {}", head.first_index, self.next_index));
+        }
+        (self.ops_left, self.records_left) = (head.ops, head.records);
+        (self.time_ns, self.intended_ns, self.next_value) = (head.first_time_ns, head.first_intended_ns, head.first_value);
+        self.values_together = head.flags & FLAG_VALUES_TOGETHER != 0;
+        self.offsets_by_value = head.flags & FLAG_OFFSETS_BY_VALUE != 0;
+        (self.other_node, self.last_epoch) = (0, 0);
+        self.open_sends.clear();
+        Ok(())
+    }
+
+    /// Fills `ops` with the next of the block.
+    pub(crate) fn portion(&mut self, ops: &mut Ops) -> Result<(), Fault> {
+        let stop = self.records_left.saturating_sub(PORTION_RECORDS as u64);
+        let most = self.ops_left.min(PORTION_OPS as u64) as usize;
+        let mut json_bytes = 0;
+        while ops.length < most && self.records_left >= stop && json_bytes < PORTION_RECORDS * JSON_RECORD_BYTES {
+            ops.grow();
+            let Ops { slots, beside, length, pools } = ops;
+            let json_before = self.block.json.start;
+            self.op(&mut slots[*length], &mut beside[*length], pools)?;
+            json_bytes += self.block.json.start - json_before;
+            *length += 1;
+        }
+        self.ops_left -= ops.length as u64;
+        if self.block.is_overrun() {
+            return Err("a column ends before its ops".to_owned());
+        }
+        if self.ops_left > 0 {
+            return Ok(());
+        }
+        if self.records_left > 0 {
+            return Err(format!("{} records are missing", self.records_left));
+        }
+        self.block.close()
+    }
+
+    #[inline(always)]
+    fn next(&mut self, id: Id) -> i64 {
+        self.block.columns[id as usize].next(&self.block.bytes)
+    }
+
+    /// Counts what is about to be read, so that a number from a file never asks for more than the block said it has.
+    #[inline(always)]
+    fn count(&mut self, records: u64) -> Result<(), Fault> {
+        match self.records_left.checked_sub(records) {
+            Some(left) => {
+                self.records_left = left;
+                Ok(())
+            }
+            None => Err(too_many()),
+        }
+    }
+
+    #[inline(always)]
+    fn key(&mut self, number: i64) -> Result<&mut KeyState, Fault> {
+        usize::try_from(number).ok().and_then(|number| self.block.keys.get_mut(number)).ok_or_else(|| unknown("key", number))
+    }
+
+    #[inline(always)]
+    fn op(&mut self, op: &mut Op, slot: &mut u32, pools: &mut Pools) -> Result<(), Fault> {
+        let kind = self.next(Id::Kind);
+        let kind = *self.block.kinds.get(kind as usize).ok_or_else(|| unknown("kind", kind))?;
+        self.time_ns = self.time_ns.wrapping_add(self.next(Id::Time) as u64);
+        if kind.shape() == Shape::Json {
+            self.whole(op, kind, slot)?;
+            (op.index, op.time_ns) = (self.next_index, self.time_ns);
+            self.next_index += 1;
+            return Ok(());
+        }
+        (op.index, op.time_ns, op.op_type) = (self.next_index, self.time_ns, kind.op_type());
+        self.next_index += 1;
+        let number = self.next(Id::Actor) as usize;
+        let Some(actor) = self.block.actors.get_mut(number) else { return Err(unknown("actor", number as i64)) };
+        (op.process, op.client) = (actor.process, actor.client);
+        let mut flags = kind.0 & Kind::DECORATED;
+        flags |= if actor.isolation | actor.group != 0 { ACTOR_TEXTS } else { 0 };
+        let is_open = kind.has(Kind::AS_OPEN);
+        if kind.shape() == Shape::Send {
+            let (open_key, open_value) = (actor.open_key, actor.open_value);
+            self.count(1)?;
+            let (key, value) = if is_open { (i64::from(open_key), open_value) } else { self.key_and_value(op.op_type.is_completion())? };
+            let send = self.send(key, value, kind.has(Kind::DONE))?;
+            match &mut op.body {
+                Body::Send(sends) if sends.len() == 1 => sends[0] = send,
+                body => pools.sends(body).push(send),
+            }
+            if !op.op_type.is_completion() {
+                let actor = &mut self.block.actors[number];
+                (actor.open_key, actor.open_value) = (key as u32, value);
+            }
+            if flags | *slot != 0 {
+                self.decorate(op, flags, slot, number, Some(key as usize))?;
+            }
+            return Ok(());
+        }
+        self.body(op, kind, number, pools)?;
+        if flags | *slot != 0 {
+            self.decorate(op, flags, slot, number, None)?;
+        }
+        if flags & Kind::EPOCHS != 0 {
+            self.epochs(op)?;
+        }
+        Ok(())
+    }
+
+    /// What a send names that its actor's open op did not.
+    #[inline(always)]
+    fn key_and_value(&mut self, is_completion: bool) -> Result<(i64, i64), Fault> {
+        let number = self.next(Id::Key);
+        let left_over = self.next(Id::Value);
+        let together = self.values_together.then_some(self.next_value);
+        let state = self.key(number)?;
+        let value = together.unwrap_or(state.value).wrapping_add(left_over);
+        if !is_completion {
+            state.value = value.wrapping_add(1);
+            self.next_value = value.wrapping_add(1);
+        }
+        Ok((number, value))
+    }
+
+    /// The key's number was read from the file, or is an actor's: it may be 0 without there being any.
+    #[inline(always)]
+    fn send(&mut self, number: i64, value: i64, has_offset: bool) -> Result<Send, Fault> {
+        let left_over = if has_offset { self.next(Id::Offset) } else { 0 };
+        let by_value = self.offsets_by_value;
+        let state = self.key(number)?;
+        let key = state.key;
+        if !has_offset {
+            return Ok(Send { key, value, offset: None });
+        }
+        let ack = state.ack.wrapping_add(left_over);
+        let offset = if by_value { value.wrapping_add(ack) } else { ack };
+        state.ack = if by_value { ack } else { offset.wrapping_add(1) };
+        Ok(Send { key, value, offset: Some(offset) })
+    }
+
+    #[inline(never)]
+    fn body(&mut self, op: &mut Op, kind: Kind, actor: usize, pools: &mut Pools) -> Result<(), Fault> {
+        let Op { body, op_type, .. } = op;
+        match kind.shape() {
+            Shape::Poll if kind.has(Kind::DONE) => {
+                let polled = pools.polled(body);
+                self.polled(polled, pools)
+            }
+            Shape::Poll => {
+                self.count(1)?;
+                if !matches!(body, Body::Poll(None)) {
+                    pools.recycle(body);
+                    *body = Body::Poll(None);
+                }
+                Ok(())
+            }
+            Shape::Sends => {
+                let mut open = Open::new(self, kind, actor, op_type.is_completion());
+                let sends = pools.sends(body);
+                for _ in 0..self.parts()? {
+                    let part = self.next(Id::Part);
+                    if part > 1 {
+                        return Err(format!("{part} is no kind of send"));
+                    }
+                    sends.push(self.part(&mut open, part == 1)?);
+                }
+                open.close(self, actor)
+            }
+            _ => {
+                let mut open = Open::new(self, kind, actor, op_type.is_completion());
+                pools.recycle(body);
+                let mut parts = Vec::new();
+                for _ in 0..self.parts()? {
+                    parts.push(match self.next(Id::Part) {
+                        part @ 0..2 => MicroOp::Send(self.part(&mut open, part == 1)?),
+                        2 => {
+                            self.count(1)?;
+                            MicroOp::Poll(None)
+                        }
+                        3 => {
+                            let mut polled = Polled::default();
+                            self.polled(&mut polled, pools)?;
+                            MicroOp::Poll(Some(polled))
+                        }
+                        part => return Err(format!("{part} is no part of a transaction")),
+                    });
+                }
+                *body = Body::Txn(parts);
+                open.close(self, actor)
+            }
+        }
+    }
+
+    /// How many parts a list has. Each is counted again as it comes, so a lie ends there.
+    fn parts(&mut self) -> Result<u64, Fault> {
+        let parts = self.next(Id::Parts) as u64;
+        if parts > self.records_left { Err(too_many()) } else { Ok(parts) }
+    }
+
+    fn part(&mut self, open: &mut Open, has_offset: bool) -> Result<Send, Fault> {
+        self.count(1)?;
+        let (key, value) = match &mut open.as_open {
+            Some(range) => {
+                let next = range.next().and_then(|at| self.open_sends.get(at)).ok_or("a list is longer than its open op's")?;
+                (i64::from(next.0), next.1)
+            }
+            None => self.key_and_value(open.is_completion)?,
+        };
+        if !open.is_completion {
+            self.open_sends.push((key as u32, value));
+        }
+        self.send(key, value, has_offset)
+    }
+
+    fn polled(&mut self, polled: &mut Polled, pools: &mut Pools) -> Result<(), Fault> {
+        self.count(1)?;
+        let batches = self.next(Id::Batches) as u64;
+        if batches > self.records_left {
+            return Err(too_many());
+        }
+        for _ in 0..batches {
+            let row = self.next(Id::BatchKey);
+            let length = self.next(Id::Length) as u64;
+            let count = length >> 1;
+            self.count(count + 1)?;
+            let mut records = pools.records();
+            if count == 0 {
+                polled.0.push((self.key(row)?.key, records));
+                continue;
+            }
+            let [ahead, left_over] = [self.next(Id::First), self.next(Id::FirstValue)];
+            let state = self.key(row)?;
+            let mut offset = state.poll.wrapping_add(ahead);
+            let mut value = state.polled_value.wrapping_add(ahead).wrapping_add(left_over);
+            let key = state.key;
+            // Counted above: no more than a block may have.
+            records.reserve(count as usize);
+            records.push((offset, value));
+            let mut left = count as usize - 1;
+            if length & 1 == 0 {
+                let column = &mut self.block.columns[Id::PolledValue as usize];
+                while left > 0 {
+                    let some = column.some(left, &self.block.bytes);
+                    left -= some.len();
+                    records.extend(some.iter().map(|left_over| {
+                        offset = offset.wrapping_add(1);
+                        value = value.wrapping_add(1).wrapping_add(*left_over);
+                        (offset, value)
+                    }));
+                }
+            } else {
+                for _ in 0..left {
+                    offset = offset.wrapping_add(1).wrapping_add(self.next(Id::Gap));
+                    value = value.wrapping_add(1).wrapping_add(self.next(Id::PolledValue));
+                    records.push((offset, value));
+                }
+            }
+            let state = self.key(row)?;
+            (state.poll, state.polled_value) = (offset.wrapping_add(1), value.wrapping_add(1));
+            polled.0.push((key, records));
+        }
+        Ok(())
+    }
+
+    /// Writes what stands beside the op, and takes away what stood beside the one before it in this slot.
+    #[inline(never)]
+    fn decorate(&mut self, op: &mut Op, flags: u32, slot: &mut u32, actor: usize, key: Option<usize>) -> Result<(), Fault> {
+        let stale = std::mem::replace(slot, flags);
+        if stale & REST != 0 {
+            op.extra = Extra::default();
+        }
+        if stale & Kind::EPOCHS != 0 {
+            op.extra.leader_epochs.clear();
+        }
+        if flags & (Kind::INTENDED | Kind::INTENDED_AS_OPEN) != 0 {
+            if flags & Kind::INTENDED != 0 {
+                self.intended_ns = self.intended_ns.wrapping_add(self.next(Id::Intended) as u64);
+                self.block.actors[actor].intended_ns = self.intended_ns;
+            }
+            op.extra.intended_ns = Some(self.block.actors[actor].intended_ns);
+        } else {
+            op.extra.intended_ns = None;
+        }
+        op.extra.is_final = flags & Kind::FINAL != 0;
+        if flags & Kind::NODE != 0 {
+            let code = self.next(Id::Node);
+            let last = match key {
+                Some(key) => &mut self.block.keys[key].node,
+                None => &mut self.other_node,
+            };
+            if code != 0 {
+                *last = code;
+            }
+            let number = *last;
+            set(&mut op.node, self.text(number)?);
+        } else {
+            op.node = None;
+        }
+        if (flags | stale) & ACTOR_TEXTS != 0 {
+            let (isolation, group) = (self.block.actors[actor].isolation, self.block.actors[actor].group);
+            for (number, text) in [(isolation, &mut op.extra.isolation), (group, &mut op.extra.group)] {
+                match number {
+                    0 => *text = None,
+                    _ => set(text, self.text(i64::from(number))?),
+                }
+            }
+        }
+        if (flags | stale) & (Kind::COMMIT_TIME | Kind::ERROR | Kind::BESIDE | ANYTHING) != 0 {
+            self.decorate_rarely(op, flags)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn decorate_rarely(&mut self, op: &mut Op, flags: u32) -> Result<(), Fault> {
+        let commit_ns = if flags & Kind::COMMIT_TIME != 0 { Some(self.next(Id::CommitTime)) } else { None };
+        op.extra.commit_time_ns = commit_ns.map(|ahead| op.time_ns.wrapping_add(ahead as u64));
+        op.error = None;
+        if flags & Kind::ERROR != 0 {
+            let number = self.next(Id::Error).wrapping_add(1);
+            set(&mut op.error, self.text(number)?);
+        }
+        if flags & Kind::BESIDE != 0 {
+            let rest = self.json(BESIDE_PREFIX)?.extra;
+            let extra = &mut op.extra;
+            (extra.rebalance_log, extra.leader_epochs, extra.corrupt) = (rest.rebalance_log, rest.leader_epochs, rest.corrupt);
+            (extra.version, extra.zxid) = (rest.version, rest.zxid);
+        }
+        Ok(())
+    }
+
+    /// An epoch for each batch, in their order.
+    #[inline(never)]
+    fn epochs(&mut self, op: &mut Op) -> Result<(), Fault> {
+        let Op { body, extra: Extra { leader_epochs, .. }, .. } = op;
+        match body {
+            Body::Poll(polled) => self.epochs_of(polled.as_ref(), leader_epochs),
+            Body::Txn(parts) => parts.iter().try_for_each(|part| match part {
+                MicroOp::Poll(polled) => self.epochs_of(polled.as_ref(), leader_epochs),
+                MicroOp::Send(_) => Ok(()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn epochs_of(&mut self, polled: Option<&Polled>, epochs: &mut BTreeMap<Key, i32>) -> Result<(), Fault> {
+        for (key, _) in polled.into_iter().flat_map(|polled| &polled.0) {
+            let epoch = self.last_epoch.wrapping_add(self.next(Id::Epoch));
+            epochs.insert(*key, i32::try_from(epoch).map_err(|_| format!("{epoch} is no leader epoch"))?);
+            self.last_epoch = epoch;
+        }
+        Ok(())
+    }
+
+    /// A text by its number and one.
+    fn text(&self, number: i64) -> Result<&str, Fault> {
+        let range = usize::try_from(number).ok().and_then(|number| self.block.texts.get(number.wrapping_sub(1)));
+        range.and_then(|range| self.block.text.get(range.clone())).ok_or_else(|| unknown("text", number))
+    }
+
+    /// An op that is all JSON.
+    #[cold]
+    fn whole(&mut self, op: &mut Op, kind: Kind, slot: &mut u32) -> Result<(), Fault> {
+        *op = self.json("{")?;
+        *slot = ANYTHING;
+        if op.op_type == kind.op_type() { Ok(()) } else { Err("an op's JSON has another type than its kind".to_owned()) }
+    }
+
+    /// The next JSON text, with what comes before it.
+    fn json(&mut self, prefix: &str) -> Result<Op, Fault> {
+        let length = usize::try_from(self.next(Id::JsonLengths)).unwrap_or(usize::MAX);
+        let range = self.block.json.start..self.block.json.start.saturating_add(length);
+        if range.end > self.block.json.end {
+            return Err("an op's JSON goes beyond the JSON".to_owned());
+        }
+        self.json.clear();
+        self.json.extend_from_slice(prefix.as_bytes());
+        self.json.extend_from_slice(&self.block.bytes[range.clone()]);
+        self.block.json.start = range.end;
+        Op::read_json(&self.json).map(|(op, _, _)| op).map_err(|error| format!("op {}'s JSON: {error}", self.next_index))
+    }
+}
+
+/// How a list goes along with its actor's open one.
+struct Open {
+    as_open: Option<std::ops::Range<usize>>,
+    is_completion: bool,
+    start: usize,
+}
+
+impl Open {
+    fn new(decoder: &Decoder, kind: Kind, actor: usize, is_completion: bool) -> Self {
+        let (start, end) = decoder.block.actors[actor].open_sends;
+        let as_open = kind.has(Kind::AS_OPEN).then_some(start as usize..end as usize);
+        Self { as_open, is_completion, start: decoder.open_sends.len() }
+    }
+
+    fn close(self, decoder: &mut Decoder, actor: usize) -> Result<(), Fault> {
+        if self.as_open.is_some_and(|rest| !rest.is_empty()) {
+            return Err("a list is shorter than its open op's".to_owned());
+        }
+        if !self.is_completion {
+            // Both below the most records of a block.
+            decoder.block.actors[actor].open_sends = (self.start as u32, decoder.open_sends.len() as u32);
+        }
+        Ok(())
+    }
+}
+
+fn set(to: &mut Option<String>, text: &str) {
+    match to {
+        Some(old) if old == text => {}
+        Some(old) => {
+            old.clear();
+            old.push_str(text);
+        }
+        None => *to = Some(text.to_owned()),
+    }
+}
+
+#[cold]
+fn too_many() -> Fault {
+    "it has more records than it says".to_owned()
+}
+
+#[cold]
+fn unknown(what: &str, number: i64) -> Fault {
+    format!("there is no {what} {number} in the block")
+}
