@@ -39,6 +39,12 @@ fn main() {
 
 fn measure(shape: &Shape, sends: usize) {
     let ops = build(shape, sends);
+    if std::env::var("PROF").is_ok() {
+        let bytes = encoded(&ops);
+        let t = best(|| { decode(&bytes, |ops| ops.len()); decode(&bytes, |ops| ops.len());decode(&bytes, |ops| ops.len()); decode(&bytes, |ops| ops.len()) });
+        println!("{} {:.1}", shape.name, t / 4.0 / sends as f64 * 1e9);
+        return;
+    }
     let mut lines = String::new();
     for op in &ops {
         op.write_json(&mut lines);

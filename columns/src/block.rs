@@ -13,7 +13,11 @@ use crate::pack::{Column, GROUP, SLACK};
 use crate::writer::is_table;
 
 /// What is wrong with a block, but not where it stands.
-pub(crate) type Fault = String;
+/// Boxed, so that what is returned for every op stays small.
+pub(crate) type Fault = Box<str>;
+
+/// An actor's flag beside those of a kind: it has an isolation or a group.
+pub(crate) const ACTOR_TEXTS: u32 = 1 << 20;
 
 /// A block while its ops are read.
 pub(crate) struct Block {
@@ -35,6 +39,7 @@ pub(crate) struct Block {
 pub(crate) struct Actor {
     pub(crate) process: Process,
     pub(crate) client: Option<u32>,
+    pub(crate) flags: u32,
     /// Texts' numbers and one, or 0.
     pub(crate) isolation: u32,
     pub(crate) group: u32,
@@ -81,13 +86,13 @@ impl Block {
         for (number, (entry, _)) in entries.iter_mut().enumerate() {
             let length = entry.range.end;
             if length > self.bytes.len() - at {
-                return Err(format!("column {number} has {length} bytes, more than the block"));
+                return Err(format!("column {number} has {length} bytes, more than the block").into());
             }
             entry.range = at..at + length;
             at += length;
         }
         if at != self.bytes.len() {
-            return Err(format!("{} bytes belong to no column", self.bytes.len() - at));
+            return Err(format!("{} bytes belong to no column", self.bytes.len() - at).into());
         }
         self.decompress(&mut entries)?;
         self.start(&entries.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>())
@@ -97,7 +102,7 @@ impl Block {
     fn decompress(&mut self, entries: &mut [(Entry, u64)]) -> Result<(), Fault> {
         let all = entries.iter().fold(0_u64, |all, (_, unpacked)| all.saturating_add(*unpacked));
         if all > BLOCK_BYTES_MAX as u64 {
-            return Err(format!("it would unpack to {all} bytes, more than the {BLOCK_BYTES_MAX} that a block may have"));
+            return Err(format!("it would unpack to {all} bytes, more than the {BLOCK_BYTES_MAX} that a block may have").into());
         }
         let stored = self.bytes.len();
         self.bytes.resize(stored + all as usize + SLACK, 0);
@@ -107,8 +112,8 @@ impl Block {
             let end = at + *length as usize;
             match self.decompressor.decompress_to_buffer(&stored[entry.range.clone()], &mut unpacked[at..end]) {
                 Ok(count) if count as u64 == *length => {}
-                Ok(count) => return Err(format!("column {number} unpacks to {count} bytes, not {length}")),
-                Err(error) => return Err(format!("column {number} does not unpack: {error}")),
+                Ok(count) => return Err(format!("column {number} unpacks to {count} bytes, not {length}").into()),
+                Err(error) => return Err(format!("column {number} does not unpack: {error}").into()),
             }
             entry.range = stored.len() + at..stored.len() + end;
             at = end;
@@ -120,7 +125,7 @@ impl Block {
         for (number, (column, entry)) in self.columns.iter_mut().zip(entries).enumerate() {
             // A group has a byte at least: no table is longer than what was read allows.
             if entry.count > entry.range.len() as u64 * GROUP as u64 {
-                return Err(format!("column {number} has {} numbers in {} bytes", entry.count, entry.range.len()));
+                return Err(format!("column {number} has {} numbers in {} bytes", entry.count, entry.range.len()).into());
             }
             column.start(entry.range.clone(), entry.count, entry.codec & CODEC_SIGNED != 0);
         }
@@ -135,7 +140,7 @@ impl Block {
             (Id::JsonLengths, ops),
         ] {
             if rows(id) > most {
-                return Err(format!("column {} has {} rows, more than the ops can use", id as usize, rows(id)));
+                return Err(format!("column {} has {} rows, more than the ops can use", id as usize, rows(id)).into());
             }
         }
         self.tables(rows(Id::Kinds), rows(Id::ActorProcess), rows(Id::Keys))?;
@@ -160,10 +165,11 @@ impl Block {
             let process = if process == -1 { Ok(Process::Nemesis) } else { u32::try_from(process).map(Process::Client) };
             let client = if client == 0 { Ok(None) } else { u32::try_from(client.wrapping_sub(1)).map(Some) };
             let (Ok(process), Ok(client), Ok(isolation), Ok(group)) = (process, client, isolation, group) else {
-                return Err(format!("actor {} is none", self.actors.len()));
+                return Err(format!("actor {} is none", self.actors.len()).into());
             };
+            let flags = if isolation | group != 0 { ACTOR_TEXTS } else { 0 };
             let (open_key, open_value, intended_ns, open_sends) = (0, 0, 0, (0, 0));
-            self.actors.push(Actor { process, client, isolation, group, open_key, open_value, intended_ns, open_sends });
+            self.actors.push(Actor { process, client, flags, isolation, group, open_key, open_value, intended_ns, open_sends });
         }
         self.keys.clear();
         let together = (self.head.flags & FLAG_VALUES_TOGETHER != 0).then_some(self.head.first_value);
@@ -181,32 +187,28 @@ impl Block {
     fn texts(&mut self, count: u64, range: Range<usize>) -> Result<(), Fault> {
         self.texts.clear();
         self.text.clear();
-        let text = std::str::from_utf8(&self.bytes[range]).map_err(|_| "its texts are not UTF-8".to_owned())?;
+        let text = std::str::from_utf8(&self.bytes[range]).map_err(|_| "its texts are not UTF-8")?;
         self.text.push_str(text);
         let mut at = 0_usize;
         for number in 0..count {
             let length = usize::try_from(self.columns[Id::TextLengths as usize].next(&self.bytes)).unwrap_or(usize::MAX);
             let range = at..at.saturating_add(length);
             if self.text.get(range.clone()).is_none() {
-                return Err(format!("text {number} goes beyond the texts"));
+                return Err(format!("text {number} goes beyond the texts").into());
             }
             at = range.end;
             self.texts.push(range);
         }
-        if at == self.text.len() { Ok(()) } else { Err("texts are left over".to_owned()) }
+        if at == self.text.len() { Ok(()) } else { Err("texts are left over".into()) }
     }
 
     /// After the last op: everything was used, and nothing was missing.
     pub(crate) fn close(&self) -> Result<(), Fault> {
         match self.columns.iter().position(|column| !column.is_finished()) {
-            Some(number) => Err(format!("column {number} does not have as many numbers as the ops need")),
-            None if !self.json.is_empty() => Err("JSON is left over".to_owned()),
+            Some(number) => Err(format!("column {number} does not have as many numbers as the ops need").into()),
+            None if !self.json.is_empty() => Err("JSON is left over".into()),
             None => Ok(()),
         }
-    }
-
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.columns.iter().any(Column::is_overrun)
     }
 }
 
@@ -233,7 +235,7 @@ fn head(rest: &mut &[u8]) -> Result<Head, Fault> {
     }
     let [ops, first_index, first_time_ns, flags, first_value, first_intended_ns, records] = numbers;
     if ops == 0 || ops > BLOCK_OPS_MAX as u64 || records > BLOCK_RECORDS_MAX as u64 || flags > FLAGS {
-        return Err(format!("{ops} ops with {records} records, flags {flags}: beyond what a block may have"));
+        return Err(format!("{ops} ops with {records} records, flags {flags}: beyond what a block may have").into());
     }
     Ok(Head { ops, first_index, first_time_ns, flags, first_value: first_value as i64, first_intended_ns, records })
 }

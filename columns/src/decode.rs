@@ -10,16 +10,12 @@ use crate::block::{Block, Fault};
 use crate::encode::BESIDE_PREFIX;
 use crate::kind::{Kind, Shape};
 use crate::layout::{FLAG_OFFSETS_BY_VALUE, FLAG_VALUES_TOGETHER, Id, KeyState};
-use crate::ops::{Ops, PORTION_OPS, PORTION_RECORDS, Pools};
+use crate::ops::{Ops, PORTION_OPS, Pools};
 
-/// In a slot: its actor's isolation or group.
-const ACTOR_TEXTS: u32 = 1 << 20;
 /// In a slot: anything may stand beside the op.
 const ANYTHING: u32 = 1 << 21;
-/// A slot's flags behind which any field of `Extra` may stand.
-const REST: u32 = ANYTHING | Kind::BESIDE;
-/// Bytes of JSON that count as a record.
-const JSON_RECORD_BYTES: usize = 64;
+/// What stands beside the sends of a healthy run.
+const OFTEN: u32 = Kind::INTENDED | Kind::INTENDED_AS_OPEN | Kind::NODE;
 
 /// A block, and how far it is read.
 pub(crate) struct Decoder {
@@ -71,7 +67,7 @@ impl Decoder {
         self.block.open()?;
         let head = self.block.head;
         if head.first_index != self.next_index {
-            return Err(format!("it begins with op {}, the ops before it end at {}", head.first_index, self.next_index));
+            return Err(format!("it begins with op {}, the ops before it end at {}", head.first_index, self.next_index).into());
         }
         (self.ops_left, self.records_left) = (head.ops, head.records);
         (self.time_ns, self.intended_ns, self.next_value) = (head.first_time_ns, head.first_intended_ns, head.first_value);
@@ -84,26 +80,37 @@ impl Decoder {
 
     /// Fills `ops` with the next of the block.
     pub(crate) fn portion(&mut self, ops: &mut Ops) -> Result<(), Fault> {
-        let stop = self.records_left.saturating_sub(PORTION_RECORDS as u64);
-        let most = self.ops_left.min(PORTION_OPS as u64) as usize;
-        let mut json_bytes = 0;
-        while ops.length < most && self.records_left >= stop && json_bytes < PORTION_RECORDS * JSON_RECORD_BYTES {
-            ops.grow();
-            let Ops { slots, beside, length, pools } = ops;
-            let json_before = self.block.json.start;
-            self.op(&mut slots[*length], &mut beside[*length], pools)?;
-            json_bytes += self.block.json.start - json_before;
-            *length += 1;
+        let count = self.ops_left.min(PORTION_OPS as u64) as usize;
+        ops.grow(count);
+        let [kinds, actors, times] = [Id::Kind, Id::Actor, Id::Time].map(|id| {
+            let mut numbers = [0; PORTION_OPS];
+            self.block.columns[id as usize].fill(&mut numbers[..count], &self.block.bytes);
+            numbers
+        });
+        let Ops { slots, beside, pools, .. } = ops;
+        // They are counted, so that the columns of a file that lies are not read for ever.
+        let mut single = 0;
+        for (position, (op, slot)) in slots[..count].iter_mut().zip(beside).enumerate() {
+            let (kind, actor) = (kinds[position], actors[position]);
+            let Some(kind) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
+            self.time_ns = self.time_ns.wrapping_add(times[position] as u64);
+            (op.index, op.time_ns) = (self.next_index, self.time_ns);
+            self.next_index += 1;
+            if kind.is_single_send() {
+                single += 1;
+                self.single(op, kind, actor, slot, pools)?;
+            } else {
+                self.other(op, kind, actor, slot, pools)?;
+            }
         }
-        self.ops_left -= ops.length as u64;
-        if self.block.is_overrun() {
-            return Err("a column ends before its ops".to_owned());
-        }
+        ops.length = count;
+        self.count(single)?;
+        self.ops_left -= count as u64;
         if self.ops_left > 0 {
             return Ok(());
         }
         if self.records_left > 0 {
-            return Err(format!("{} records are missing", self.records_left));
+            return Err(format!("{} records are missing", self.records_left).into());
         }
         self.block.close()
     }
@@ -130,46 +137,46 @@ impl Decoder {
         usize::try_from(number).ok().and_then(|number| self.block.keys.get_mut(number)).ok_or_else(|| unknown("key", number))
     }
 
+    /// A send of one value: most ops are.
     #[inline(always)]
-    fn op(&mut self, op: &mut Op, slot: &mut u32, pools: &mut Pools) -> Result<(), Fault> {
-        let kind = self.next(Id::Kind);
-        let kind = *self.block.kinds.get(kind as usize).ok_or_else(|| unknown("kind", kind))?;
-        self.time_ns = self.time_ns.wrapping_add(self.next(Id::Time) as u64);
-        if kind.shape() == Shape::Json {
-            self.whole(op, kind, slot)?;
-            (op.index, op.time_ns) = (self.next_index, self.time_ns);
-            self.next_index += 1;
-            return Ok(());
+    fn single(&mut self, op: &mut Op, kind: Kind, number: i64, slot: &mut u32, pools: &mut Pools) -> Result<(), Fault> {
+        let op_type = kind.op_type();
+        let Some(actor) = self.block.actors.get_mut(number as usize) else { return Err(unknown("actor", number)) };
+        (op.process, op.client, op.op_type) = (actor.process, actor.client, op_type);
+        let flags = kind.0 & Kind::DECORATED | actor.flags;
+        let (open_key, open_value) = (actor.open_key, actor.open_value);
+        let (key, value) =
+            if kind.has(Kind::AS_OPEN) { (i64::from(open_key), open_value) } else { self.key_and_value(op_type.is_completion())? };
+        let send = self.send(key, value, kind.has(Kind::DONE))?;
+        match &mut op.body {
+            Body::Send(sends) if sends.len() == 1 => sends[0] = send,
+            body => pools.sends(body).push(send),
         }
-        (op.index, op.time_ns, op.op_type) = (self.next_index, self.time_ns, kind.op_type());
-        self.next_index += 1;
-        let number = self.next(Id::Actor) as usize;
-        let Some(actor) = self.block.actors.get_mut(number) else { return Err(unknown("actor", number as i64)) };
-        (op.process, op.client) = (actor.process, actor.client);
-        let mut flags = kind.0 & Kind::DECORATED;
-        flags |= if actor.isolation | actor.group != 0 { ACTOR_TEXTS } else { 0 };
-        let is_open = kind.has(Kind::AS_OPEN);
-        if kind.shape() == Shape::Send {
-            let (open_key, open_value) = (actor.open_key, actor.open_value);
-            self.count(1)?;
-            let (key, value) = if is_open { (i64::from(open_key), open_value) } else { self.key_and_value(op.op_type.is_completion())? };
-            let send = self.send(key, value, kind.has(Kind::DONE))?;
-            match &mut op.body {
-                Body::Send(sends) if sends.len() == 1 => sends[0] = send,
-                body => pools.sends(body).push(send),
-            }
-            if !op.op_type.is_completion() {
-                let actor = &mut self.block.actors[number];
-                (actor.open_key, actor.open_value) = (key as u32, value);
-            }
-            if flags | *slot != 0 {
-                self.decorate(op, flags, slot, number, Some(key as usize))?;
-            }
-            return Ok(());
+        if !op_type.is_completion() {
+            let actor = &mut self.block.actors[number as usize];
+            (actor.open_key, actor.open_value) = (key as u32, value);
         }
-        self.body(op, kind, number, pools)?;
         if flags | *slot != 0 {
-            self.decorate(op, flags, slot, number, None)?;
+            self.decorate(op, flags, slot, number as usize, Some(key as usize), pools)?;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn other(&mut self, op: &mut Op, kind: Kind, number: i64, slot: &mut u32, pools: &mut Pools) -> Result<(), Fault> {
+        if kind.shape() == Shape::Json {
+            let (index, time_ns) = (op.index, op.time_ns);
+            pools.recycle(&mut op.body);
+            self.whole(op, kind, slot)?;
+            (op.index, op.time_ns) = (index, time_ns);
+            return Ok(());
+        }
+        let Some(actor) = self.block.actors.get(number as usize) else { return Err(unknown("actor", number)) };
+        (op.process, op.client, op.op_type) = (actor.process, actor.client, kind.op_type());
+        let flags = kind.0 & Kind::DECORATED | actor.flags;
+        self.body(op, kind, number as usize, pools)?;
+        if flags | *slot != 0 {
+            self.decorate(op, flags, slot, number as usize, None, pools)?;
         }
         if flags & Kind::EPOCHS != 0 {
             self.epochs(op)?;
@@ -230,7 +237,7 @@ impl Decoder {
                 for _ in 0..self.parts()? {
                     let part = self.next(Id::Part);
                     if part > 1 {
-                        return Err(format!("{part} is no kind of send"));
+                        return Err(format!("{part} is no kind of send").into());
                     }
                     sends.push(self.part(&mut open, part == 1)?);
                 }
@@ -252,7 +259,7 @@ impl Decoder {
                             self.polled(&mut polled, pools)?;
                             MicroOp::Poll(Some(polled))
                         }
-                        part => return Err(format!("{part} is no part of a transaction")),
+                        part => return Err(format!("{part} is no part of a transaction").into()),
                     });
                 }
                 *body = Body::Txn(parts);
@@ -334,61 +341,60 @@ impl Decoder {
 
     /// Writes what stands beside the op, and takes away what stood beside the one before it in this slot.
     #[inline(never)]
-    fn decorate(&mut self, op: &mut Op, flags: u32, slot: &mut u32, actor: usize, key: Option<usize>) -> Result<(), Fault> {
+    fn decorate(
+        &mut self, op: &mut Op, flags: u32, slot: &mut u32, actor: usize, key: Option<usize>, pools: &mut Pools,
+    ) -> Result<(), Fault> {
         let stale = std::mem::replace(slot, flags);
-        if stale & REST != 0 {
-            op.extra = Extra::default();
+        if (flags | stale) & !OFTEN != 0 {
+            self.decorate_rarely(op, flags, stale, actor, pools)?;
         }
-        if stale & Kind::EPOCHS != 0 {
-            op.extra.leader_epochs.clear();
+        if flags & Kind::INTENDED != 0 {
+            self.intended_ns = self.intended_ns.wrapping_add(self.next(Id::Intended) as u64);
+            self.block.actors[actor].intended_ns = self.intended_ns;
         }
-        if flags & (Kind::INTENDED | Kind::INTENDED_AS_OPEN) != 0 {
-            if flags & Kind::INTENDED != 0 {
-                self.intended_ns = self.intended_ns.wrapping_add(self.next(Id::Intended) as u64);
-                self.block.actors[actor].intended_ns = self.intended_ns;
-            }
-            op.extra.intended_ns = Some(self.block.actors[actor].intended_ns);
-        } else {
-            op.extra.intended_ns = None;
+        let is_intended = flags & (Kind::INTENDED | Kind::INTENDED_AS_OPEN) != 0;
+        op.extra.intended_ns = is_intended.then_some(self.block.actors[actor].intended_ns);
+        if flags & Kind::NODE == 0 {
+            pools.unset(&mut op.node);
+            return Ok(());
         }
-        op.extra.is_final = flags & Kind::FINAL != 0;
-        if flags & Kind::NODE != 0 {
-            let code = self.next(Id::Node);
-            let last = match key {
-                Some(key) => &mut self.block.keys[key].node,
-                None => &mut self.other_node,
-            };
-            if code != 0 {
-                *last = code;
-            }
-            let number = *last;
-            set(&mut op.node, self.text(number)?);
-        } else {
-            op.node = None;
+        let code = self.next(Id::Node);
+        let last = match key {
+            Some(key) => &mut self.block.keys[key].node,
+            None => &mut self.other_node,
+        };
+        if code != 0 {
+            *last = code;
         }
-        if (flags | stale) & ACTOR_TEXTS != 0 {
-            let (isolation, group) = (self.block.actors[actor].isolation, self.block.actors[actor].group);
-            for (number, text) in [(isolation, &mut op.extra.isolation), (group, &mut op.extra.group)] {
-                match number {
-                    0 => *text = None,
-                    _ => set(text, self.text(i64::from(number))?),
-                }
-            }
-        }
-        if (flags | stale) & (Kind::COMMIT_TIME | Kind::ERROR | Kind::BESIDE | ANYTHING) != 0 {
-            self.decorate_rarely(op, flags)?;
-        }
+        let number = *last;
+        pools.set(&mut op.node, self.text(number)?);
         Ok(())
     }
 
-    #[cold]
-    fn decorate_rarely(&mut self, op: &mut Op, flags: u32) -> Result<(), Fault> {
+    #[inline(never)]
+    fn decorate_rarely(&mut self, op: &mut Op, flags: u32, stale: u32, actor: usize, pools: &mut Pools) -> Result<(), Fault> {
+        let extra = &mut op.extra;
+        if stale & (ANYTHING | Kind::BESIDE) != 0 {
+            *extra = Extra::default();
+        }
+        if stale & Kind::EPOCHS != 0 {
+            extra.leader_epochs.clear();
+        }
+        extra.is_final = flags & Kind::FINAL != 0;
+        let (isolation, group) = (self.block.actors[actor].isolation, self.block.actors[actor].group);
+        for (number, text) in [(isolation, &mut extra.isolation), (group, &mut extra.group)] {
+            match number {
+                0 => pools.unset(text),
+                _ => pools.set(text, self.text(i64::from(number))?),
+            }
+        }
         let commit_ns = if flags & Kind::COMMIT_TIME != 0 { Some(self.next(Id::CommitTime)) } else { None };
-        op.extra.commit_time_ns = commit_ns.map(|ahead| op.time_ns.wrapping_add(ahead as u64));
-        op.error = None;
+        extra.commit_time_ns = commit_ns.map(|ahead| op.time_ns.wrapping_add(ahead as u64));
         if flags & Kind::ERROR != 0 {
             let number = self.next(Id::Error).wrapping_add(1);
-            set(&mut op.error, self.text(number)?);
+            pools.set(&mut op.error, self.text(number)?);
+        } else {
+            pools.unset(&mut op.error);
         }
         if flags & Kind::BESIDE != 0 {
             let rest = self.json(BESIDE_PREFIX)?.extra;
@@ -433,7 +439,7 @@ impl Decoder {
     fn whole(&mut self, op: &mut Op, kind: Kind, slot: &mut u32) -> Result<(), Fault> {
         *op = self.json("{")?;
         *slot = ANYTHING;
-        if op.op_type == kind.op_type() { Ok(()) } else { Err("an op's JSON has another type than its kind".to_owned()) }
+        if op.op_type == kind.op_type() { Ok(()) } else { Err("an op's JSON has another type than its kind".into()) }
     }
 
     /// The next JSON text, with what comes before it.
@@ -441,13 +447,13 @@ impl Decoder {
         let length = usize::try_from(self.next(Id::JsonLengths)).unwrap_or(usize::MAX);
         let range = self.block.json.start..self.block.json.start.saturating_add(length);
         if range.end > self.block.json.end {
-            return Err("an op's JSON goes beyond the JSON".to_owned());
+            return Err("an op's JSON goes beyond the JSON".into());
         }
         self.json.clear();
         self.json.extend_from_slice(prefix.as_bytes());
         self.json.extend_from_slice(&self.block.bytes[range.clone()]);
         self.block.json.start = range.end;
-        Op::read_json(&self.json).map(|(op, _, _)| op).map_err(|error| format!("op {}'s JSON: {error}", self.next_index))
+        Op::read_json(&self.json).map(|(op, _, _)| op).map_err(|error| format!("op {}'s JSON: {error}", self.next_index).into())
     }
 }
 
@@ -467,7 +473,7 @@ impl Open {
 
     fn close(self, decoder: &mut Decoder, actor: usize) -> Result<(), Fault> {
         if self.as_open.is_some_and(|rest| !rest.is_empty()) {
-            return Err("a list is shorter than its open op's".to_owned());
+            return Err("a list is shorter than its open op's".into());
         }
         if !self.is_completion {
             // Both below the most records of a block.
@@ -477,23 +483,12 @@ impl Open {
     }
 }
 
-fn set(to: &mut Option<String>, text: &str) {
-    match to {
-        Some(old) if old == text => {}
-        Some(old) => {
-            old.clear();
-            old.push_str(text);
-        }
-        None => *to = Some(text.to_owned()),
-    }
-}
-
 #[cold]
 fn too_many() -> Fault {
-    "it has more records than it says".to_owned()
+    "it has more records than it says".into()
 }
 
 #[cold]
 fn unknown(what: &str, number: i64) -> Fault {
-    format!("there is no {what} {number} in the block")
+    format!("there is no {what} {number} in the block").into()
 }

@@ -138,6 +138,7 @@ impl Encoder {
         // Kept free for it: see `kind_number`.
         let number = self.kind_number(kind).unwrap_or(0);
         self.put(Id::Kind, number);
+        self.put(Id::Actor, 0);
         self.line.clear();
         op.write_json(&mut self.line);
         // The columns have the index and the time, which come first.

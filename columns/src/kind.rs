@@ -82,6 +82,11 @@ impl Kind {
     }
 
     #[inline(always)]
+    pub(crate) fn is_single_send(self) -> bool {
+        self.0 >> 2 & 7 == 0
+    }
+
+    #[inline(always)]
     pub(crate) fn has(self, flags: u32) -> bool {
         self.0 & flags != 0
     }

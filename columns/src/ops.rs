@@ -4,12 +4,11 @@ use std::ops::Deref;
 
 use kchaos_core::{Body, Extra, MicroOp, Offset, Op, OpType, Polled, Process, Send, Value};
 
-/// Ops in one portion. A block's would take 20 MB, these stay in a processor's second cache.
-pub(crate) const PORTION_OPS: usize = 512;
-/// A portion ends here at the latest, but for a single op that is larger.
-pub(crate) const PORTION_RECORDS: usize = 1 << 16;
+/// Ops in one portion. A block's would take 20 MB, these stay in a processor's first cache. A group of a column is two of them.
+pub(crate) const PORTION_OPS: usize = 64;
 /// A list that grew beyond this is not used again, and no more than so many are kept.
 const KEEP_RECORDS: usize = 1 << 12;
+const KEEP_TEXTS: usize = 1 << 10;
 const POOL_RECORDS: usize = 1 << 20;
 
 /// A portion of a history, as [`crate::Reader::next_block`] fills it. Read it as a slice.
@@ -30,6 +29,7 @@ pub struct Ops {
 pub(crate) struct Pools {
     sends: Vec<Vec<Send>>,
     polled: Vec<Polled>,
+    texts: Vec<String>,
     records: Vec<Vec<(Offset, Value)>>,
     /// What those could hold together.
     record_space: usize,
@@ -40,22 +40,20 @@ impl Ops {
         Self::default()
     }
 
-    /// Makes room for the op at `length`.
-    pub(crate) fn grow(&mut self) {
-        if self.length == self.slots.len() {
-            self.slots.push(Op {
-                index: 0,
-                time_ns: 0,
-                process: Process::Nemesis,
-                op_type: OpType::Info,
-                body: Body::Crash,
-                error: None,
-                client: None,
-                node: None,
-                extra: Extra::default(),
-            });
-            self.beside.push(0);
-        }
+    /// Makes room for so many.
+    pub(crate) fn grow(&mut self, count: usize) {
+        self.beside.resize(count.max(self.beside.len()), 0);
+        self.slots.resize_with(count.max(self.slots.len()), || Op {
+            index: 0,
+            time_ns: 0,
+            process: Process::Nemesis,
+            op_type: OpType::Info,
+            body: Body::Crash,
+            error: None,
+            client: None,
+            node: None,
+            extra: Extra::default(),
+        });
     }
 }
 
@@ -89,6 +87,32 @@ impl Pools {
         }
         if polled.0.capacity() > KEEP_RECORDS {
             *polled = Polled::default();
+        }
+    }
+
+    pub(crate) fn set(&mut self, to: &mut Option<String>, text: &str) {
+        match to {
+            Some(old) if old == text => {}
+            Some(old) => {
+                old.clear();
+                old.push_str(text);
+            }
+            None => {
+                let mut new = self.texts.pop().unwrap_or_default();
+                new.push_str(text);
+                *to = Some(new);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn unset(&mut self, text: &mut Option<String>) {
+        if let Some(mut text) = text.take()
+            && text.capacity() <= KEEP_RECORDS
+            && self.texts.len() < KEEP_TEXTS
+        {
+            text.clear();
+            self.texts.push(text);
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn unzigzag(code: u64) -> i64 {
 
 /// A column while it is read, group by group.
 ///
-/// A column that ends too early gives zeros and remembers it: the hot path asks once for many numbers ([`Column::is_overrun`]).
+/// A column that ends too early gives zeros and remembers it: at the end of the block somebody asks ([`Column::is_finished`]).
 pub(crate) struct Column {
     at: usize,
     end: usize,
@@ -99,8 +99,14 @@ impl Column {
         &self.group[start..self.next]
     }
 
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.overrun
+    /// As many as `out` takes.
+    pub(crate) fn fill(&mut self, out: &mut [i64], bytes: &[u8]) {
+        let mut filled = 0;
+        while filled < out.len() {
+            let some = self.some(out.len() - filled, bytes);
+            out[filled..filled + some.len()].copy_from_slice(some);
+            filled += some.len();
+        }
     }
 
     /// Everything was read, and nothing more.

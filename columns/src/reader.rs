@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use crate::ColumnsError;
+use crate::block::Fault;
 use crate::decode::Decoder;
 use crate::frame::{Frame, Frames};
 use crate::ops::Ops;
@@ -25,7 +26,7 @@ impl<R: Read> Reader<R> {
         Ok(Self { frames: Frames::open(input)?, decoder, truncated: None, is_over: false })
     }
 
-    /// The next ops, in order: some hundred, since those of a whole block would not stay in a cache. `false` at the end, with no ops.
+    /// The next ops, in order: some dozens, since those of a whole block would not stay in a cache. `false` at the end, with no ops.
     ///
     /// `ops` may be any: its lists are used again. After an error it is empty, and nothing more can be read.
     pub fn next_block(&mut self, ops: &mut Ops) -> Result<bool, ColumnsError> {
@@ -56,7 +57,7 @@ impl<R: Read> Reader<R> {
         self.truncated.as_deref()
     }
 
-    fn known(&mut self, result: Result<(), String>) -> Result<(), ColumnsError> {
+    fn known(&mut self, result: Result<(), Fault>) -> Result<(), ColumnsError> {
         self.is_over |= result.is_err();
         result.map_err(|message| self.frames.corrupt(message))
     }
