@@ -39,12 +39,6 @@ fn main() {
 
 fn measure(shape: &Shape, sends: usize) {
     let ops = build(shape, sends);
-    if std::env::var("PROF").is_ok() {
-        let bytes = encoded(&ops);
-        let t = best(|| { decode(&bytes, |ops| ops.len()); decode(&bytes, |ops| ops.len());decode(&bytes, |ops| ops.len()); decode(&bytes, |ops| ops.len()) });
-        println!("{} {:.1}", shape.name, t / 4.0 / sends as f64 * 1e9);
-        return;
-    }
     let mut lines = String::new();
     for op in &ops {
         op.write_json(&mut lines);
@@ -68,7 +62,8 @@ fn measure(shape: &Shape, sends: usize) {
     let read = best(|| decode(&bytes, |ops| ops.len()));
     // What any checker does at least: it looks at the body of every op.
     let touch = best(|| decode(&bytes, |ops| ops.iter().map(touched).sum()));
-    for (name, seconds) in [("zstd unpacks JSON", unpack), ("JSON lines read", parse), ("written", write), ("read", read), ("read and seen", touch)]
+    for (name, seconds) in
+        [("zstd unpacks JSON", unpack), ("JSON lines read", parse), ("written", write), ("read", read), ("read and seen", touch)]
     {
         println!(
             "  {name:17} {:7.2} M sends/s  {:6.1} ns a send  {:6.2} x the unpacking of JSON",

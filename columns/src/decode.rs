@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Body, Extra, Key, MicroOp, Op, Polled, Send};
+use kchaos_core::{Body, Extra, Key, MicroOp, Op, OpType, Polled, Send};
 
 use crate::block::{Block, Fault};
 use crate::encode::BESIDE_PREFIX;
@@ -32,6 +32,8 @@ pub(crate) struct Decoder {
     last_epoch: i64,
     open_sends: Vec<(u32, i64)>,
     json: Vec<u8>,
+    /// The portion's kinds, actors and times.
+    of_each: [[i64; PORTION_OPS]; 3],
 }
 
 impl Decoder {
@@ -50,6 +52,7 @@ impl Decoder {
             last_epoch: 0,
             open_sends: Vec::new(),
             json: Vec::new(),
+            of_each: [[0; PORTION_OPS]; 3],
         })
     }
 
@@ -82,26 +85,28 @@ impl Decoder {
     pub(crate) fn portion(&mut self, ops: &mut Ops) -> Result<(), Fault> {
         let count = self.ops_left.min(PORTION_OPS as u64) as usize;
         ops.grow(count);
-        let [kinds, actors, times] = [Id::Kind, Id::Actor, Id::Time].map(|id| {
-            let mut numbers = [0; PORTION_OPS];
+        for (id, numbers) in [Id::Kind, Id::Actor, Id::Time].into_iter().zip(&mut self.of_each) {
             self.block.columns[id as usize].fill(&mut numbers[..count], &self.block.bytes);
-            numbers
-        });
+        }
         let Ops { slots, beside, pools, .. } = ops;
         // They are counted, so that the columns of a file that lies are not read for ever.
         let mut single = 0;
         for (position, (op, slot)) in slots[..count].iter_mut().zip(beside).enumerate() {
-            let (kind, actor) = (kinds[position], actors[position]);
+            let [kind, actor, time] = [self.of_each[0][position], self.of_each[1][position], self.of_each[2][position]];
             let Some(kind) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
-            self.time_ns = self.time_ns.wrapping_add(times[position] as u64);
+            self.time_ns = self.time_ns.wrapping_add(time as u64);
             (op.index, op.time_ns) = (self.next_index, self.time_ns);
             self.next_index += 1;
-            if kind.is_single_send() {
-                single += 1;
-                self.single(op, kind, actor, slot, pools)?;
-            } else {
-                self.other(op, kind, actor, slot, pools)?;
+            // In a healthy history nearly every op is one of two: so they have paths of their own.
+            match kind.0 & !Kind::DECORATED {
+                Kind::INVOKED_SEND => self.single::<false>(op, kind, actor, slot, pools)?,
+                Kind::ACKNOWLEDGED_SEND => self.single::<true>(op, kind, actor, slot, pools)?,
+                _ => {
+                    self.other(op, kind, actor, slot, pools)?;
+                    continue;
+                }
             }
+            single += 1;
         }
         ops.length = count;
         self.count(single)?;
@@ -137,24 +142,32 @@ impl Decoder {
         usize::try_from(number).ok().and_then(|number| self.block.keys.get_mut(number)).ok_or_else(|| unknown("key", number))
     }
 
-    /// A send of one value: most ops are.
+    /// A send of one value: invoked, or acknowledged as it was invoked.
     #[inline(always)]
-    fn single(&mut self, op: &mut Op, kind: Kind, number: i64, slot: &mut u32, pools: &mut Pools) -> Result<(), Fault> {
-        let op_type = kind.op_type();
+    fn single<const ACKNOWLEDGED: bool>(
+        &mut self,
+        op: &mut Op,
+        kind: Kind,
+        number: i64,
+        slot: &mut u32,
+        pools: &mut Pools,
+    ) -> Result<(), Fault> {
+        let (key, value) = if ACKNOWLEDGED { (0, 0) } else { self.key_and_value(false)? };
         let Some(actor) = self.block.actors.get_mut(number as usize) else { return Err(unknown("actor", number)) };
-        (op.process, op.client, op.op_type) = (actor.process, actor.client, op_type);
+        (op.process, op.client) = (actor.process, actor.client);
         let flags = kind.0 & Kind::DECORATED | actor.flags;
-        let (open_key, open_value) = (actor.open_key, actor.open_value);
-        let (key, value) =
-            if kind.has(Kind::AS_OPEN) { (i64::from(open_key), open_value) } else { self.key_and_value(op_type.is_completion())? };
-        let send = self.send(key, value, kind.has(Kind::DONE))?;
+        let (key, send) = if ACKNOWLEDGED {
+            op.op_type = OpType::Ok;
+            let (key, value) = (i64::from(actor.open_key), actor.open_value);
+            (key, self.acknowledged(key, value)?)
+        } else {
+            op.op_type = OpType::Invoke;
+            (actor.open_key, actor.open_value) = (key as u32, value);
+            (key, Send { key: self.key(key)?.key, value, offset: None })
+        };
         match &mut op.body {
             Body::Send(sends) if sends.len() == 1 => sends[0] = send,
             body => pools.sends(body).push(send),
-        }
-        if !op_type.is_completion() {
-            let actor = &mut self.block.actors[number as usize];
-            (actor.open_key, actor.open_value) = (key as u32, value);
         }
         if flags | *slot != 0 {
             self.decorate(op, flags, slot, number as usize, Some(key as usize), pools)?;
@@ -174,9 +187,9 @@ impl Decoder {
         let Some(actor) = self.block.actors.get(number as usize) else { return Err(unknown("actor", number)) };
         (op.process, op.client, op.op_type) = (actor.process, actor.client, kind.op_type());
         let flags = kind.0 & Kind::DECORATED | actor.flags;
-        self.body(op, kind, number as usize, pools)?;
+        let key = self.body(op, kind, number as usize, pools)?;
         if flags | *slot != 0 {
-            self.decorate(op, flags, slot, number as usize, None, pools)?;
+            self.decorate(op, flags, slot, number as usize, key, pools)?;
         }
         if flags & Kind::EPOCHS != 0 {
             self.epochs(op)?;
@@ -200,28 +213,30 @@ impl Decoder {
     }
 
     /// The key's number was read from the file, or is an actor's: it may be 0 without there being any.
-    #[inline(always)]
     fn send(&mut self, number: i64, value: i64, has_offset: bool) -> Result<Send, Fault> {
-        let left_over = if has_offset { self.next(Id::Offset) } else { 0 };
+        if has_offset { self.acknowledged(number, value) } else { Ok(Send { key: self.key(number)?.key, value, offset: None }) }
+    }
+
+    #[inline(always)]
+    fn acknowledged(&mut self, number: i64, value: i64) -> Result<Send, Fault> {
+        let left_over = self.next(Id::Offset);
         let by_value = self.offsets_by_value;
         let state = self.key(number)?;
-        let key = state.key;
-        if !has_offset {
-            return Ok(Send { key, value, offset: None });
-        }
         let ack = state.ack.wrapping_add(left_over);
         let offset = if by_value { value.wrapping_add(ack) } else { ack };
         state.ack = if by_value { ack } else { offset.wrapping_add(1) };
-        Ok(Send { key, value, offset: Some(offset) })
+        Ok(Send { key: state.key, value, offset: Some(offset) })
     }
 
+    /// Reads the op's body, and gives the number of the key whose node may stand beside it, if it is one key's.
     #[inline(never)]
-    fn body(&mut self, op: &mut Op, kind: Kind, actor: usize, pools: &mut Pools) -> Result<(), Fault> {
+    fn body(&mut self, op: &mut Op, kind: Kind, actor: usize, pools: &mut Pools) -> Result<Option<usize>, Fault> {
         let Op { body, op_type, .. } = op;
         match kind.shape() {
+            Shape::Send => return self.any_send(body, kind, actor, op_type.is_completion(), pools).map(Some),
             Shape::Poll if kind.has(Kind::DONE) => {
                 let polled = pools.polled(body);
-                self.polled(polled, pools)
+                self.polled(polled, pools)?;
             }
             Shape::Poll => {
                 self.count(1)?;
@@ -229,7 +244,6 @@ impl Decoder {
                     pools.recycle(body);
                     *body = Body::Poll(None);
                 }
-                Ok(())
             }
             Shape::Sends => {
                 let mut open = Open::new(self, kind, actor, op_type.is_completion());
@@ -241,7 +255,7 @@ impl Decoder {
                     }
                     sends.push(self.part(&mut open, part == 1)?);
                 }
-                open.close(self, actor)
+                open.close(self, actor)?;
             }
             _ => {
                 let mut open = Open::new(self, kind, actor, op_type.is_completion());
@@ -263,9 +277,27 @@ impl Decoder {
                     });
                 }
                 *body = Body::Txn(parts);
-                open.close(self, actor)
+                open.close(self, actor)?;
             }
         }
+        Ok(None)
+    }
+
+    /// One that was not acknowledged, or whose invocation stands in an earlier block.
+    fn any_send(&mut self, body: &mut Body, kind: Kind, actor: usize, is_completion: bool, pools: &mut Pools) -> Result<usize, Fault> {
+        self.count(1)?;
+        let open = &self.block.actors[actor];
+        let (key, value) = match kind.has(Kind::AS_OPEN) {
+            true => (i64::from(open.open_key), open.open_value),
+            false => self.key_and_value(is_completion)?,
+        };
+        let send = self.send(key, value, kind.has(Kind::DONE))?;
+        pools.sends(body).push(send);
+        if !is_completion {
+            let open = &mut self.block.actors[actor];
+            (open.open_key, open.open_value) = (key as u32, value);
+        }
+        Ok(key as usize)
     }
 
     /// How many parts a list has. Each is counted again as it comes, so a lie ends there.
@@ -342,7 +374,13 @@ impl Decoder {
     /// Writes what stands beside the op, and takes away what stood beside the one before it in this slot.
     #[inline(never)]
     fn decorate(
-        &mut self, op: &mut Op, flags: u32, slot: &mut u32, actor: usize, key: Option<usize>, pools: &mut Pools,
+        &mut self,
+        op: &mut Op,
+        flags: u32,
+        slot: &mut u32,
+        actor: usize,
+        key: Option<usize>,
+        pools: &mut Pools,
     ) -> Result<(), Fault> {
         let stale = std::mem::replace(slot, flags);
         if (flags | stale) & !OFTEN != 0 {

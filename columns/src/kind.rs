@@ -35,14 +35,12 @@ impl Kind {
     /// What else stands beside it, as JSON.
     pub(crate) const BESIDE: u32 = 1 << 14;
     /// Everything that is not in the op's body.
-    pub(crate) const DECORATED: u32 = Self::INTENDED
-        | Self::INTENDED_AS_OPEN
-        | Self::NODE
-        | Self::FINAL
-        | Self::COMMIT_TIME
-        | Self::ERROR
-        | Self::EPOCHS
-        | Self::BESIDE;
+    pub(crate) const DECORATED: u32 =
+        Self::INTENDED | Self::INTENDED_AS_OPEN | Self::NODE | Self::FINAL | Self::COMMIT_TIME | Self::ERROR | Self::EPOCHS | Self::BESIDE;
+
+    /// But for what stands beside them.
+    pub(crate) const INVOKED_SEND: u32 = 0;
+    pub(crate) const ACKNOWLEDGED_SEND: u32 = 1 | Self::DONE | Self::AS_OPEN;
 
     pub(crate) fn new(op_type: OpType, shape: Shape, flags: u32) -> Self {
         let op_type = match op_type {
@@ -79,11 +77,6 @@ impl Kind {
             3 => Shape::Txn,
             _ => Shape::Json,
         }
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_single_send(self) -> bool {
-        self.0 >> 2 & 7 == 0
     }
 
     #[inline(always)]

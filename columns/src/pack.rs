@@ -208,7 +208,8 @@ mod tests {
         for width in 0..=64_u32 {
             for count in [1, 7, 127, 128, 129, 300] {
                 let largest = u64::MAX.checked_shr(64 - width).unwrap_or(0);
-                let values: Vec<i64> = (0..count).map(|n| largest.rotate_left(0).wrapping_sub(n as u64 * u64::from(width > 9)) as i64).collect();
+                let values: Vec<i64> =
+                    (0..count).map(|n| largest.rotate_left(0).wrapping_sub(n as u64 * u64::from(width > 9)) as i64).collect();
                 for widths in [Widths::Bits, Widths::Bytes] {
                     for signed in [false, true] {
                         let mut bytes = Vec::new();

@@ -91,10 +91,11 @@ fn extras() -> impl Strategy<Value = Extra> {
         (number(), number()),
         any::<bool>(),
     );
-    let some = some.prop_map(|((intended_ns, commit_time_ns), group, isolation, rebalance_log, leader_epochs, corrupt, numbers, is_final)| {
-        let (version, zxid) = numbers;
-        Extra { intended_ns, commit_time_ns, group, isolation, rebalance_log, leader_epochs, corrupt, version, zxid, is_final }
-    });
+    let some =
+        some.prop_map(|((intended_ns, commit_time_ns), group, isolation, rebalance_log, leader_epochs, corrupt, numbers, is_final)| {
+            let (version, zxid) = numbers;
+            Extra { intended_ns, commit_time_ns, group, isolation, rebalance_log, leader_epochs, corrupt, version, zxid, is_final }
+        });
     let simple = (time_ns(), any::<bool>()).prop_map(|(intended_ns, is_final)| Extra { intended_ns, is_final, ..Extra::default() });
     prop_oneof![3 => Just(Extra::default()), 2 => simple, 1 => some]
 }

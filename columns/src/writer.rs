@@ -95,8 +95,7 @@ impl<W: Write> Writer<W> {
         data.clear();
         let head = encoder.head;
         let ops = head.ops;
-        for number in
-            [ops, head.first_index, head.first_time_ns, head.flags, head.first_value as u64, head.first_intended_ns, head.records]
+        for number in [ops, head.first_index, head.first_time_ns, head.flags, head.first_value as u64, head.first_intended_ns, head.records]
         {
             push_varint(body, number);
         }
