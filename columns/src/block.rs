@@ -6,8 +6,8 @@ use kchaos_core::Process;
 
 use crate::kind::Kind;
 use crate::layout::{
-    BLOBS, BLOCK_BYTES_MAX, BLOCK_OPS_MAX, BLOCK_RECORDS_MAX, CODEC_SIGNED, CODEC_ZSTD, COLUMNS, FLAG_VALUES_TOGETHER, FLAGS, Head, Id,
-    KINDS_MAX, KeyState, take_varint,
+    BLOBS, BLOCK_BYTES_MAX, BLOCK_OPS_MAX, BLOCK_RECORDS_MAX, BLOCK_TEXT_MAX, CODEC_SIGNED, CODEC_ZSTD, COLUMNS, FLAG_VALUES_TOGETHER,
+    FLAGS, Head, Id, KINDS_MAX, KeyState, take_varint,
 };
 use crate::pack::{Column, GROUP, SLACK};
 use crate::writer::is_table;
@@ -104,7 +104,13 @@ impl Block {
         if all > BLOCK_BYTES_MAX as u64 {
             return Err(format!("it would unpack to {all} bytes, more than the {BLOCK_BYTES_MAX} that a block may have").into());
         }
+        for (entry, unpacked) in &entries[COLUMNS..] {
+            if (*unpacked).max(entry.range.len() as u64) > BLOCK_TEXT_MAX as u64 {
+                return Err(format!("its texts or its JSON are longer than {BLOCK_TEXT_MAX} bytes").into());
+            }
+        }
         let stored = self.bytes.len();
+        self.bytes.reserve_exact(all as usize + SLACK);
         self.bytes.resize(stored + all as usize + SLACK, 0);
         let (stored, unpacked) = self.bytes.split_at_mut(stored);
         let mut at = 0;
@@ -158,6 +164,7 @@ impl Block {
         let Self { columns, bytes, .. } = self;
         let mut table = Table { columns, bytes, last: [0; COLUMNS] };
         self.actors.clear();
+        self.actors.reserve_exact(actors as usize);
         for _ in 0..actors {
             let process = table.next(Id::ActorProcess);
             let client = table.next(Id::ActorClient);
@@ -172,6 +179,7 @@ impl Block {
             self.actors.push(Actor { process, client, flags, isolation, group, open_key, open_value, intended_ns, open_sends });
         }
         self.keys.clear();
+        self.keys.reserve_exact(keys as usize);
         let together = (self.head.flags & FLAG_VALUES_TOGETHER != 0).then_some(self.head.first_value);
         for _ in 0..keys {
             let key = table.next(Id::Keys);

@@ -86,6 +86,7 @@ impl<R: Read> Frames<R> {
         body.clear();
         while body.len() < length {
             let filled = body.len();
+            body.reserve_exact((length - filled).min(STEP_BYTES.max(filled)));
             body.resize(length.min(filled + STEP_BYTES), 0);
             let count = self.fill(&mut body[filled..])?;
             if filled + count < body.len() {

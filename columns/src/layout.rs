@@ -7,9 +7,11 @@ pub(crate) const VERSION: u8 = 1;
 /// Ops in a block.
 pub const BLOCK_OPS_MAX: usize = 1 << 16;
 /// Sends, polls, batches and records in a block, counted together. A writer ends a block long before; a single op may be as large.
-pub const BLOCK_RECORDS_MAX: usize = 1 << 22;
+pub const BLOCK_RECORDS_MAX: usize = 1 << 21;
 /// Bytes of a block, packed and unpacked each.
-pub const BLOCK_BYTES_MAX: usize = 192 << 20;
+pub const BLOCK_BYTES_MAX: usize = 128 << 20;
+/// Bytes of a block's texts, and of its JSON: what a byte of JSON becomes can be 40 times as large.
+pub const BLOCK_TEXT_MAX: usize = 8 << 20;
 /// Kinds in a block: an op of yet another one is written as JSON.
 pub(crate) const KINDS_MAX: usize = 255;
 

@@ -25,7 +25,7 @@ mod tests;
 
 use std::io;
 
-pub use layout::{BLOCK_BYTES_MAX, BLOCK_OPS_MAX, BLOCK_RECORDS_MAX};
+pub use layout::{BLOCK_BYTES_MAX, BLOCK_OPS_MAX, BLOCK_RECORDS_MAX, BLOCK_TEXT_MAX};
 pub use ops::Ops;
 pub use reader::Reader;
 pub use writer::Writer;

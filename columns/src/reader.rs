@@ -10,8 +10,9 @@ use crate::ops::Ops;
 
 /// Reads a compact history.
 ///
-/// Memory: a block's bytes, packed and unpacked ([`crate::BLOCK_BYTES_MAX`] each), its tables, and one portion of ops, whose records are 64 Ki or
-/// those of a single op ([`crate::BLOCK_RECORDS_MAX`]): at most 1 GiB for the worst file, 5 MB for what a [`crate::Writer`] makes of a healthy run.
+/// Memory: a block's bytes, packed and unpacked ([`crate::BLOCK_BYTES_MAX`] each), its tables, and the ops of one portion, which hold no more than the
+/// block may ([`crate::BLOCK_RECORDS_MAX`], [`crate::BLOCK_TEXT_MAX`]): below 1 GiB for the worst file, 5 MB for what a [`crate::Writer`] makes of a
+/// healthy run.
 pub struct Reader<R: Read> {
     frames: Frames<R>,
     decoder: Decoder,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kchaos_core::{Body, Extra, MicroOp, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send};
 use proptest::prelude::*;
 
+use crate::layout::{COLUMNS, push_varint};
 use crate::{ColumnsError, Ops, Reader, Writer, frame, is_columns};
 
 fn op(index: u64, body: Body) -> Op {
@@ -253,6 +254,34 @@ fn a_block_that_is_missing_or_doubled_is_noticed() {
     }
     let twice = [bytes.as_slice(), &bytes].concat();
     assert!(read(&twice).unwrap_err().to_string().contains("something follows the end mark"));
+}
+
+#[test]
+fn numbers_beyond_what_a_block_may_have_are_refused_before_anything_is_allocated() {
+    let body = |ops: u64, records: u64, unpacked: u64| {
+        let mut body = Vec::new();
+        [ops, 0, 0, 0, 0, 0, records].into_iter().for_each(|number| push_varint(&mut body, number));
+        // Each column has one number, and says that it unpacks to so much.
+        for _ in 0..COLUMNS {
+            body.extend_from_slice(&[1, 1]);
+            push_varint(&mut body, unpacked);
+            body.push(0);
+        }
+        body.extend_from_slice(&[0, 0, 0, 0]);
+        body
+    };
+    for (body, word) in [
+        (body(1 << 40, 0, 1), "beyond what a block may have"),
+        (body(0, 0, 1), "beyond what a block may have"),
+        (body(1, 1 << 40, 1), "beyond what a block may have"),
+        (body(1, 1, 1 << 40), "more than the 134217728 that a block may have"),
+        (body(1, 1, u64::MAX), "more than the 134217728 that a block may have"),
+        (body(1, 1, 4 << 20), "column 0 unpacks to 0 bytes"),
+    ] {
+        let file = [b"\xabKCHAOS\x01".as_slice(), &frame::head(0, &body), &body].concat();
+        let error = read(&file).unwrap_err().to_string();
+        assert!(error.starts_with("block 0 at byte 8: ") && error.contains(word), "{error}");
+    }
 }
 
 #[test]

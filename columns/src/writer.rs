@@ -7,15 +7,15 @@ use kchaos_core::Op;
 use crate::encode::{Encoder, records};
 use crate::frame;
 use crate::layout::{
-    BLOCK_BYTES_MAX, BLOCK_OPS_MAX, BLOCK_RECORDS_MAX, CODEC_SIGNED, CODEC_ZSTD, FLAG_OFFSETS_BY_VALUE, FLAG_VALUES_TOGETHER, Id, MAGIC,
-    VERSION, push_varint,
+    BLOCK_BYTES_MAX, BLOCK_OPS_MAX, BLOCK_RECORDS_MAX, BLOCK_TEXT_MAX, CODEC_SIGNED, CODEC_ZSTD, FLAG_OFFSETS_BY_VALUE,
+    FLAG_VALUES_TOGETHER, Id, MAGIC, VERSION, push_varint,
 };
 use crate::pack::{Widths, pack};
 
 const ZSTD_LEVEL: i32 = 1;
 /// A block ends here at the latest, but for a single op that is larger.
 const RECORDS: usize = 1 << 19;
-const JSON_BYTES: usize = 8 << 20;
+const TEXT_BYTES: usize = 4 << 20;
 /// Less than this is not worth a compressor's frame.
 const SMALL_BYTES: usize = 64;
 
@@ -55,7 +55,7 @@ impl<W: Write> Writer<W> {
         }
         let is_full = waiting as usize >= BLOCK_OPS_MAX
             || self.encoder.head.records as usize + records > RECORDS
-            || self.encoder.json.len() + self.encoder.texts.bytes.len() > JSON_BYTES;
+            || self.encoder.json.len() + self.encoder.texts.bytes.len() > TEXT_BYTES;
         if waiting > 0 && is_full {
             self.end_block()?;
         }
@@ -100,18 +100,20 @@ impl<W: Write> Writer<W> {
             push_varint(body, number);
         }
         std::mem::swap(&mut encoder.columns[Id::TextLengths as usize], &mut encoder.texts.lengths);
+        let mut unpacked = 0;
         for id in Id::ALL {
             let values = &mut encoder.columns[id as usize];
             if is_table(id) {
                 as_differences(values);
             }
-            column(values, &mut self.compressor, body, data)?;
+            unpacked += column(values, &mut self.compressor, body, data)?;
         }
         std::mem::swap(&mut encoder.columns[Id::TextLengths as usize], &mut encoder.texts.lengths);
         for bytes in [&encoder.texts.bytes, &encoder.json] {
-            blob(bytes, &mut self.compressor, body, data)?;
+            unpacked += blob(bytes, &mut self.compressor, body, data)?;
         }
-        if body.len() + data.len() > BLOCK_BYTES_MAX {
+        let is_too_long = [&encoder.texts.bytes, &encoder.json].iter().any(|text| text.len() > BLOCK_TEXT_MAX);
+        if is_too_long || unpacked > BLOCK_BYTES_MAX || body.len() + data.len() > BLOCK_BYTES_MAX {
             return Err(invalid(format!("ops {} to {} do not fit a block", head.first_index, head.first_index + ops - 1)));
         }
         body.extend_from_slice(data);
@@ -160,11 +162,11 @@ fn is_signed(values: &[i64]) -> bool {
     values.iter().fold(0, |all, value| all | value) < 0
 }
 
-/// A row of the directory into `body`, the numbers into `data`.
-fn column(values: &[i64], compressor: &mut zstd::bulk::Compressor<'_>, body: &mut Vec<u8>, data: &mut Vec<u8>) -> io::Result<()> {
+/// A row of the directory into `body`, the numbers into `data`. Gives the bytes that a reader unpacks.
+fn column(values: &[i64], compressor: &mut zstd::bulk::Compressor<'_>, body: &mut Vec<u8>, data: &mut Vec<u8>) -> io::Result<usize> {
     if values.is_empty() {
         body.extend_from_slice(&[0, 0]);
-        return Ok(());
+        return Ok(0);
     }
     let signed = is_signed(values);
     let start = data.len();
@@ -188,10 +190,10 @@ fn column(values: &[i64], compressor: &mut zstd::bulk::Compressor<'_>, body: &mu
     body.push(if unpacked.is_some() { CODEC_ZSTD } else { 0 } | if signed { CODEC_SIGNED } else { 0 });
     push_varint(body, values.len() as u64);
     lengths(unpacked, data.len() - start, body);
-    Ok(())
+    Ok(unpacked.unwrap_or(0))
 }
 
-fn blob(bytes: &[u8], compressor: &mut zstd::bulk::Compressor<'_>, body: &mut Vec<u8>, data: &mut Vec<u8>) -> io::Result<()> {
+fn blob(bytes: &[u8], compressor: &mut zstd::bulk::Compressor<'_>, body: &mut Vec<u8>, data: &mut Vec<u8>) -> io::Result<usize> {
     let packed = if bytes.len() > SMALL_BYTES { Some(compressor.compress(bytes)?) } else { None };
     let (stored, unpacked) = match &packed {
         Some(packed) if packed.len() < bytes.len() => (packed.as_slice(), Some(bytes.len())),
@@ -200,7 +202,7 @@ fn blob(bytes: &[u8], compressor: &mut zstd::bulk::Compressor<'_>, body: &mut Ve
     body.push(if unpacked.is_some() { CODEC_ZSTD } else { 0 });
     lengths(unpacked, stored.len(), body);
     data.extend_from_slice(stored);
-    Ok(())
+    Ok(unpacked.unwrap_or(0))
 }
 
 fn lengths(unpacked: Option<usize>, stored: usize, body: &mut Vec<u8>) {
