@@ -36,6 +36,7 @@ lint: setup
 
 bench: setup
 	cargo bench -p kchaos-checkers --locked
+	cargo bench -p kchaos-columns --locked
 
 clean:
 	cargo clean

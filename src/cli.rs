@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 
+use crate::history::HistoryFormat;
+
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
 #[command(name = "kchaos", version, max_term_width = 120, after_help = EXIT_CODES)]
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Test(Box<TestArgs>),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
+    /// Write a history in another format
+    Convert(ConvertArgs),
     /// Write a made-up history: clean, or with anomalies at chosen places
     Synth(Box<SynthArgs>),
     /// Show the cluster: brokers, controller, partitions, ZooKeeper modes
@@ -104,6 +108,9 @@ pub(crate) struct TestArgs {
     /// Where runs are kept
     #[arg(long, default_value = "results", env = "KCHAOS_RESULTS")]
     pub(crate) results: PathBuf,
+    /// How the history is kept
+    #[arg(long, default_value = "jsonl")]
+    pub(crate) history_format: RunHistory,
     /// How progress is shown on standard error
     #[arg(long, default_value = "auto")]
     pub(crate) progress: Progress,
@@ -167,7 +174,7 @@ pub(crate) struct InventoryArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Histories (.jsonl, or Jepsen's .edn; plain, gzip or zstd), run directories, or - for standard input
+    /// Histories (.jsonl, or Jepsen's .edn; plain, gzip or zstd; .kch), run directories, or - for standard input
     #[arg(required = true, value_name = "FILE|RUN")]
     pub(crate) inputs: Vec<PathBuf>,
     #[arg(long, default_value = "text")]
@@ -181,6 +188,39 @@ pub(crate) struct CheckArgs {
     /// How many threads read [default: one for each processor]; the verdict does not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// A history of any format, a run directory, or - for standard input
+    #[arg(value_name = "FILE|RUN")]
+    pub(crate) input: PathBuf,
+    /// Where to: .jsonl, .jsonl.zst, .jsonl.gz, .edn or .kch say the format; - for standard output
+    pub(crate) output: PathBuf,
+    /// The format, whatever the output's name
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) to: Option<HistoryFormat>,
+    /// Replace an output that is there already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// How a run keeps its history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunHistory {
+    /// history.jsonl.zst: JSON lines, compressed
+    Jsonl,
+    /// history.kch: compact, for long runs; `kchaos convert` makes JSON lines of it
+    Columns,
+}
+
+impl RunHistory {
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "history.jsonl.zst",
+            Self::Columns => "history.kch",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,21 +3,25 @@
 //! Why one lock: file order is time order then, so "A completed before B was invoked" needs no clock comparison. The lock covers a push into a
 //! buffer and nothing else; a thread of its own encodes, compresses, flushes (at least every 100 ms) and hands each op to whoever listens online.
 //!
-//! Limit: what was recorded in the last 100 ms before a `kill -9` of kchaos is lost with it.
+//! Limit: what was recorded in the last 100 ms before a `kill -9` of kchaos is lost with it; in the compact format the last second, since a small
+//! block is not compact.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use kchaos_core::{Clock, Draft, Op, Recorder, Stamp};
 
+use crate::cli::RunHistory;
+
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// Ops waiting for the writer. Beyond this a disk that cannot keep up slows the clients down instead of eating the machine's memory.
 const QUEUE_OPS_MAX: usize = 500_000;
+const COLUMNS_FLUSH_EVERY: Duration = Duration::from_secs(1);
 const ZSTD_LEVEL: i32 = 1;
 
 /// Who gets every op, in file order, while the run goes on.
@@ -47,13 +51,13 @@ struct State {
 }
 
 impl FileRecorder {
-    pub(crate) fn create(path: &Path, clock: Arc<dyn Clock>, listener: Listener) -> Result<Self> {
+    pub(crate) fn create(path: &Path, format: RunHistory, clock: Arc<dyn Clock>, listener: Listener) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
         let shared = Arc::new(Shared { clock, state: Mutex::new(State::default()), changed: Condvar::new() });
         let for_writer = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("history".into())
-            .spawn(move || write_until_closed(&for_writer, file, listener))
+            .spawn(move || write_until_closed(&for_writer, Output::new(file, format), listener))
             .context("start the history's thread")?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
@@ -110,8 +114,7 @@ impl Shared {
     }
 }
 
-fn write_until_closed(shared: &Shared, file: File, mut listener: Listener) {
-    let mut output = Output::new(file);
+fn write_until_closed(shared: &Shared, mut output: Output, mut listener: Listener) {
     let mut batch = Vec::new();
     loop {
         let (sync, closed) = {
@@ -149,44 +152,72 @@ fn write_until_closed(shared: &Shared, file: File, mut listener: Listener) {
 
 /// The compressed file. After its first error it swallows what comes, so that the listener still sees every op.
 struct Output {
-    encoder: Option<zstd::Encoder<'static, BufWriter<File>>>,
+    file: Option<Compressed>,
     line: String,
+    /// When the file was last flushed: a compact one pays for each time.
+    flushed: Instant,
     failed: Option<String>,
 }
 
+enum Compressed {
+    Lines(zstd::Encoder<'static, BufWriter<File>>),
+    Columns(Box<kchaos_columns::Writer<BufWriter<File>>>),
+}
+
 impl Output {
-    fn new(file: File) -> Self {
-        match zstd::Encoder::new(BufWriter::new(file), ZSTD_LEVEL) {
-            Ok(encoder) => Self { encoder: Some(encoder), line: String::new(), failed: None },
-            Err(error) => Self { encoder: None, line: String::new(), failed: Some(format!("cannot compress the history: {error}")) },
-        }
+    fn new(file: File, format: RunHistory) -> Self {
+        let buffer = BufWriter::new(file);
+        let file = match format {
+            RunHistory::Jsonl => zstd::Encoder::new(buffer, ZSTD_LEVEL).map(Compressed::Lines),
+            RunHistory::Columns => kchaos_columns::Writer::new(buffer).map(|writer| Compressed::Columns(Box::new(writer))),
+        };
+        let (file, failed) = match file {
+            Ok(file) => (Some(file), None),
+            Err(error) => (None, Some(format!("cannot compress the history: {error}"))),
+        };
+        Self { file, line: String::new(), flushed: Instant::now(), failed }
     }
 
     fn op(&mut self, op: &Op) {
-        self.line.clear();
-        op.write_json(&mut self.line);
-        self.line.push('\n');
-        let line = std::mem::take(&mut self.line);
-        self.with(|encoder| encoder.write_all(line.as_bytes()));
+        let mut line = std::mem::take(&mut self.line);
+        self.with(|file| match file {
+            Compressed::Lines(encoder) => {
+                line.clear();
+                op.write_json(&mut line);
+                line.push('\n');
+                encoder.write_all(line.as_bytes())
+            }
+            Compressed::Columns(writer) => writer.write(op),
+        });
         self.line = line;
     }
 
     fn flush(&mut self, is_needed: bool) {
-        if is_needed {
-            self.with(Write::flush);
+        let is_late = self.flushed.elapsed() >= COLUMNS_FLUSH_EVERY;
+        match &self.file {
+            Some(Compressed::Lines(_)) if is_needed => self.with(Compressed::flush),
+            Some(Compressed::Columns(writer)) if is_late && writer.waiting() > 0 => {
+                self.flushed = Instant::now();
+                self.with(Compressed::flush);
+            }
+            _ => {}
         }
     }
 
     fn sync(&mut self) {
-        self.with(|encoder| {
-            encoder.flush()?;
-            encoder.get_ref().get_ref().sync_data()
+        self.with(|file| {
+            file.flush()?;
+            file.get_ref().sync_data()
         });
     }
 
     fn finish(&mut self) {
-        let Some(encoder) = self.encoder.take() else { return };
-        let end = encoder.finish().and_then(|mut buffer| {
+        let end = match self.file.take() {
+            None => return,
+            Some(Compressed::Lines(encoder)) => encoder.finish(),
+            Some(Compressed::Columns(writer)) => writer.finish(),
+        };
+        let end = end.and_then(|mut buffer| {
             buffer.flush()?;
             buffer.get_ref().sync_all()
         });
@@ -195,11 +226,27 @@ impl Output {
         }
     }
 
-    fn with(&mut self, write: impl FnOnce(&mut zstd::Encoder<'static, BufWriter<File>>) -> std::io::Result<()>) {
-        let Some(encoder) = &mut self.encoder else { return };
-        if let Err(error) = write(encoder) {
+    fn with(&mut self, write: impl FnOnce(&mut Compressed) -> std::io::Result<()>) {
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = write(file) {
             self.failed = Some(format!("cannot write the history: {error}"));
-            self.encoder = None;
+            self.file = None;
+        }
+    }
+}
+
+impl Compressed {
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Lines(encoder) => encoder.flush(),
+            Self::Columns(writer) => writer.flush(),
+        }
+    }
+
+    fn get_ref(&self) -> &File {
+        match self {
+            Self::Lines(encoder) => encoder.get_ref().get_ref(),
+            Self::Columns(writer) => writer.get_ref().get_ref(),
         }
     }
 }
@@ -208,7 +255,6 @@ impl Output {
 mod tests {
     use super::*;
     use kchaos_core::{Body, OpType, Process, Send as SendOp};
-    use std::io::Read;
 
     struct Zero;
     impl Clock for Zero {
@@ -219,15 +265,21 @@ mod tests {
 
     #[test]
     fn every_op_is_written_once_in_order_and_seen_by_the_listener() {
+        for format in [RunHistory::Jsonl, RunHistory::Columns] {
+            every_op_is_written_once(format);
+        }
+    }
+
+    fn every_op_is_written_once(format: RunHistory) {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("history.jsonl.zst");
+        let path = directory.path().join(format.file_name());
         let seen = Arc::new(Mutex::new(0_u64));
         let counter = Arc::clone(&seen);
         let listener: Listener = Box::new(move |op: Op| {
             assert_eq!(op.index, *counter.lock().unwrap());
             *counter.lock().unwrap() += 1;
         });
-        let recorder = Arc::new(FileRecorder::create(&path, Arc::new(Zero), listener).unwrap());
+        let recorder = Arc::new(FileRecorder::create(&path, format, Arc::new(Zero), listener).unwrap());
         let threads: Vec<_> = (0..4)
             .map(|process| {
                 let recorder = Arc::clone(&recorder);
@@ -245,25 +297,44 @@ mod tests {
         recorder.sync().unwrap();
         assert_eq!(*seen.lock().unwrap(), 2_000);
         assert_eq!(recorder.close().unwrap(), 2_000);
-        let mut text = String::new();
-        zstd::Decoder::new(File::open(&path).unwrap()).unwrap().read_to_string(&mut text).unwrap();
-        for (line, index) in text.lines().zip(0..) {
-            assert!(line.starts_with(&format!("{{\"index\":{index},")), "{line}");
-        }
-        assert_eq!(text.lines().count(), 2_000);
+        let mut next = 0;
+        let told = crate::history::read_ops(File::open(&path).unwrap(), "history", |op| {
+            assert_eq!(op.index, next);
+            next += 1;
+        });
+        assert_eq!((next, told.unwrap().truncated), (2_000, None));
     }
 
     #[test]
     fn a_full_disk_is_reported_and_does_not_stop_the_listener() {
+        for format in [RunHistory::Jsonl, RunHistory::Columns] {
+            a_full_disk_is_reported(format);
+        }
+    }
+
+    fn a_full_disk_is_reported(format: RunHistory) {
         let listener_saw = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&listener_saw);
         let listener: Listener = Box::new(move |_: Op| *counter.lock().unwrap() += 1);
-        let recorder = FileRecorder::create(Path::new("/dev/full"), Arc::new(Zero), listener).unwrap();
+        let recorder = FileRecorder::create(Path::new("/dev/full"), format, Arc::new(Zero), listener).unwrap();
         recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
         let error = recorder.sync().unwrap_err().to_string();
         assert!(error.contains("No space left"), "{error}");
         recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
         assert!(recorder.close().is_err());
         assert_eq!(*listener_saw.lock().unwrap(), 2);
+    }
+
+    #[test]
+    fn a_compact_history_of_a_run_that_was_killed_has_what_was_synced_and_says_that_it_was_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.kch");
+        let recorder = FileRecorder::create(&path, RunHistory::Columns, Arc::new(Zero), Box::new(|_| ())).unwrap();
+        recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
+        recorder.sync().unwrap();
+        let mut ops = 0;
+        let told = crate::history::read_ops(File::open(&path).unwrap(), "history", |_| ops += 1).unwrap();
+        assert_eq!(ops, 1);
+        assert!(told.truncated.is_some_and(|text| text.contains("no end mark")));
     }
 }

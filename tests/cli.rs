@@ -136,6 +136,42 @@ fn a_history_is_judged_from_a_file_and_the_verdict_is_the_exit_code() {
 }
 
 #[test]
+fn a_history_is_converted_in_all_directions_and_comes_back_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let lines = r#"{"index":0,"time":1,"process":0,"type":"invoke","f":"send","value":[["send",0,1]],"client":3}
+{"index":1,"time":2,"process":0,"type":"ok","f":"send","value":[["send",0,[0,1]]],"client":3,"node":"b1"}
+{"index":2,"time":3,"process":"nemesis","type":"info","f":"kill-leader","value":{"on":["b1"],"proof":1.5}}
+{"index":3,"time":4,"process":1,"type":"ok","f":"poll","value":[["poll",{"0":[[0,1]]}]],"final":true}
+"#;
+    std::fs::write(path("history.jsonl"), lines).expect("written");
+    let mut last = path("history.jsonl");
+    for name in ["1.kch", "2.edn", "3.kch", "4.jsonl.zst", "5.edn", "6.jsonl.gz", "7.kch", "8.jsonl"] {
+        check(&["convert", &last, &path(name)], 0, &[]);
+        last = path(name);
+    }
+    assert_eq!(std::fs::read_to_string(&last).expect("converted"), lines);
+    let output = kchaos(&["convert", &path("7.kch"), "-", "--to", "jsonl"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), lines);
+
+    check(&["convert", &last, &path("7.kch")], 254, &["7.kch is there already", "--force"]);
+    check(&["convert", &last, &path("7.kch"), "--force"], 0, &[]);
+    check(&["convert", &last, "-"], 254, &["no format", "--to"]);
+    check(&["convert", &path("nowhere.kch"), &path("9.jsonl")], 3, &["nowhere.kch"]);
+
+    let mut bytes = std::fs::read(path("7.kch")).expect("converted");
+    let length = bytes.len();
+    std::fs::write(path("cut.kch"), &bytes[..length - 12]).expect("written");
+    check(&["convert", &path("cut.kch"), &path("cut.jsonl")], 0, &["cut.kch", "no end mark"]);
+    check(&["convert", &path("cut.kch"), &path("cut2.kch")], 0, &["no end mark"]);
+    check(&["convert", &path("cut2.kch"), "-", "--to", "edn"], 0, &["no end mark"]);
+    bytes[length / 2] ^= 1;
+    std::fs::write(path("bad.kch"), &bytes).expect("written");
+    check(&["convert", &path("bad.kch"), &path("bad.jsonl")], 3, &["bad.kch", "malformed", "block 0 at byte 8"]);
+    assert!(!directory.path().join("bad.jsonl").exists());
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     for command in ["list", "synth --sends 100000"] {
         let script = format!("{} {command} | true", env!("CARGO_BIN_EXE_kchaos"));

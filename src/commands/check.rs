@@ -84,8 +84,8 @@ fn plan(run: &Path) -> Result<Plan, Failure> {
     Ok(serde_json::from_str(&text).with_context(|| format!("malformed {}", path.display()))?)
 }
 
-fn history(run: &Path) -> Result<std::path::PathBuf, Failure> {
-    ["history.jsonl.zst", "history.jsonl", "history.jsonl.gz"]
+pub(super) fn history(run: &Path) -> Result<std::path::PathBuf, Failure> {
+    ["history.jsonl.zst", "history.kch", "history.jsonl", "history.jsonl.gz"]
         .iter()
         .map(|name| run.join(name))
         .find(|path| path.exists())

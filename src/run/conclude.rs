@@ -47,7 +47,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     directory.write("latency.hlog", &ended.analysed.latency_log)?;
     let recovery = verdict.recovery.phases.clone();
     directory.write_json("latency.json", &LatencyFile { recovery, latency: ended.analysed.latency })?;
-    verdict.evidence = evidence(&directory.file("history.jsonl.zst"), &verdict.evidence_wanted());
+    verdict.evidence = evidence(&directory.file(setup.args.history_format.file_name()), &verdict.evidence_wanted());
     write_reports(directory, &verdict)
 }
 
@@ -216,8 +216,11 @@ fn evidence(history: &Path, wanted: &BTreeSet<u64>) -> Vec<EvidenceLine> {
     }
     let read = || -> anyhow::Result<Vec<EvidenceLine>> {
         let file = File::open(history).with_context(|| format!("open {}", history.display()))?;
-        let lines = BufReader::new(zstd::Decoder::new(file)?).lines();
         let last = wanted.last().copied().ok_or_else(|| anyhow!("nothing is wanted"))?;
+        if history.extension().is_some_and(|extension| extension == "kch") {
+            return evidence_in_columns(file, wanted, last);
+        }
+        let lines = BufReader::new(zstd::Decoder::new(file)?).lines();
         let mut found = Vec::new();
         // The recorder numbers lines densely from 0.
         for (index, line) in (0..=last).zip(lines) {
@@ -228,4 +231,18 @@ fn evidence(history: &Path, wanted: &BTreeSet<u64>) -> Vec<EvidenceLine> {
         Ok(found)
     };
     read().unwrap_or_default()
+}
+
+/// The same of a compact history, as the lines that it would be.
+fn evidence_in_columns(file: File, wanted: &BTreeSet<u64>, last: u64) -> anyhow::Result<Vec<EvidenceLine>> {
+    let mut reader = kchaos_columns::Reader::new(file)?;
+    let (mut ops, mut found) = (kchaos_columns::Ops::new(), Vec::new());
+    while reader.next_block(&mut ops)? && ops.first().is_some_and(|op| op.index <= last) {
+        found.extend(ops.iter().filter(|op| wanted.contains(&op.index)).map(|op| {
+            let mut line = String::new();
+            op.write_json(&mut line);
+            EvidenceLine { index: op.index, line }
+        }));
+    }
+    Ok(found)
 }

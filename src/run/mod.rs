@@ -306,8 +306,9 @@ impl Books {
         let analysis = Arc::new(Mutex::new(Analysis::new(plan, setup.args.fail_fast.then(|| abort.clone()))?));
         let listening = Arc::clone(&analysis);
         let listener: crate::recorder::Listener = Box::new(move |op| lock(&listening).op(op));
-        let history = directory.file("history.jsonl.zst");
-        let recorder = Arc::new(FileRecorder::create(&history, clock.clone(), listener)?);
+        let format = setup.args.history_format;
+        let history = directory.file(format.file_name());
+        let recorder = Arc::new(FileRecorder::create(&history, format, clock.clone(), listener)?);
         Ok(Self {
             history,
             recorder,

@@ -1,0 +1,155 @@
+//! The formats of a history: how their files are called, and how each is read and written.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use clap::ValueEnum;
+use kchaos_checkers::InputError;
+use kchaos_columns::{ColumnsError, Ops, Reader, Writer};
+use kchaos_core::Op;
+
+use crate::edn;
+
+const ZSTD_LEVEL: i32 = 3;
+/// Enough to tell a compact history.
+const HEAD_BYTES: u64 = 8;
+
+/// What `kchaos convert` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HistoryFormat {
+    /// JSON lines, which everybody reads
+    #[value(name = "jsonl")]
+    Jsonl,
+    #[value(name = "jsonl.zst")]
+    JsonlZstd,
+    #[value(name = "jsonl.gz")]
+    JsonlGzip,
+    /// Jepsen's EDN
+    #[value(name = "edn")]
+    Edn,
+    /// The compact history (.kch): about 10 bytes a send
+    #[value(name = "columns")]
+    Columns,
+}
+
+impl HistoryFormat {
+    /// By a file's name.
+    pub(crate) fn named(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let ends = [
+            (".jsonl", Self::Jsonl),
+            (".json", Self::Jsonl),
+            (".jsonl.zst", Self::JsonlZstd),
+            (".jsonl.gz", Self::JsonlGzip),
+            (".edn", Self::Edn),
+            (".kch", Self::Columns),
+        ];
+        ends.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format)
+    }
+}
+
+/// What there is to say of the reading, beside the ops.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Why the end is missing, if it is.
+    pub(crate) truncated: Option<String>,
+    pub(crate) notes: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Lines(InputError),
+    Columns { file: String, source: ColumnsError },
+    Unreadable { file: String, source: io::Error },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lines(error) => error.fmt(f),
+            Self::Columns { file, source } => write!(f, "{file}: malformed history: {source}"),
+            Self::Unreadable { file, source } => write!(f, "{file}: cannot be read: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// Calls `each` with every op of a history, whatever its format. `name` is what errors call it.
+pub(crate) fn read_ops(mut input: impl Read + Send, name: &str, mut each: impl FnMut(&Op)) -> Result<Told, ReadError> {
+    let mut head = Vec::new();
+    (&mut input).take(HEAD_BYTES).read_to_end(&mut head).map_err(|source| ReadError::Unreadable { file: name.to_owned(), source })?;
+    let is_columns = kchaos_columns::is_columns(&head);
+    let input = io::Cursor::new(head).chain(input);
+    if !is_columns {
+        let lines = kchaos_checkers::read_ops(input, name, each).map_err(ReadError::Lines)?;
+        return Ok(Told { truncated: lines.truncated, notes: lines.notes });
+    }
+    let malformed = |source| ReadError::Columns { file: name.to_owned(), source };
+    let mut reader = Reader::new(input).map_err(malformed)?;
+    let mut ops = Ops::new();
+    while reader.next_block(&mut ops).map_err(malformed)? {
+        ops.iter().for_each(&mut each);
+    }
+    Ok(Told { truncated: reader.truncated().map(str::to_owned), notes: Vec::new() })
+}
+
+/// Where ops are written to, in one of the formats.
+pub(crate) struct Sink<W: Write> {
+    output: Output<W>,
+    line: String,
+}
+
+enum Output<W: Write> {
+    Plain(W),
+    Zstd(zstd::Encoder<'static, W>),
+    Gzip(flate2::write::GzEncoder<W>),
+    Edn(W),
+    Columns(Box<Writer<W>>),
+}
+
+impl<W: Write> Sink<W> {
+    pub(crate) fn new(output: W, format: HistoryFormat) -> io::Result<Self> {
+        let output = match format {
+            HistoryFormat::Jsonl => Output::Plain(output),
+            HistoryFormat::JsonlZstd => Output::Zstd(zstd::Encoder::new(output, ZSTD_LEVEL)?),
+            HistoryFormat::JsonlGzip => Output::Gzip(flate2::write::GzEncoder::new(output, flate2::Compression::default())),
+            HistoryFormat::Edn => Output::Edn(output),
+            HistoryFormat::Columns => Output::Columns(Box::new(Writer::new(output)?)),
+        };
+        Ok(Self { output, line: String::new() })
+    }
+
+    pub(crate) fn write(&mut self, op: &Op) -> io::Result<()> {
+        if let Output::Columns(writer) = &mut self.output {
+            return writer.write(op);
+        }
+        self.line.clear();
+        if let Output::Edn(_) = self.output {
+            edn::write(op, &mut self.line);
+        } else {
+            op.write_json(&mut self.line);
+        }
+        self.line.push('\n');
+        let line = self.line.as_bytes();
+        match &mut self.output {
+            Output::Plain(output) | Output::Edn(output) => output.write_all(line),
+            Output::Zstd(output) => output.write_all(line),
+            Output::Gzip(output) => output.write_all(line),
+            Output::Columns(_) => Ok(()),
+        }
+    }
+
+    /// Ends the file. One that is `cut` was so before: where the format can tell, it goes on telling.
+    pub(crate) fn finish(self, cut: bool) -> io::Result<()> {
+        match self.output {
+            Output::Plain(mut output) | Output::Edn(mut output) => output.flush(),
+            Output::Zstd(mut output) if cut => output.flush(),
+            Output::Zstd(output) => output.finish()?.flush(),
+            Output::Gzip(output) => output.finish()?.flush(),
+            Output::Columns(mut writer) if cut => writer.flush(),
+            Output::Columns(writer) => writer.finish()?.flush(),
+        }
+    }
+}
