@@ -23,6 +23,7 @@ use std::convert::Infallible;
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
+use kchaos_columns::{ColumnsError, Ops};
 use kchaos_core::{Op, OpError, Spare};
 
 use crate::edn::{self, Edn};
@@ -40,6 +41,8 @@ pub enum InputError {
     Malformed { file: String, line: u64, column: usize, message: String },
     #[error("{file}: cannot be read")]
     Unreadable { file: String, source: io::Error },
+    #[error("{file}: malformed history: {source}")]
+    Columns { file: String, source: ColumnsError },
 }
 
 /// What there is to say of the reading, beside the ops.
@@ -105,6 +108,9 @@ pub fn read_ops(input: impl Read + Send, name: &str, each: impl FnMut(&Op)) -> R
 pub fn read(input: Input<'_>, reading: Reading<'_>, each: impl FnMut(&Op)) -> Result<Lines, InputError> {
     let unreadable = |source| InputError::Unreadable { file: reading.name.to_owned(), source };
     let head = Head::read(input).map_err(unreadable)?;
+    if kchaos_columns::is_columns(head.start()) {
+        return read_columns(head, reading.name, each);
+    }
     let input: Input<'_> = match head.start() {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(head)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(head).map_err(unreadable)?),
@@ -113,6 +119,18 @@ pub fn read(input: Input<'_>, reading: Reading<'_>, each: impl FnMut(&Op)) -> Re
     let format = if edn::is_named_edn(reading.name) { Format::Edn } else { Format::Unknown };
     let reader = Reader { reading, each, format, edn: Edn::default(), numbering: Numbering::default(), line: 0 };
     reader.run(Chunks::new(input))
+}
+
+/// A compact history: its ops are numbered from 0, and their order is the file's.
+fn read_columns(input: impl Read, name: &str, mut each: impl FnMut(&Op)) -> Result<Lines, InputError> {
+    let malformed = |source| InputError::Columns { file: name.to_owned(), source };
+    let mut reader = kchaos_columns::Reader::new(input).map_err(malformed)?;
+    let (mut ops, mut count) = (Ops::new(), 0);
+    while reader.next_block(&mut ops).map_err(malformed)? {
+        count += ops.len() as u64;
+        ops.iter().for_each(&mut each);
+    }
+    Ok(Lines { ops: count, truncated: reader.truncated().map(str::to_owned), notes: Vec::new() })
 }
 
 /// The first bytes of an input, and the input.
