@@ -141,10 +141,15 @@ fn add(into: &mut BTreeMap<String, Finding>, rule: &str, limit: usize, example: 
 
 /// An example; ops are cited in order, each once.
 pub(crate) fn example(key: Key, values: Vec<Value>, offsets: Vec<Offset>, ops: &[OpRef], explanation: String) -> Example {
+    Example { key: Some(key), values, offsets, ..example_of_no_key(ops, explanation) }
+}
+
+/// An example that speaks of no partition.
+pub(crate) fn example_of_no_key(ops: &[OpRef], explanation: String) -> Example {
     let mut ops: Vec<u64> = ops.iter().filter_map(|op| op.get()).collect();
     ops.sort_unstable();
     ops.dedup();
-    Example { key: Some(key), values, offsets, ops, explanation }
+    Example { key: None, values: Vec::new(), offsets: Vec::new(), ops, explanation }
 }
 
 /// " (op 5)", or nothing where the op is not known.

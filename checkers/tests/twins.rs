@@ -25,6 +25,7 @@ const ELSE: &[(&str, &str)] = &[
     // Each consumer was given another value at one offset.
     ("inconsistent-offsets", "invalid: inconsistent-offsets 1, total-order-disagreement 1"),
     ("redelivered", "valid: ignored: redelivered 1"),
+    ("stale-leader-ack", "valid: ignored: stale-leader-ack 1"),
 ];
 
 fn read(anomaly: &str, kind: &str) -> String {
