@@ -108,7 +108,7 @@ impl Rule for Cluster {
                     format!("broker {}{}", brokers[at], epochs[at].map_or_else(String::new, |epoch| format!(" (controller epoch {epoch})")))
                 };
                 let explanation = format!(
-                    "{} and {} both were the active controller from{} to{}, for {} ms: a handover should be over in {} ms",
+                    "{} and {} were both the active controller from one look{} to another{}, for {} ms: a handover should be over in {} ms",
                     name(0),
                     name(1),
                     cite(ops[1]),

@@ -117,8 +117,8 @@ impl Rule for CommitRegression {
                 let returned_text = returned.map_or_else(|| "no offset".to_owned(), |offset| format!("offset {offset}"));
                 let should = match expired {
                     None => format!("it should have returned {} or more", owed.offset),
-                    Some(Retention { ns, is_over: false }) => format!("offsets should be kept for {} ms", ns / 1_000_000),
-                    Some(Retention { ns, is_over: true }) => format!("offsets are kept for {} ms, which were over", ns / 1_000_000),
+                    Some(Retention { ns, is_over: false }) => format!("it should have been kept for {} ms", ns / 1_000_000),
+                    Some(Retention { ns, is_over: true }) => format!("it was to be kept for {} ms, which were over", ns / 1_000_000),
                 };
                 let explanation = format!(
                     "group \"{group}\" committed offset {} of key {key}{}, and a fetch that was invoked later{} returned {returned_text}{}: \

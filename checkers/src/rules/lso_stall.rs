@@ -116,7 +116,7 @@ impl LsoStall {
 
     /// A process that begins another one, or crashed, will not end its transaction.
     fn give_up(&mut self, process: u32, op: &Op) {
-        if self.open.contains_key(&process) {
+        if !self.open.is_empty() && self.open.contains_key(&process) {
             self.end(process, op, false);
         }
     }
