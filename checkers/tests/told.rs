@@ -395,3 +395,78 @@ mod groups {
         check_told(&history("{\"retention_ms\":\"long\"}", "{}"), "invalid: commit-regression 1");
     }
 }
+
+mod by_enumeration {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn count(lines: &str, name: &str) -> u64 {
+        let report = judge(&common::history(&(base() + lines)), JudgeOptions::default());
+        report.anomalies.get(name).map_or(0, |finding| finding.count)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn ephemerals_are_accused_exactly_where_some_three_events_contradict_each_other(
+            events in prop::collection::vec((0..6_u8, 0..2_u32, 0..8_i64), 0..9),
+        ) {
+            let names = ["created", "removed", "absent", "seen", "alive", "closed"];
+            let line = |(what, client, zxid): &(u8, u32, i64)| {
+                let name = names[*what as usize];
+                let f = if *what < 4 { "ephemeral" } else { "session" };
+                told(f, &format!("{{\"node\":\"/x\",\"event\":\"{name}\",\"client\":{client},\"zxid\":{zxid}}}"))
+            };
+            let of = |wanted: usize| events.iter().filter(move |(what, ..)| *what as usize == wanted);
+            // The first that is told of one zxid, or of one session, counts.
+            let closed = |client: u32| of(5).find(|(_, of, _)| *of == client).map(|(.., zxid)| *zxid);
+            let creator = |zxid: i64| of(0).find(|(.., at)| *at == zxid).map(|(_, client, _)| *client);
+            let gone = (0..8).filter(|created| {
+                let Some(client) = creator(*created) else { return false };
+                of(2).any(|(.., absent)| {
+                    let between = |(.., zxid): &&(u8, u32, i64)| (created + 1..=*absent).contains(zxid);
+                    let lives = of(4).chain(of(0)).any(|(_, of, zxid)| *of == client && zxid >= absent);
+                    created <= absent
+                        && of(0).find(between).is_none()
+                        && of(1).find(between).is_none()
+                        && closed(client).is_none_or(|closed| closed > *absent)
+                        && (lives || closed(client).is_some())
+                })
+            });
+            let staying = (0..2).filter(|client| {
+                of(3).any(|(_, of, seen)| of == client && closed(*client).is_some_and(|closed| closed <= *seen))
+            });
+            let lines: String = events.iter().map(line).collect();
+            prop_assert_eq!(count(&lines, "ephemeral-violation"), (gone.count() + staying.count()) as u64, "{}", lines);
+        }
+
+        #[test]
+        fn controllers_are_accused_exactly_where_two_terms_share_more_than_the_limit(
+            looks in prop::collection::vec((0..3_u8, 0..3_u8), 0..12), limit in 0..4_usize,
+        ) {
+            // Of each of two brokers: left out, inactive, or active in the term of its own number.
+            let look = |states: [u8; 2]| {
+                let told: Vec<_> = (1..).zip(states).filter(|(_, state)| *state > 0).map(|(broker, state)| {
+                    format!("\"{broker}\":{{\"active\":{},\"epoch\":{broker}}}", state == 2)
+                }).collect();
+                super::told("controllers", &format!("{{{}}}", told.into_iter().chain([format!("\"limit_ms\":{limit}")]).collect::<Vec<_>>().join(",")))
+            };
+            let looks: Vec<[u8; 2]> = looks.into_iter().map(|(one, two)| [one, two]).collect();
+            // Every term: from a look that shows it to another, none between inactive; the longest of each.
+            let terms = |broker: usize| -> Vec<(usize, usize)> {
+                looks.split(|states| states[broker] == 1).scan(0, |at, run| {
+                    let from = *at;
+                    *at += run.len() + 1;
+                    let first = run.iter().position(|states| states[broker] == 2);
+                    let last = run.iter().rposition(|states| states[broker] == 2);
+                    Some(first.zip(last).map(|(first, last)| (from + first, from + last)))
+                }).flatten().collect()
+            };
+            let pairs = terms(0).into_iter().flat_map(|one| terms(1).into_iter().map(move |two| (one, two)));
+            let expected = pairs.filter(|(one, two)| one.1.min(two.1) > one.0.max(two.0) + limit).count();
+            let lines: String = looks.iter().map(|states| look(*states)).collect();
+            prop_assert_eq!(count(&lines, "two-controllers"), expected as u64, "{}", lines);
+        }
+    }
+}

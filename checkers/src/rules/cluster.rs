@@ -17,7 +17,8 @@
 //! - `config-asked` `{"topic:t": {"min.insync.replicas": "1"}}`: before somebody asks for a change. From then on, both are legal; once a look
 //!   shows what was asked last, and nothing else was asked between, that alone is.
 //!
-//! Counted: settings of an entity. What this cannot see: a setting that came back between two looks, and one that nobody looked at early.
+//! Counted: settings of an entity. What this cannot see: a setting that came back between two looks, and one that nobody looked at early; of
+//! claims to be the controller, those that were over before the last 64.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,6 +46,8 @@ const HANDOVER: Duration = Duration::from_secs(60);
 struct Cluster {
     /// By broker.
     claims: BTreeMap<i64, Claim>,
+    /// The last that are over, newest first: another claim may yet turn out to have lasted as long.
+    ended: Vec<(i64, Claim)>,
     /// By the brokers of the two, and since when they claim.
     two: BTreeMap<[(i64, OpRefKey); 2], Two>,
     settings: BTreeMap<(String, String), Setting>,
@@ -150,32 +153,38 @@ fn each_setting(value: &Json, mut each: impl FnMut(&str, &str, Option<String>)) 
     }
 }
 
+fn is_active(look: &Json) -> bool {
+    look.get("active").and_then(Json::as_bool) == Some(true)
+}
+
 impl Cluster {
     fn controllers(&mut self, op: &Op, value: &Json) {
         let now = OpRef::new(op.index);
         let limit_ns = milliseconds(value, "limit_ms", HANDOVER);
         let looks: BTreeMap<i64, &Json> = by_number(value).collect();
-        self.claims.retain(|broker, claim| looks.contains_key(broker) || claim.epoch.is_some());
-        for (broker, look) in looks {
-            let epoch = number(look, "epoch");
-            if look.get("active").and_then(Json::as_bool) != Some(true) {
-                self.claims.remove(&broker);
-                continue;
+        let is_held = |broker: &i64, claim: &Claim| match looks.get(broker) {
+            Some(look) => is_active(look) && number(look, "epoch") == claim.epoch,
+            None => claim.epoch.is_some(),
+        };
+        let (held, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.claims).into_iter().partition(|(broker, claim)| is_held(broker, claim));
+        (self.claims, self.ended) = (held, ended.into_iter().chain(self.ended.drain(..)).take(MAX_CLAIMS).collect());
+        for (broker, look) in looks.iter().filter(|(_, look)| is_active(look)) {
+            let new = Claim { epoch: number(look, "epoch"), since_ns: op.time_ns, since: now, until_ns: op.time_ns, until: now };
+            if self.claims.len() < MAX_CLAIMS || self.claims.contains_key(broker) {
+                let claim = self.claims.entry(*broker).or_insert(new);
+                (claim.until_ns, claim.until) = (op.time_ns, now);
             }
-            if self.claims.len() >= MAX_CLAIMS && !self.claims.contains_key(&broker) {
-                continue;
-            }
-            let new = Claim { epoch, since_ns: op.time_ns, since: now, until_ns: op.time_ns, until: now };
-            let claim = self.claims.entry(broker).or_insert(new);
-            *claim = if claim.epoch == epoch { Claim { until_ns: op.time_ns, until: now, ..*claim } } else { new };
         }
-        let claims: Vec<(i64, Claim)> = self.claims.iter().map(|(broker, claim)| (*broker, *claim)).collect();
-        for (at, one) in claims.iter().enumerate() {
-            claims[at + 1..].iter().for_each(|other| self.overlap(*one, *other, limit_ns));
+        let claims: Vec<(i64, Claim)> =
+            self.claims.iter().map(|(broker, claim)| (*broker, *claim)).chain(self.ended.iter().copied()).collect();
+        for one in claims.iter().filter(|(_, claim)| claim.until == now) {
+            claims.iter().filter(|(broker, _)| *broker != one.0).for_each(|other| self.overlap(*one, *other, limit_ns));
         }
     }
 
-    fn overlap(&mut self, (one, ours): (i64, Claim), (other, theirs): (i64, Claim), limit_ns: u64) {
+    fn overlap(&mut self, one: (i64, Claim), other: (i64, Claim), limit_ns: u64) {
+        let ((one, ours), (other, theirs)) = if one.0 <= other.0 { (one, other) } else { (other, one) };
         let (first, second) = if ours.since_ns <= theirs.since_ns { (ours, theirs) } else { (theirs, ours) };
         let (until_ns, until) =
             if ours.until_ns <= theirs.until_ns { (ours.until_ns, ours.until) } else { (theirs.until_ns, theirs.until) };

@@ -138,3 +138,43 @@ impl Dump {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// (hole before it, length, digest) of each batch.
+    type Drawn = (i64, i64, Vec<(i64, i64, u8)>);
+
+    fn drawn((start, high_watermark, batches): &Drawn, base: Offset) -> Dump {
+        let mut next = base;
+        let batches = batches.iter().map(|(hole, length, digest)| {
+            let first = next + hole;
+            next = first + length;
+            Batch { first, last: next - 1, leader_epoch: 0, digest: digest.to_string() }
+        });
+        Dump { start: base + start, high_watermark: base + high_watermark, batches: batches.collect(), op: OpRef::default() }
+    }
+
+    fn dumps() -> impl Strategy<Value = Drawn> {
+        (0..4_i64, 0..10_i64, prop::collection::vec((0..2_i64, 1..3_i64, 0..2_u8), 0..6))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]
+
+        #[test]
+        fn the_first_difference_is_that_of_a_look_at_every_offset(
+            one in dumps(), two in dumps(), base in prop_oneof![Just(0_i64), Just(1_000_000_000_000)],
+        ) {
+            let (one, two) = (drawn(&one, base), drawn(&two, base));
+            let (start, end) = (one.start.max(two.start), one.high_watermark.min(two.high_watermark));
+            let whole = |dump: &Dump, offset: Offset| {
+                dump.batches.iter().find(|batch| (batch.first..=batch.last).contains(&offset)).filter(|batch| batch.first >= start && batch.last < end).cloned()
+            };
+            let expected = (start..end).find(|offset| whole(&one, *offset) != whole(&two, *offset));
+            prop_assert_eq!(difference(&one, &two).map(|difference| difference.offset), expected);
+        }
+    }
+}
