@@ -152,7 +152,7 @@ mod stable_offsets {
 
     #[test]
     fn what_was_not_ok_ends_with_its_timeout() {
-        for ended in ["5 info txn null\n", "5 fail txn null\n", "5 info crash null\n", "5 invoke poll [[\"poll\"]]\n"] {
+        for ended in ["5 info txn null\n", "5 fail txn null\n", "5 info crash null\n"] {
             let history =
                 |timeout: &str, lines: usize| BEGUN.to_owned() + &look(5, 6, 4, timeout) + ended + &pause(lines) + &look(5, 6, 4, timeout);
             check_told(&history("", 9), "valid");
