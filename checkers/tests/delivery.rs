@@ -143,3 +143,25 @@ fn what_only_failed_polls_gave_is_not_processed_and_what_is_in_doubt_is_not_coun
     let report = judge(&common::history(&mixed), JudgeOptions::default());
     assert_eq!(report.anomalies["unprocessed"].examples[0].values, [12]);
 }
+
+#[test]
+fn what_a_group_missed_is_found_and_cited_though_everybody_else_passed_it_long_ago() {
+    for base in BASES {
+        let (count, missed) = (3000, 700);
+        let sends: String = (0..count).map(|n| sent(n, base + n)).collect();
+        let records = |skip: i64| (0..count).filter(|n| *n != skip).map(|n| format!("[{},{n}]", base + n)).collect::<Vec<_>>().join(",");
+        let lines = |skip: i64| {
+            sends.clone() + &polled(9, &records(-1)) + &subscribe(1, EARLIEST) + &polled(1, &records(skip)) + &commit(1, base + count, "ok")
+        };
+        check(&lines(-1), "valid");
+        let history = common::history(&lines(missed));
+        let reading = kchaos_checkers::Reading { name: "test", threads: 1 };
+        let open = || Ok(Box::new(history.as_bytes()) as kchaos_checkers::Input<'_>);
+        let report = kchaos_checkers::check(open, reading, JudgeOptions::default()).unwrap();
+        assert_eq!(common::summary(&report), "invalid: int-poll-skip 1, unprocessed 1");
+        let example = &report.anomalies["unprocessed"].examples[0];
+        assert_eq!((&example.values[..], &example.offsets[..]), (&[missed][..], &[base + missed][..]));
+        let invoked = missed as u64 * 2;
+        assert_eq!(example.ops, [invoked, invoked + 1, count as u64 * 2 + 7]);
+    }
+}

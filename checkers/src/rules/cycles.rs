@@ -112,16 +112,16 @@ impl Rule for Cycles {
             return findings.verdict();
         }
         let mut windows: Vec<Vec<Dependency>> = vec![Vec::new(); spans.len()];
-        self.each_dependency(facts, |dependency| {
-            let of = |txn| span_of(&spans, rank(facts, txn));
-            if let (Some(from), Some(to)) = (of(dependency.from), of(dependency.to))
-                && from == to
-            {
-                windows[from].push(dependency);
+        let span = |txn| span_of(&spans, rank(facts, txn));
+        let within = |from, to| span(to).is_some_and(|to| span(from) == Some(to));
+        self.each_dependency(facts, within, |dependency| {
+            if let Some(span) = span(dependency.from) {
+                windows[span].push(dependency);
             }
         });
-        for dependencies in windows {
-            Window::new(dependencies, |txn| self.place(facts, txn)).judge(facts, &mut findings);
+        let window = |dependencies| Window::new(dependencies, |txn| self.place(facts, txn));
+        for tangle in windows.into_iter().flat_map(|dependencies| window(dependencies).tangled()) {
+            window(tangle).judge(facts, &mut findings);
         }
         findings.verdict()
     }
@@ -136,12 +136,12 @@ impl Cycles {
         Place { process, invoked: at(|txn| txn.invoked), completed: at(|txn| txn.completed), ok }
     }
 
-    /// Reads, and then writes: each value depends on the one before it in its log, of those that transactions wrote.
-    fn each_dependency(&self, facts: &Facts, mut each: impl FnMut(Dependency)) {
+    /// Of those between transactions that are `wanted`: reads, and then writes: each value depends on the one before it in its log, of those that transactions wrote.
+    fn each_dependency(&self, facts: &Facts, wanted: impl Fn(TxnId, TxnId) -> bool, mut each: impl FnMut(Dependency)) {
         for read in &self.reads {
             let Some(written) = facts.log(read.key).map(|log| log.of(read.id)) else { continue };
             let from = written.txn;
-            if from == 0 || from == read.reader || written.is_sent_twice() {
+            if from == 0 || from == read.reader || !wanted(from, read.reader) || written.is_sent_twice() {
                 continue;
             }
             if facts.is_txn_committed(from) && facts.is_txn_committed(read.reader) {
@@ -158,7 +158,9 @@ impl Cycles {
             placed.sort_unstable();
             for two in placed.windows(2).filter(|two| two[0].2 != two[1].2 && two[0].0 < two[1].0) {
                 let ((_, value, from), (_, later, to)) = (two[0], two[1]);
-                each(Dependency { from, to, key, value, later: Some(later), impossible: false });
+                if wanted(from, to) {
+                    each(Dependency { from, to, key, value, later: Some(later), impossible: false });
+                }
             }
         }
     }
@@ -167,12 +169,8 @@ impl Cycles {
     fn spans(&self, facts: &Facts) -> Vec<(Rank, Rank)> {
         let mut back = Vec::new();
         if !facts.txns().is_empty() {
-            self.each_dependency(facts, |Dependency { from, to, .. }| {
-                let (from, to) = (rank(facts, from), rank(facts, to));
-                if to < from {
-                    back.push((to, from));
-                }
-            });
+            let leads_back = |from, to| rank(facts, to) < rank(facts, from);
+            self.each_dependency(facts, leads_back, |Dependency { from, to, .. }| back.push((rank(facts, to), rank(facts, from))));
         }
         back.sort_unstable();
         let mut spans: Vec<(Rank, Rank)> = Vec::new();

@@ -11,7 +11,7 @@
 //! `auto.offset.reset=latest`, a group that has committed nothing yet may begin anew, further on, whenever a member is replaced. So, for each
 //! key, the first of these that holds:
 //!
-//! 1. `"reset": "earliest"` stands beside a subscribe or a poll of the group, and no other reset does: at the log's start; or where a fetch
+//! 1. `"reset": "earliest"` stands beside a subscribe or the end of a poll of the group, and no other reset does: at the log's start; or where a fetch
 //!    found it, or somebody outside put it by a commit (tried, or certain), before the first delivery.
 //! 2. A fetch of the committed offset returned a place, or a commit was acknowledged, before the first delivery: there.
 //! 3. The group's first acknowledged commit came from a member that had been given values of the key without a break before (no rebalance

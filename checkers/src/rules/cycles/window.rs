@@ -55,6 +55,17 @@ const BY_READS: Family = Family { names: ["G1c", "G1c-process", "G1c-realtime"],
 const BY_WRITES: Family = Family { names: ["G0", "G0-process", "G0-realtime"], reads: false, writes: true };
 const BY_BOTH: Family = Family { names: ["G1c/with-ww", "G1c-process/with-ww", "G1c-realtime/with-ww"], reads: true, writes: true };
 
+const NONE: u32 = u32::MAX;
+
+/// The component of each vertex, or `NONE`.
+fn component_of(vertices: u32, components: &[Vec<u32>]) -> Vec<u32> {
+    let mut of = vec![NONE; vertices as usize];
+    for (number, component) in (0..).zip(components) {
+        component.iter().for_each(|vertex| of[*vertex as usize] = number);
+    }
+    of
+}
+
 impl Window {
     pub(super) fn new(dependencies: Vec<Dependency>, place: impl Fn(TxnId) -> Place) -> Self {
         let mut txns: Vec<TxnId> = dependencies.iter().flat_map(|dependency| [dependency.from, dependency.to]).collect();
@@ -128,6 +139,23 @@ impl Window {
         }
     }
 
+    /// The dependencies of each component, of whatever edges: what is tied at any level is tied inside one of these, and most are small.
+    pub(super) fn tangled(&self) -> Vec<Vec<Dependency>> {
+        let components = Graph::new(self.vertices, self.edges.clone()).components();
+        let mut tangled = vec![Vec::new(); components.len()];
+        if components.is_empty() {
+            return tangled;
+        }
+        let of = component_of(self.vertices, &components);
+        for (from, to, what) in &self.edges {
+            let (from, to) = (of[*from as usize], of[*to as usize]);
+            if let Some(Step::Depends(dependency)) = self.step(*what).filter(|_| from == to && from != NONE) {
+                tangled[from as usize].push(*dependency);
+            }
+        }
+        tangled
+    }
+
     pub(super) fn judge(&self, facts: &Facts, findings: &mut Findings<'_>) {
         let (mut by_reads, mut by_writes) = (Vec::new(), Vec::new());
         self.judge_family(&BY_READS, &mut by_reads, facts, findings);
@@ -160,15 +188,11 @@ impl Window {
 
     /// Of each component the dependencies that its cycles need; none of one that holds what is known.
     fn starts(&self, family: &Family, level: Level, components: &[Vec<u32>], known: &[(Level, Vec<u32>)]) -> Vec<Vec<Edge>> {
-        const NONE: u32 = u32::MAX;
         let mut starts = vec![Vec::new(); components.len()];
         if components.is_empty() {
             return starts;
         }
-        let mut of = vec![NONE; self.vertices as usize];
-        for (number, component) in (0..).zip(components) {
-            component.iter().for_each(|vertex| of[*vertex as usize] = number);
-        }
+        let of = component_of(self.vertices, components);
         let mut is_known = vec![false; components.len()];
         for (_, other) in known.iter().filter(|(at, _)| *at <= level) {
             let number = other.first().map_or(NONE, |vertex| of[*vertex as usize]);
