@@ -54,7 +54,8 @@ pub(crate) mod hears {
     /// Commit, committed.
     pub(crate) const COMMITS: u16 = 1 << 7;
     pub(crate) const REGISTERS: u16 = 1 << 8;
-    // What the nemesis says is 1 << 9: the facts take it in.
+    /// Of the process "nemesis" (and ops of unknown kind).
+    pub(crate) const NEMESIS: u16 = 1 << 9;
     /// Ops of any kind that carry a rebalance log.
     pub(crate) const REBALANCES: u16 = 1 << 10;
 
