@@ -356,7 +356,7 @@ proptest! {
         let history = lines(&cluster.finale());
         let report = check_reader(history.as_bytes(), "clean", options()).unwrap();
         let said = summary(&report);
-        let promised_by_nobody = ["int-send-skip", "G0", "G1c"];
+        let promised_by_nobody = ["int-send-skip", "G0", "G0-process", "G0-realtime", "G1c", "G1c-process", "G1c-realtime"];
         let ignored = report.ignored.keys().all(|name| promised_by_nobody.contains(&name.as_str()));
         prop_assert!((said == "valid" || said.starts_with("valid: ignored: ")) && ignored, "{}\n{}", said, history);
     }
