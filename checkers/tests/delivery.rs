@@ -96,6 +96,9 @@ fn a_place_found_or_put_before_the_first_delivery_is_the_beginning() {
     // A fetch that found nothing is no place; a fetch by another group is another's.
     let nothing = log(0) + &fetch("{}") + &fetch("{\"0\":-1}") + &subscribe(1, EARLIEST) + &rest(2);
     check(&nothing, "invalid: unprocessed 4");
+    // What a member committed before it was given anything is not where the group began, though a fetch returns it.
+    let early = log(0) + &subscribe(1, EARLIEST) + &commit(1, 2, "ok") + &fetch("{\"0\":2}") + &polled(1, &records(0, 2..3));
+    check(&early, "invalid: unprocessed 2");
     let others = log(0) + &fetch("{\"0\":2}").replace("\"g\"", "\"h\"") + &subscribe(1, EARLIEST) + &rest(2);
     check(&others, "invalid: unprocessed 4");
 }

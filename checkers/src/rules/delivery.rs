@@ -12,7 +12,7 @@
 //! key, the first of these that holds:
 //!
 //! 1. `"reset": "earliest"` stands beside a subscribe or the end of a poll of the group, and no other reset does: at the log's start; or where a fetch
-//!    found it, or somebody outside put it by a commit (tried, or certain), before the first delivery.
+//!    found it, or somebody outside put it by a commit (tried, or certain), before the first delivery and before a member committed.
 //! 2. A fetch of the committed offset returned a place, or a commit was acknowledged, before the first delivery: there.
 //! 3. The group's first acknowledged commit came from a member that had been given values of the key without a break before (no rebalance
 //!    of the key, subscribe, assign or crash between; it logs its rebalances, or it is the only member that ever was and no other reset is
@@ -77,6 +77,8 @@ struct Place {
     is_delivered: bool,
     /// The greatest offset that a fetch found, or somebody outside tried to commit, before the first delivery.
     put: Option<Offset>,
+    /// The smallest that a member tried to commit.
+    tried: Option<Offset>,
     /// The greatest that was found or committed for certain before it, by whomever.
     found: Option<Offset>,
     /// Where the first commit or fetch after it says that the group began at the latest.
@@ -201,13 +203,13 @@ impl Delivery {
 
     fn try_commit(&mut self, process: u32, op: &Op, offsets: &BTreeMap<Key, Offset>) {
         let name = self.group_of(process, op);
-        if self.members.get(&process).is_some_and(|member| *member == name) {
-            return;
-        }
+        let by_member = self.members.get(&process).is_some_and(|member| *member == name);
         let places = &mut self.groups.entry(name).or_default().places;
         for (key, offset) in offsets {
             let place = places.entry(*key).or_default();
-            if !place.is_delivered {
+            if by_member {
+                place.tried = Some(place.tried.map_or(*offset, |tried| tried.min(*offset)));
+            } else if !place.is_delivered {
                 place.put = place.put.max(Some(*offset));
             }
         }
@@ -238,7 +240,11 @@ impl Delivery {
             if place.is_delivered {
                 place.later.get_or_insert(*offset);
             } else {
-                (place.put, place.found) = (place.put.max(Some(*offset)), place.found.max(Some(*offset)));
+                place.found = place.found.max(Some(*offset));
+                // What a member committed meanwhile is not where the group began.
+                if place.tried.is_none_or(|tried| *offset < tried) {
+                    place.put = place.put.max(Some(*offset));
+                }
             }
         }
     }
