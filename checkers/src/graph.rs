@@ -77,30 +77,43 @@ impl Graph {
         components
     }
 
-    /// The shortest way from one vertex to another inside a (sorted) component: what its edges stand for.
-    pub(crate) fn way(&self, component: &[u32], from: u32, to: u32) -> Option<Vec<u32>> {
+    /// The shortest way from one vertex to another inside a (sorted) component: what its edges stand for. Edges that are free count nothing.
+    pub(crate) fn way(&self, component: &[u32], from: u32, to: u32, is_free: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
         let place = |vertex: u32| component.binary_search(&vertex).ok();
-        let mut came: Vec<Option<(u32, u32)>> = vec![None; component.len()];
-        let mut queue = VecDeque::from([from]);
-        while let Some(vertex) = queue.pop_front() {
-            for (next, what) in self.of(vertex) {
-                let Some(at) = place(*next).filter(|at| came[*at].is_none()) else { continue };
-                came[at] = Some((vertex, *what));
-                if *next != to {
-                    queue.push_back(*next);
+        // How far each vertex is, and the edge that came there.
+        let mut came: Vec<Option<(u32, u32, u32)>> = vec![None; component.len()];
+        let mut arrived: Option<(u32, u32, u32)> = None;
+        let mut queue = VecDeque::from([(0, from)]);
+        while let Some((length, vertex)) = queue.pop_front() {
+            if arrived.is_some_and(|(shortest, ..)| shortest <= length) {
+                break;
+            }
+            let overtaken = vertex != from && came[place(vertex)?].is_some_and(|(known, ..)| known < length);
+            for (next, what) in self.of(vertex).iter().filter(|_| !overtaken) {
+                let Some(at) = place(*next) else { continue };
+                let free = is_free(*what);
+                let length = length + u32::from(!free);
+                let known = if *next == to { &mut arrived } else { &mut came[at] };
+                if *next == from && from != to || known.is_some_and(|(known, ..)| known <= length) {
                     continue;
                 }
-                let (mut way, mut here) = (Vec::new(), to);
-                while way.is_empty() || here != from {
-                    let (before, what) = came[place(here)?]?;
-                    way.push(what);
-                    here = before;
+                *known = Some((length, vertex, *what));
+                match (*next == to, free) {
+                    (true, _) => {}
+                    (false, true) => queue.push_front((length, *next)),
+                    (false, false) => queue.push_back((length, *next)),
                 }
-                way.reverse();
-                return Some(way);
             }
         }
-        None
+        let (_, mut here, what) = arrived?;
+        let mut way = vec![what];
+        while here != from {
+            let (_, before, what) = came[place(here)?]?;
+            way.push(what);
+            here = before;
+        }
+        way.reverse();
+        Some(way)
     }
 }
 
@@ -111,11 +124,22 @@ mod tests {
     #[test]
     fn components_are_those_of_mutual_reach_and_ways_are_shortest() {
         let edges = [(0, 1), (1, 2), (2, 0), (2, 3), (3, 4), (4, 5), (5, 4), (1, 0), (6, 6), (9, 1)];
+        let no = |_| false;
         let graph = Graph::new(7, (0..).zip(edges).map(|(what, (from, to))| (from, to, what)).collect());
         assert_eq!(graph.components(), [vec![0, 1, 2], vec![4, 5]]);
-        assert_eq!(graph.way(&[0, 1, 2], 0, 0), Some(vec![0, 7]));
-        assert_eq!(graph.way(&[0, 1, 2], 2, 1), Some(vec![2, 0]));
-        assert_eq!(graph.way(&[0, 1, 2], 0, 3), None);
+        assert_eq!(graph.way(&[0, 1, 2], 0, 0, no), Some(vec![0, 7]));
+        assert_eq!(graph.way(&[0, 1, 2], 2, 1, no), Some(vec![2, 0]));
+        assert_eq!(graph.way(&[0, 1, 2], 0, 3, no), None);
+    }
+
+    #[test]
+    fn what_is_free_makes_no_way_longer() {
+        let edges = [(0, 1, 10), (1, 2, 11), (2, 3, 12), (0, 4, 20), (4, 3, 21), (3, 0, 30)];
+        let graph = Graph::new(5, edges.to_vec());
+        let all = [0, 1, 2, 3, 4];
+        assert_eq!(graph.way(&all, 0, 3, |_| false), Some(vec![20, 21]));
+        assert_eq!(graph.way(&all, 0, 3, |what| what == 11 || what == 12), Some(vec![10, 11, 12]));
+        assert_eq!(graph.way(&all, 0, 0, |what| what < 20), Some(vec![10, 11, 12, 30]));
     }
 
     #[test]
@@ -131,11 +155,11 @@ mod tests {
             let all: Vec<u32> = (0..7).collect();
             let found = graph.components();
             for vertex in 0..7 {
-                let in_cycle = graph.way(&all, vertex, vertex).is_some();
+                let in_cycle = graph.way(&all, vertex, vertex, |what| what % 3 == 0).is_some();
                 assert_eq!(in_cycle, found.iter().any(|component| component.contains(&vertex)));
             }
             for component in found {
-                assert!(component.iter().all(|other| graph.way(&component, component[0], *other).is_some()));
+                assert!(component.iter().all(|other| graph.way(&component, component[0], *other, |_| false).is_some()));
             }
         }
     }

@@ -42,6 +42,7 @@ mod rule;
 mod rules;
 mod search;
 mod text;
+mod told;
 mod txns;
 mod values;
 
@@ -73,5 +74,11 @@ pub const ALL: &[Spec] = &[
     rules::send_order::SPEC,
     rules::reordered::SPEC,
     rules::registers::SPEC,
+    rules::zookeeper::SPEC,
+    rules::bank::SPEC,
+    rules::lso_stall::SPEC,
+    rules::replicas::SPEC,
+    rules::stale_leader::SPEC,
+    rules::cluster::SPEC,
     rules::experiment::SPEC,
 ];

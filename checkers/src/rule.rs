@@ -54,7 +54,8 @@ pub(crate) mod hears {
     /// Commit, committed.
     pub(crate) const COMMITS: u16 = 1 << 7;
     pub(crate) const REGISTERS: u16 = 1 << 8;
-    // What the nemesis says is 1 << 9: the facts take it in.
+    /// Of the process "nemesis" (and ops of unknown kind).
+    pub(crate) const NEMESIS: u16 = 1 << 9;
     /// Ops of any kind that carry a rebalance log.
     pub(crate) const REBALANCES: u16 = 1 << 10;
 
@@ -141,10 +142,15 @@ fn add(into: &mut BTreeMap<String, Finding>, rule: &str, limit: usize, example: 
 
 /// An example; ops are cited in order, each once.
 pub(crate) fn example(key: Key, values: Vec<Value>, offsets: Vec<Offset>, ops: &[OpRef], explanation: String) -> Example {
+    Example { key: Some(key), values, offsets, ..example_of_no_key(ops, explanation) }
+}
+
+/// An example that speaks of no partition.
+pub(crate) fn example_of_no_key(ops: &[OpRef], explanation: String) -> Example {
     let mut ops: Vec<u64> = ops.iter().filter_map(|op| op.get()).collect();
     ops.sort_unstable();
     ops.dedup();
-    Example { key: Some(key), values, offsets, ops, explanation }
+    Example { key: None, values: Vec::new(), offsets: Vec::new(), ops, explanation }
 }
 
 /// " (op 5)", or nothing where the op is not known.

@@ -20,9 +20,12 @@ const ELSE: &[(&str, &str)] = &[
     // Never promised.
     ("int-send-skip", "valid: ignored: int-send-skip 1"),
     ("G0", "valid: ignored: G0 1"),
+    ("G0-process", "valid: ignored: G0-process 1"),
+    ("G0-realtime", "valid: ignored: G0-realtime 1"),
     // Each consumer was given another value at one offset.
     ("inconsistent-offsets", "invalid: inconsistent-offsets 1, total-order-disagreement 1"),
     ("redelivered", "valid: ignored: redelivered 1"),
+    ("stale-leader-ack", "valid: ignored: stale-leader-ack 1"),
 ];
 
 fn read(anomaly: &str, kind: &str) -> String {

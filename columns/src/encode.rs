@@ -222,6 +222,7 @@ impl Encoder {
             corrupt: extra.corrupt.clone(),
             version: extra.version,
             zxid: extra.zxid,
+            reset: extra.reset.clone(),
             ..Extra::default()
         };
         let is_json = rest != Extra::default();

@@ -90,13 +90,14 @@ fn extras() -> impl Strategy<Value = Extra> {
         prop::collection::btree_map(0..4_i64, any::<i32>(), 0..4),
         prop::collection::vec((numbers(), numbers(), ".*"), 0..2),
         (number(), number()),
-        any::<bool>(),
+        (any::<bool>(), proptest::option::of("[a-c]")),
     );
-    let some =
-        some.prop_map(|((intended_ns, commit_time_ns), group, isolation, rebalance_log, leader_epochs, corrupt, numbers, is_final)| {
+    let some = some.prop_map(
+        |((intended_ns, commit_time_ns), group, isolation, rebalance_log, leader_epochs, corrupt, numbers, (is_final, reset))| {
             let (version, zxid) = numbers;
-            Extra { intended_ns, commit_time_ns, group, isolation, rebalance_log, leader_epochs, corrupt, version, zxid, is_final }
-        });
+            Extra { intended_ns, commit_time_ns, group, isolation, rebalance_log, leader_epochs, corrupt, version, zxid, reset, is_final }
+        },
+    );
     let simple = (time_ns(), any::<bool>()).prop_map(|(intended_ns, is_final)| Extra { intended_ns, is_final, ..Extra::default() });
     prop_oneof![3 => Just(Extra::default()), 2 => simple, 1 => some]
 }

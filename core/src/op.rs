@@ -120,7 +120,9 @@ pub struct Extra {
     /// `read_committed` or `read_uncommitted`.
     pub isolation: Option<String>,
     pub rebalance_log: Vec<RebalanceEvent>,
-    /// Leader epochs of polled records, by key: the epoch of the last record of the poll.
+    /// Where a group begins that has committed nothing: `earliest`, `latest` or `none`.
+    pub reset: Option<String>,
+    /// Leader epochs by key: in a poll, of its last record; in what only sends, of the leader that acknowledged.
     pub leader_epochs: BTreeMap<Key, i32>,
     /// Values whose checksum, key, partition or headers were not what was sent: (key, offset, what was wrong).
     pub corrupt: Vec<(Key, Offset, String)>,
@@ -139,6 +141,9 @@ impl Extra {
         }
         if self.isolation.is_some() {
             self.isolation = None;
+        }
+        if self.reset.is_some() {
+            self.reset = None;
         }
         if !(self.rebalance_log.is_empty() && self.leader_epochs.is_empty() && self.corrupt.is_empty()) {
             self.rebalance_log.clear();

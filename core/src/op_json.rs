@@ -12,6 +12,7 @@
 //! | `commit-time` | ns since the run's start | `commit_time_ns`: when the commit was invoked |
 //! | `group` | string | `group` |
 //! | `isolation` | `"read_committed"` or `"read_uncommitted"` | `isolation` |
+//! | `reset` | `"earliest"`, `"latest"` or `"none"` | `reset`: where a group begins that has committed nothing |
 //! | `rebalance-log` | `[{"type": "assigned"\|"revoked"\|"lost", "keys": [k, …]}, …]` | `rebalance_log` |
 //! | `leader-epochs` | `{"k": epoch, …}` | `leader_epochs` |
 //! | `corrupt` | `[[k, offset, "what was wrong"], …]` | `corrupt`: polled records that are not what was sent |

@@ -89,7 +89,9 @@ impl Group {
 
     fn subscribe(&self, number: usize, out: &mut Out<'_>) {
         let subscribe = Body::Subscribe { keys: (0..).take(self.keys.len()).collect() };
-        out.both(self.members[number].process, subscribe.clone(), subscribe, &extra());
+        // Its beginning is the log's, so that all it misses was owed.
+        let extra = Extra { reset: Some("earliest".to_owned()), ..extra() };
+        out.both(self.members[number].process, subscribe.clone(), subscribe, &extra);
     }
 
     /// Tells each member which keys it gained and lost.

@@ -12,6 +12,7 @@ pub fn write_json(op: &Op, line: &mut Vec<u8>) {
         && op.node.is_none()
         && extra.group.is_none()
         && extra.isolation.is_none()
+        && extra.reset.is_none()
         && extra.rebalance_log.is_empty()
         && extra.leader_epochs.is_empty()
         && extra.corrupt.is_empty();

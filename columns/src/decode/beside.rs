@@ -84,7 +84,7 @@ impl Decoder {
             let rest = self.json(BESIDE_PREFIX)?.extra;
             let extra = &mut op.extra;
             (extra.rebalance_log, extra.leader_epochs, extra.corrupt) = (rest.rebalance_log, rest.leader_epochs, rest.corrupt);
-            (extra.version, extra.zxid) = (rest.version, rest.zxid);
+            (extra.version, extra.zxid, extra.reset) = (rest.version, rest.zxid, rest.reset);
         }
         Ok(())
     }

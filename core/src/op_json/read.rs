@@ -125,6 +125,7 @@ fn beside(op: &mut Op, cursor: &mut Cursor<'_>, name: &str) -> Result<()> {
         "commit-time" => extra.commit_time_ns = loose_integer(cursor)?.and_then(|ns| u64::try_from(ns).ok()),
         "group" => extra.group = loose_text(cursor)?,
         "isolation" => extra.isolation = loose_text(cursor)?,
+        "reset" => extra.reset = loose_text(cursor)?,
         "rebalance-log" => extra.rebalance_log = rebalance_log(cursor)?,
         "leader-epochs" => extra.leader_epochs = leader_epochs(cursor)?,
         "corrupt" => extra.corrupt = corrupt(cursor)?,

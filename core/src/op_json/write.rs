@@ -129,7 +129,9 @@ fn beside(line: &mut String, op: &Op) {
             push(line, format_args!(",\"{name}\":{number}"));
         }
     }
-    for (name, text) in [("node", &op.node), ("error", &op.error), ("group", &extra.group), ("isolation", &extra.isolation)] {
+    let texts =
+        [("node", &op.node), ("error", &op.error), ("group", &extra.group), ("isolation", &extra.isolation), ("reset", &extra.reset)];
+    for (name, text) in texts {
         if let Some(text) = text {
             push(line, format_args!(",\"{name}\":"));
             string(line, text);
