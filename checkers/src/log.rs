@@ -9,14 +9,14 @@
 //! ([`crate::pages`]): about one byte a value is left, and what was done to it and by which op is forgotten. Readers who come later are held
 //! against the packed page. Should an anomaly touch a value that was packed, the judgement goes on exactly as without packing, but for the ops
 //! to cite: those values are *wanted* ([`KeyLog::wanted`]), and a second pass over the history, in which they are *pinned*, knows them.
-//! Never packed: values of transactions, and acknowledgements without an offset.
+//! Never packed: values of transactions.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Offset, Send, Value};
 
-use crate::pages::{EMPTY, Pages, Slot, Spot};
+use crate::pages::{Pages, Slot, Spot};
 use crate::txns::TxnId;
 use crate::values::{Known, Values};
 
@@ -95,8 +95,6 @@ const PROVEN: u16 = 1 << 7;
 const MOVED: u16 = 1 << 8;
 /// Seen where another value was seen.
 const CONTESTED: u16 = 1 << 9;
-/// Acknowledged, and not told where.
-const UNPLACED: u16 = 1 << 10;
 /// A second pass wants to know its ops.
 const PINNED: u16 = 1 << 11;
 /// It was packed: its ops are not known.
@@ -105,7 +103,7 @@ const UNPACKED: u16 = 1 << 12;
 const DONE: u16 = 1 << 13;
 
 /// What keeps a value from being packed.
-const REMARKABLE: u16 = SENT_TWICE | POLLED_EARLY | IN_TXN | PROVEN | MOVED | CONTESTED | UNPLACED | PINNED | UNPACKED;
+const REMARKABLE: u16 = SENT_TWICE | POLLED_EARLY | IN_TXN | PROVEN | MOVED | CONTESTED | PINNED | UNPACKED;
 
 /// No process.
 const NOBODY: u32 = u32::MAX;
@@ -253,19 +251,25 @@ impl KeyLog {
 
     #[inline]
     fn id(&mut self, value: Value) -> Id {
-        let Self { values, written, free, pinned, .. } = self;
-        let known = values.get_or_insert(value, || {
-            let mut new = Written::new(value);
-            if !pinned.is_empty() && pinned.contains(&value) {
-                new.flags |= PINNED;
-            }
-            add(written, free, new)
-        });
-        match known {
+        match self.values.get(value) {
             Known::At(id) => id,
-            Known::Packed(page) => self.unpack_value(value, page),
-            Known::Not => EMPTY,
+            Known::Packed(page) => self.unpack_value(value, self.pages.find_packed(page, value)),
+            Known::Not => match self.pages.find_narrow(value) {
+                None => self.new_value(value),
+                found => self.unpack_value(value, found),
+            },
         }
+    }
+
+    #[inline]
+    fn new_value(&mut self, value: Value) -> Id {
+        let mut new = Written::new(value);
+        if !self.pinned.is_empty() && self.pinned.contains(&value) {
+            new.flags |= PINNED;
+        }
+        let id = add(&mut self.written, &mut self.free, new);
+        self.values.insert(value, id);
+        id
     }
 
     /// The place of an invocation's value, unless it was packed since.
@@ -309,9 +313,6 @@ impl KeyLog {
             written.completed = OpRef::new(op);
         }
         let offset = send.offset.filter(|offset| outcome == Outcome::Ok && *offset >= 0);
-        if outcome == Outcome::Ok && offset.is_none() {
-            flags |= UNPLACED;
-        }
         written.flags |= flags;
         if flags & REMARKABLE != 0 {
             self.remark(id);
@@ -466,16 +467,21 @@ impl KeyLog {
     fn pack(&mut self, spot: Spot) {
         let Self { pages, written, values, free, packed_bound, .. } = self;
         let page = pages.number(spot);
-        pages.pack(spot, |id| {
-            let one = &mut written[id as usize];
-            if packed_bound.is_none_or(|bound| bound.offset < one.offset) {
-                *packed_bound = Some(Bound { offset: one.offset, value: one.value, read: one.read });
-            }
-            values.pack(one.value, page);
-            one.flags = 0;
-            free.push(id);
-            one.value
-        });
+        let table = Cell::from_mut(&mut written[..]).as_slice_of_cells();
+        pages.pack(
+            spot,
+            |id| table[id as usize].get().value,
+            |id, is_wide| {
+                let mut one = table[id as usize].get();
+                if packed_bound.is_none_or(|bound| bound.offset < one.offset) {
+                    *packed_bound = Some(Bound { offset: one.offset, value: one.value, read: one.read });
+                }
+                values.remove(one.value, is_wide.then_some(page));
+                one.flags = 0;
+                table[id as usize].set(one);
+                free.push(id);
+            },
+        );
     }
 
     #[cold]
@@ -485,25 +491,31 @@ impl KeyLog {
     }
 
     #[cold]
-    fn unpack_value(&mut self, value: Value, first_page: i64) -> Id {
-        if let Some((page, _)) = self.pages.find_packed(first_page, value) {
+    fn unpack_value(&mut self, value: Value, found: Option<(i64, Offset)>) -> Id {
+        if let Some((page, _)) = found {
             self.unpack(page);
         }
         match self.values.get(value) {
             Known::At(id) => id,
-            _ => {
-                let id = add(&mut self.written, &mut self.free, Written::new(value));
-                self.values.unpack(value, id);
-                id
-            }
+            _ => self.new_value(value),
         }
+    }
+
+    /// Where a packed value stands.
+    fn packed_offset(&self, value: Value) -> Option<Offset> {
+        let found = match self.values.get(value) {
+            Known::At(_) => None,
+            Known::Packed(page) => self.pages.find_packed(page, value),
+            Known::Not => self.pages.find_narrow(value),
+        };
+        found.map(|(_, offset)| offset)
     }
 
     fn unpack(&mut self, page: i64) {
         let Self { pages, written, values, free, .. } = self;
         pages.unpack(page, |offset, value, committed, read_committed| {
             let id = add(written, free, Written::packed(value, offset, committed, read_committed));
-            values.unpack(value, id);
+            values.insert(value, id);
             id
         });
     }
@@ -555,8 +567,7 @@ impl KeyLog {
     pub(crate) fn find(&self, value: Value) -> Option<Written> {
         match self.values.get(value) {
             Known::At(id) => Some(self.tell(-1, Slot::Live(id))),
-            Known::Packed(page) => self.pages.find_packed(page, value).map(|(_, offset)| self.tell(offset, Slot::Packed(value))),
-            Known::Not => None,
+            _ => self.packed_offset(value).map(|offset| self.tell(offset, Slot::Packed(value))),
         }
     }
 
@@ -564,8 +575,7 @@ impl KeyLog {
     pub(crate) fn only_offset(&self, value: Value) -> Option<Offset> {
         match self.values.get(value) {
             Known::At(id) => (self.first_offset(id) == self.last_offset(id)).then(|| self.of(id).offset),
-            Known::Packed(page) => self.pages.find_packed(page, value).map(|(_, offset)| offset),
-            Known::Not => None,
+            _ => self.packed_offset(value),
         }
     }
 

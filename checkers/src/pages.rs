@@ -2,8 +2,11 @@
 //!
 //! Pages of 256 slots, ordered by number: a lone offset near 2^60 costs one page, and a range is walked by pages that exist and bits that are
 //! set. A *live* page names values by their place in the log's table. A page whose values have all been acknowledged and read is *packed*:
-//! what is left of it is which value stood where, in as many bits as the values need beside their offsets (values that are counted up take
-//! some 6 of them). That is enough to hold later readers against it, exactly; should one disagree, the page is unpacked.
+//! what is left of it is which value stood where, in as many bits as the values need beside a line through them (values that are counted up
+//! take some 6 of them). That is enough to hold later readers against it, exactly; should one disagree, the page is unpacked.
+//!
+//! Whether a value was packed is told by the ranges of the pages, where values and offsets grow together; a page whose values lie far apart (as
+//! when each client counts from a number of its own) is *wide*, and its values are remembered one by one ([`crate::values`]).
 
 use std::collections::BTreeMap;
 
@@ -49,8 +52,9 @@ struct Live {
 }
 
 struct Packed {
-    /// The least of (value - slot).
+    /// The least of (value - slope * slot).
     base: i64,
+    slope: i64,
     bits: u32,
     words: Box<[u64]>,
     /// `None` if all are certainly committed.
@@ -89,13 +93,21 @@ pub(crate) struct Pages {
     free: Vec<u32>,
     packed: Vec<Packed>,
     free_packed: Vec<u32>,
+    /// Packed pages that are not wide: the least value → the greatest, and the page's number.
+    ranges: BTreeMap<Value, (Value, i64)>,
+    /// The greatest value on any of them.
+    greatest: Value,
     recent: [(i64, At); RECENT],
 }
+
+/// The greatest value of a page that is not wide exceeds its least by less.
+const NARROW: i64 = 1 << 14;
 
 impl Default for Pages {
     fn default() -> Self {
         let (live, free, packed, free_packed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { index: BTreeMap::new(), live, free, packed, free_packed, recent: [NO_PAGE; RECENT] }
+        let (ranges, greatest) = (BTreeMap::new(), Value::MIN);
+        Self { index: BTreeMap::new(), live, free, packed, free_packed, ranges, greatest, recent: [NO_PAGE; RECENT] }
     }
 }
 
@@ -219,12 +231,17 @@ impl Pages {
         place(offset).0
     }
 
-    /// Packs the page of a slot, all of whose slots are taken. `value_of` gives up each value.
-    pub(crate) fn pack(&mut self, spot: Spot, mut value_of: impl FnMut(Id) -> Value) {
+    /// Packs the page of a slot, all of whose slots are taken. `value_of` tells each value; `give_up` is told each, and whether the page is wide.
+    pub(crate) fn pack(&mut self, spot: Spot, value_of: impl Fn(Id) -> Value, mut give_up: impl FnMut(Id, bool)) {
         let live = &self.live[spot.page as usize];
-        let mut values = [0; WIDTH];
-        for (value, id) in values.iter_mut().zip(&live.ids) {
-            *value = value_of(*id);
+        let values: [Value; WIDTH] = std::array::from_fn(|slot| value_of(live.ids[slot]));
+        let (least, greatest) =
+            values.iter().fold((Value::MAX, Value::MIN), |(least, greatest), value| (least.min(*value), greatest.max(*value)));
+        let is_wide = greatest.checked_sub(least).is_none_or(|range| range >= NARROW);
+        live.ids.iter().for_each(|id| give_up(*id, is_wide));
+        if !is_wide {
+            self.ranges.insert(least, (greatest, live.number));
+            self.greatest = self.greatest.max(greatest);
         }
         let all = live.marks.committed == [u64::MAX; WORDS];
         let packed = Packed::new(&values, (!all).then(|| Box::new(live.marks)));
@@ -247,9 +264,14 @@ impl Pages {
     /// readers of committed saw it.
     pub(crate) fn unpack(&mut self, number: i64, mut id_of: impl FnMut(Offset, Value, bool, bool) -> Id) {
         let Some(At::Packed(at)) = self.at(number) else { return };
-        let empty = Packed { base: 0, bits: 0, words: Box::default(), marks: None };
+        let empty = Packed { base: 0, slope: 0, bits: 0, words: Box::default(), marks: None };
         let packed = std::mem::replace(&mut self.packed[at as usize], empty);
         self.free_packed.push(at);
+        if let Some(least) = (0..WIDTH).map(|slot| packed.value(slot)).min()
+            && self.ranges.get(&least).is_some_and(|(_, page)| *page == number)
+        {
+            self.ranges.remove(&least);
+        }
         let page = self.add(number) as usize;
         let all = [u64::MAX; WORDS];
         let marks = packed.marks.as_deref().copied().unwrap_or(Marks { committed: all, ..Marks::default() });
@@ -260,6 +282,23 @@ impl Pages {
             self.live[page].ids[slot] = id_of(offset, packed.value(slot), is(&marks.committed), is(&marks.seen_committed));
         }
         self.live[page].done = 0;
+    }
+
+    /// The packed page, of those that are not wide, that holds a value, and the value's offset.
+    #[inline]
+    pub(crate) fn find_narrow(&self, value: Value) -> Option<(i64, Offset)> {
+        // Mostly values are new, and greater than all before.
+        if value > self.greatest { None } else { self.find_in_ranges(value) }
+    }
+
+    fn find_in_ranges(&self, value: Value) -> Option<(i64, Offset)> {
+        self.ranges.range(value.saturating_sub(NARROW)..=value).rev().filter(|(_, (greatest, _))| value <= *greatest).find_map(
+            |(_, (_, number))| {
+                let Some(At::Packed(page)) = self.index.get(number) else { return None };
+                let slot = self.packed[*page as usize].find(value)?;
+                Some((*number, (number << WIDTH_BITS) + slot as i64))
+            },
+        )
     }
 
     /// The packed page from `first` on that holds a value, and the value's offset.
@@ -329,30 +368,35 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
 
 impl Packed {
     fn new(values: &[Value; WIDTH], marks: Option<Box<Marks>>) -> Self {
-        let beside = |slot: usize| values[slot].wrapping_sub(slot as i64);
-        let base = (0..WIDTH).map(beside).min().unwrap_or(0);
+        let slope = values[WIDTH - 1].wrapping_sub(values[0]) / (WIDTH as i64 - 1);
+        let mut beside = [0_i64; WIDTH];
+        for slot in 0..WIDTH {
+            beside[slot] = values[slot].wrapping_sub(slope.wrapping_mul(slot as i64));
+        }
+        let base = beside.iter().copied().min().unwrap_or(0);
         // Unsigned, the widest difference of two integers still fits.
-        let widest = (0..WIDTH).map(|slot| beside(slot).wrapping_sub(base) as u64).max().unwrap_or(0);
+        let widest = beside.iter().map(|beside| beside.wrapping_sub(base) as u64).max().unwrap_or(0);
         let bits = u64::BITS - widest.leading_zeros();
         let mut words = vec![0_u64; (WIDTH * bits as usize).div_ceil(64)].into_boxed_slice();
-        for slot in 0..WIDTH {
-            let difference = beside(slot).wrapping_sub(base) as u64;
-            let at = slot * bits as usize;
-            if bits > 0 {
+        if bits > 0 {
+            for (slot, beside) in beside.iter().enumerate() {
+                let difference = beside.wrapping_sub(base) as u64;
+                let at = slot * bits as usize;
                 words[at / 64] |= difference << (at % 64);
                 if at % 64 + bits as usize > 64 {
                     words[at / 64 + 1] |= difference >> (64 - at % 64);
                 }
             }
         }
-        Self { base, bits, words, marks }
+        Self { base, slope, bits, words, marks }
     }
 
     #[inline]
     fn value(&self, slot: usize) -> Value {
+        let line = self.base.wrapping_add(self.slope.wrapping_mul(slot as i64));
         let (at, bits) = (slot * self.bits as usize, self.bits as usize);
         if bits == 0 {
-            return self.base.wrapping_add(slot as i64);
+            return line;
         }
         let mut difference = self.words[at / 64] >> (at % 64);
         if at % 64 + bits > 64 {
@@ -361,15 +405,10 @@ impl Packed {
         if bits < 64 {
             difference &= (1 << bits) - 1;
         }
-        self.base.wrapping_add(difference as i64).wrapping_add(slot as i64)
+        line.wrapping_add(difference as i64)
     }
 
     fn find(&self, value: Value) -> Option<usize> {
-        // Most pages are told by their range alone.
-        let beside = |slot: i64| value.wrapping_sub(slot).wrapping_sub(self.base);
-        if self.bits < 62 && (beside(WIDTH as i64 - 1) >= 1 << self.bits || beside(0) < 0) {
-            return None;
-        }
         (0..WIDTH).find(|slot| self.value(*slot) == value)
     }
 }
@@ -424,7 +463,12 @@ mod tests {
                 pages.mark_seen(spot, Isolation::Uncommitted);
             }
             let spot = pages.spot(first).unwrap();
-            pages.pack(spot, |id| values[id as usize]);
+            let mut given_up = Vec::new();
+            pages.pack(spot, |id| values[id as usize], |id, is_wide| given_up.push((id, is_wide)));
+            assert_eq!(given_up.len(), WIDTH);
+            let is_wide = given_up[0].1;
+            let narrow = values.iter().filter(|value| pages.find_narrow(**value).is_some()).count();
+            assert_eq!(narrow, if is_wide { 0 } else { WIDTH });
             assert_eq!(pages.find_packed(0, values[0]).map(|(page, _)| page), Some(3));
             let packed: Vec<_> = pages.packed().collect();
             assert_eq!(packed.iter().map(|(_, value, _)| *value).collect::<Vec<_>>(), values);
@@ -442,6 +486,7 @@ mod tests {
             });
             assert_eq!(back.iter().map(|(value, _)| *value).collect::<Vec<_>>(), values);
             assert!(!back[9].1 && back[8].1);
+            assert!(pages.find_narrow(values[3]).is_none());
             assert_eq!(pages.get(first + 2), Some(Slot::Live(2)));
         }
     }

@@ -46,13 +46,14 @@ const NONE: (i64, u32) = (i64::MAX, u32::MAX);
 pub(crate) struct Values {
     index: IntMap<i64, u32>,
     stretches: Vec<Stretch>,
+    free: Vec<u32>,
     /// Stretches used last, by the low bits of their numbers.
     recent: [(i64, u32); RECENT],
 }
 
 impl Default for Values {
     fn default() -> Self {
-        Self { index: IntMap::default(), stretches: Vec::new(), recent: [NONE; RECENT] }
+        Self { index: IntMap::default(), stretches: Vec::new(), free: Vec::new(), recent: [NONE; RECENT] }
     }
 }
 
@@ -81,8 +82,17 @@ impl Values {
     #[cold]
     fn begin(&mut self, number: i64) -> u32 {
         let places = Places::Few { length: 0, entries: [(0, EMPTY); FEW] };
-        self.stretches.push(Stretch { places, packed: [0; WIDTH / 64], first_page: i64::MAX });
-        let at = u32::try_from(self.stretches.len() - 1).unwrap_or(u32::MAX);
+        let new = Stretch { places, packed: [0; WIDTH / 64], first_page: i64::MAX };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.stretches[at as usize] = new;
+                at
+            }
+            None => {
+                self.stretches.push(new);
+                u32::try_from(self.stretches.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
         self.index.insert(number, at);
         at
     }
@@ -93,40 +103,40 @@ impl Values {
         self.find(number).map_or(Known::Not, |stretch| self.stretches[stretch as usize].get(at))
     }
 
-    /// The same, or `new`'s place where the value is not known yet.
-    #[inline]
-    pub(crate) fn get_or_insert(&mut self, value: Value, new: impl FnOnce() -> Id) -> Known {
-        let (number, at) = place(value);
-        let stretch = self.stretch(number);
-        match stretch.get(at) {
-            Known::Not => {
-                let id = new();
-                stretch.insert(at, id);
-                Known::At(id)
-            }
-            known => known,
-        }
-    }
-
-    /// Forgets the place of a value that is packed now, on this page.
-    pub(crate) fn pack(&mut self, value: Value, page: i64) {
-        let (number, at) = place(value);
-        let stretch = self.stretch(number);
-        stretch.remove(at);
-        stretch.packed[at / 64] |= 1 << (at % 64);
-        stretch.first_page = stretch.first_page.min(page);
-    }
-
-    /// The value has a place again.
-    pub(crate) fn unpack(&mut self, value: Value, id: Id) {
+    pub(crate) fn insert(&mut self, value: Value, id: Id) {
         let (number, at) = place(value);
         let stretch = self.stretch(number);
         stretch.packed[at / 64] &= !(1 << (at % 64));
         stretch.insert(at, id);
     }
+
+    /// Forgets the place of a value that is packed now; on this page, if it is wide.
+    pub(crate) fn remove(&mut self, value: Value, wide: Option<i64>) {
+        let (number, at) = place(value);
+        let stretch = self.stretch(number);
+        stretch.remove(at);
+        if let Some(page) = wide {
+            stretch.packed[at / 64] |= 1 << (at % 64);
+            stretch.first_page = stretch.first_page.min(page);
+        } else if stretch.is_empty() {
+            self.end(number);
+        }
+    }
+
+    #[cold]
+    fn end(&mut self, number: i64) {
+        if let Some(at) = self.index.remove(&number) {
+            self.free.push(at);
+            self.recent[recent_place(number)] = NONE;
+        }
+    }
 }
 
 impl Stretch {
+    fn is_empty(&self) -> bool {
+        matches!(self.places, Places::Few { length: 0, .. }) && self.packed == [0; WIDTH / 64]
+    }
+
     #[inline]
     fn get(&self, at: usize) -> Known {
         let id = match &self.places {
@@ -195,19 +205,22 @@ mod tests {
         let mut values = Values::default();
         let all: Vec<i64> = (0..1200).chain([-1, i64::MIN, i64::MAX, 1 << 60]).collect();
         for (id, value) in all.iter().enumerate() {
-            assert_eq!(values.get_or_insert(*value, || id as Id), Known::At(id as Id));
-            assert_eq!(values.get_or_insert(*value, || 0), Known::At(id as Id));
+            assert_eq!(values.get(*value), Known::Not);
+            values.insert(*value, id as Id);
+            assert_eq!(values.get(*value), Known::At(id as Id));
         }
         assert_eq!((values.get(1200), values.get(-2)), (Known::Not, Known::Not));
         for (id, value) in all.iter().enumerate() {
-            values.pack(*value, 9 - (id as i64 % 3));
-            assert!(matches!(values.get(*value), Known::Packed(page) if page <= 9));
+            values.remove(*value, (id % 2 == 0).then_some(9 - (id as i64 % 3)));
+            assert!(matches!((id % 2, values.get(*value)), (0, Known::Packed(7..=9)) | (1, Known::Not)));
         }
-        assert_eq!(values.get_or_insert(700, || 1), Known::Packed(7));
-        values.unpack(700, 5);
-        assert_eq!((values.get(700), values.get(701)), (Known::At(5), Known::Packed(7)));
-        assert_eq!(values.get_or_insert(4000, || 3), Known::At(3));
-        values.pack(4000, 1);
-        assert_eq!(values.get(4000), Known::Packed(1));
+        values.insert(700, 5);
+        assert_eq!((values.get(700), values.get(702)), (Known::At(5), Known::Packed(7)));
+        let stretches = values.stretches.len();
+        for value in (1_000_000..2_000_000).step_by(100) {
+            values.insert(value, 3);
+            values.remove(value, None);
+        }
+        assert!(values.stretches.len() <= stretches + 1, "a stretch without values is used again");
     }
 }
