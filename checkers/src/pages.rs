@@ -95,19 +95,20 @@ pub(crate) struct Pages {
     free_packed: Vec<u32>,
     /// Packed pages that are not wide: the least value → the greatest, and the page's number.
     ranges: BTreeMap<Value, (Value, i64)>,
-    /// The greatest value on any of them.
+    /// The greatest value on any of them, and the widest range of one.
     greatest: Value,
+    widest: i64,
     recent: [(i64, At); RECENT],
 }
 
 /// The greatest value of a page that is not wide exceeds its least by less.
-const NARROW: i64 = 1 << 14;
+const NARROW: i64 = 1 << 24;
 
 impl Default for Pages {
     fn default() -> Self {
         let (live, free, packed, free_packed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (ranges, greatest) = (BTreeMap::new(), Value::MIN);
-        Self { index: BTreeMap::new(), live, free, packed, free_packed, ranges, greatest, recent: [NO_PAGE; RECENT] }
+        Self { index: BTreeMap::new(), live, free, packed, free_packed, ranges, greatest, widest: 0, recent: [NO_PAGE; RECENT] }
     }
 }
 
@@ -242,6 +243,7 @@ impl Pages {
         if !is_wide {
             self.ranges.insert(least, (greatest, live.number));
             self.greatest = self.greatest.max(greatest);
+            self.widest = self.widest.max(greatest - least);
         }
         let all = live.marks.committed == [u64::MAX; WORDS];
         let packed = Packed::new(&values, (!all).then(|| Box::new(live.marks)));
@@ -292,7 +294,7 @@ impl Pages {
     }
 
     fn find_in_ranges(&self, value: Value) -> Option<(i64, Offset)> {
-        self.ranges.range(value.saturating_sub(NARROW)..=value).rev().filter(|(_, (greatest, _))| value <= *greatest).find_map(
+        self.ranges.range(value.saturating_sub(self.widest)..=value).rev().filter(|(_, (greatest, _))| value <= *greatest).find_map(
             |(_, (_, number))| {
                 let Some(At::Packed(page)) = self.index.get(number) else { return None };
                 let slot = self.packed[*page as usize].find(value)?;
