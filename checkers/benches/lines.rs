@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::hint::black_box;
+use std::time::Instant;
 
 use kchaos_checkers::{FinalRead, Input, JudgeOptions, Reading, check, read_ops};
 use kchaos_core::Validity;
@@ -17,52 +18,91 @@ const IN_FLIGHT: usize = 5;
 
 fn main() {
     let sends = std::env::var("KCHAOS_BENCH_SENDS").ok().and_then(|text| text.parse().ok()).unwrap_or(400_000);
+    let only = std::env::var("KCHAOS_BENCH_ONLY").unwrap_or_default();
     let history = build(sends);
     let lines = memchr::memchr_iter(b'\n', history.as_bytes()).count();
     println!("{sends} sends, {lines} lines, {:.0} MB, {:.0} B a line", history.len() as f64 / 1e6, history.len() as f64 / lines as f64);
-
-    let before = resident_kib();
-    let edn = in_edn(&history);
-    let whole = |threads| {
-        let open = || -> std::io::Result<Input<'_>> { Ok(Box::new(history.as_bytes())) };
-        let options = JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() };
-        let report = check(open, Reading { name: "bench", threads }, options);
-        assert!(matches!(&report, Ok(report) if report.valid == Validity::Valid), "the bench's history is clean: {report:?}");
-        lines
-    };
+    // First: what is freed later is used again, and would hide it.
+    memory(&history, sends);
+    let (edn, columns, transactions) = (in_edn(&history), in_columns(&history), transactions(sends / 2));
     let parse = |text: &str, name: &str| {
         let mut ops = 0;
         let read = read_ops(text.as_bytes(), name, |op| ops += usize::from(black_box(op).op_type.is_completion()));
         assert!(matches!(&read, Ok(read) if read.ops == lines as u64 && read.truncated.is_none()), "every line is an op: {read:?}");
         ops
     };
-    let stages: [(&str, &dyn Fn() -> usize); 5] = [
-        ("newline scan", &|| memchr::memchr_iter(b'\n', black_box(history.as_bytes())).count()),
-        ("serde_json DOM", &|| history.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count()),
-        ("ops parsed", &|| parse(&history, "bench")),
-        ("ops from EDN", &|| parse(&edn, "bench.edn")),
-        ("check", &|| whole(1)),
+    // What is done, how much of it, in which unit.
+    let stages: [(&str, usize, &str, &dyn Fn() -> usize); 7] = [
+        ("newline scan", lines, "lines", &|| memchr::memchr_iter(b'\n', black_box(history.as_bytes())).count()),
+        ("serde_json DOM", lines, "lines", &|| {
+            history.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count()
+        }),
+        ("ops parsed", lines, "lines", &|| parse(&history, "bench")),
+        ("ops from EDN", lines, "lines", &|| parse(&edn, "bench.edn")),
+        ("check", lines, "lines", &|| judged(history.as_bytes(), 1)),
+        ("check, compact", sends, "sends", &|| judged(&columns, 1)),
+        ("check, txns", sends / 2, "txns", &|| judged(&transactions, 1)),
     ];
-    let only = std::env::var("KCHAOS_BENCH_ONLY").unwrap_or_default();
     let mut measured: Vec<(&str, f64)> = Vec::new();
-    for (name, work) in stages.iter().filter(|(name, _)| name.contains(&only)) {
+    for (name, amount, unit, work) in stages.iter().filter(|(name, ..)| name.contains(&only)) {
         let seconds = best(work);
         measured.push((name, seconds));
         let beside = |yardstick: &str| measured.iter().find(|(name, _)| *name == yardstick).map_or(f64::NAN, |(_, other)| seconds / other);
         println!(
-            "{name:15} {:7.2} M lines/s  {:7.0} MB/s  {:6.2} x the DOM's time  {:7.1} x the scan's",
-            lines as f64 / seconds / 1e6,
-            history.len() as f64 / seconds / 1e6,
+            "{name:15} {:7.2} M {unit}/s  {:6.3} x the DOM's time  {:7.1} x the scan's",
+            *amount as f64 / seconds / 1e6,
             beside("serde_json DOM"),
             beside("newline scan"),
         );
     }
-    let grown = resident_kib().saturating_sub(before);
-    println!(
-        "peak memory grew by {:.0} MiB: {:.0} MiB a million sends",
-        grown as f64 / 1024.0,
-        grown as f64 / 1024.0 / (sends as f64 / 1e6)
-    );
+    let (one, two) = (wall(&|| judged(history.as_bytes(), 1)), wall(&|| judged(history.as_bytes(), 2)));
+    println!("by the clock, two threads are {:.2} times as fast as one ({:.0} ms, {:.0} ms)", one / two, two * 1e3, one * 1e3);
+}
+
+fn judged(history: &[u8], threads: usize) -> usize {
+    let open = || -> std::io::Result<Input<'_>> { Ok(Box::new(history)) };
+    let options = JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() };
+    let report = check(open, Reading { name: "bench", threads }, options);
+    assert!(matches!(&report, Ok(report) if report.valid == Validity::Valid), "the bench's histories are clean: {report:?}");
+    report.map_or(0, |report| report.ops as usize)
+}
+
+/// Seconds by the clock of the best of seven.
+fn wall(work: &dyn Fn() -> usize) -> f64 {
+    let once = || {
+        let start = Instant::now();
+        black_box(work());
+        start.elapsed().as_secs_f64()
+    };
+    (0..7).map(|_| once()).fold(f64::INFINITY, f64::min)
+}
+
+/// How much resident memory a check takes at its peak, beyond what was there before it.
+fn memory(history: &str, sends: usize) {
+    // Forgets the peak so far.
+    if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+        println!("peak memory: not measured, this kernel does not forget the peak");
+        return;
+    }
+    let before = resident_kib();
+    judged(history.as_bytes(), 1);
+    let grown = (resident_kib().saturating_sub(before)) as f64 / 1024.0;
+    println!("a check takes {grown:.1} MiB at its peak for {:.1} M sends", sends as f64 / 1e6);
+}
+
+fn in_columns(history: &str) -> Vec<u8> {
+    let mut writer = kchaos_columns::Writer::new(Vec::new()).expect("memory can be written to");
+    read_ops(history.as_bytes(), "bench", |op| writer.write(op).expect("memory can be written to")).expect("every line is an op");
+    writer.finish().expect("memory can be written to")
+}
+
+/// Each transaction sends a value; consumers read committed.
+fn transactions(count: usize) -> Vec<u8> {
+    let workload = kchaos_synth::Workload::Transactions;
+    let options = kchaos_synth::Options { workload, sends: count as u64, seed: 42, ..kchaos_synth::Options::default() };
+    let mut text = Vec::new();
+    kchaos_synth::Synth::new(options).expect("these options fit together").write(&mut text).expect("memory can be written to");
+    text
 }
 
 /// Seconds on the processor of the best of three: the machine is shared. Work is repeated until it takes long enough to be measured.

@@ -674,6 +674,19 @@ impl KeyLog {
         self.pages.visible_between(from, to, isolation)
     }
 
+    pub(crate) fn is_any_visible_between(&self, from: Offset, to: Offset, isolation: Isolation) -> bool {
+        self.pages.is_any_visible_between(from, to, isolation)
+    }
+
+    /// Values that are not packed, each at the first offset at which it was seen, in the order of offsets. Of several at one offset, the first.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = &Written> {
+        self.pages
+            .live()
+            .map(|(offset, id)| (offset, self.of(id)))
+            .filter(|(offset, written)| written.offset == *offset)
+            .map(|(_, written)| written)
+    }
+
     /// What is known of the value in a slot, if it was not packed (as no value of a transaction is).
     pub(crate) fn live(&self, slot: Slot) -> Option<&Written> {
         match slot {

@@ -328,6 +328,34 @@ impl Pages {
         })
     }
 
+    /// Whether there is any of those that [`Pages::visible_between`] gives: cheap where the offsets are close, as they nearly always are.
+    pub(crate) fn is_any_visible_between(&self, from: Offset, to: Offset, isolation: Isolation) -> bool {
+        let (first, last) = (from.saturating_add(1).max(0), to.saturating_sub(1));
+        let ((number, begin), (same, end)) = (place(first), place(last));
+        if first > last || number != same || begin / 64 != end / 64 {
+            return self.visible_between(from, to, isolation).next().is_some();
+        }
+        let (recent, at) = self.recent[recent_place(number)];
+        let Some(at) = (if recent == number { Some(&at) } else { self.index.get(&number) }) else { return false };
+        let visible = match at {
+            At::Live(page) => self.live[*page as usize].marks.visible(begin / 64, isolation),
+            At::Packed(page) => self.packed[*page as usize].marks.as_ref().map_or(u64::MAX, |marks| marks.visible(begin / 64, isolation)),
+        };
+        visible & mask(end % 64 + 1) & !mask(begin % 64) != 0
+    }
+
+    /// Values that are not packed, by their places in the table, in the order of offsets.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (Offset, Id)> {
+        self.index.iter().flat_map(|(number, at)| {
+            let ids = match at {
+                At::Live(page) => &self.live[*page as usize].ids[..],
+                At::Packed(_) => &[],
+            };
+            let base = number << WIDTH_BITS;
+            (0..).zip(ids).filter(|(_, id)| **id != EMPTY).map(move |(slot, id)| (base + slot, *id))
+        })
+    }
+
     /// Slots strictly between two offsets that a reader at this isolation cannot pass over.
     pub(crate) fn visible_between(&self, from: Offset, to: Offset, isolation: Isolation) -> impl Iterator<Item = (Offset, Slot)> {
         let first = from.saturating_add(1).max(0);
@@ -437,6 +465,11 @@ mod tests {
         assert!(between(1, 255).is_empty());
         assert!(between(5, 5).is_empty());
         assert!(between(i64::MAX, i64::MIN).is_empty());
+        let ends = [-1, 0, 1, 2, 63, 64, 254, 255, 256, 257, 1 << 40, i64::MAX - 1, i64::MAX];
+        for (from, to) in ends.iter().flat_map(|from| ends.map(|to| (*from, to))) {
+            assert_eq!(pages.is_any_visible_between(from, to, Isolation::Committed), !between(from, to).is_empty(), "{from} {to}");
+        }
+        assert_eq!(pages.live().map(|(offset, _)| offset).collect::<Vec<_>>(), offsets);
         assert_eq!(pages.live.len(), 5);
     }
 

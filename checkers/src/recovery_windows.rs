@@ -194,9 +194,11 @@ pub(crate) fn each_key(body: &Body, mut call: impl FnMut(Key, Option<Offset>)) {
     }
 }
 
-fn merged(writes: impl Iterator<Item = (Key, Option<Offset>)>, mut call: impl FnMut(Key, Option<Offset>)) {
+fn merged(mut writes: impl Iterator<Item = (Key, Option<Offset>)>, mut call: impl FnMut(Key, Option<Offset>)) {
+    let Some(first) = writes.next() else { return };
+    let Some(second) = writes.next() else { return call(first.0, first.1) };
     let mut keys: BTreeMap<Key, Option<Offset>> = BTreeMap::new();
-    for (key, offset) in writes {
+    for (key, offset) in [first, second].into_iter().chain(writes) {
         let first = keys.entry(key).or_default();
         *first = first.or(offset);
     }

@@ -26,7 +26,7 @@ mod window;
 use kchaos_core::{Body, Key, Op, OpType, Process, Value, Verdict};
 
 use crate::facts::{Facts, polls};
-use crate::log::{Id, Isolation, OpRef, Outcome};
+use crate::log::{Id, Isolation, OpRef, Outcome, Written};
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, hears};
 use crate::txns::TxnId;
 use window::Window;
@@ -150,16 +150,16 @@ impl Cycles {
             }
         }
         for (key, log) in facts.logs() {
-            let placed = log.all().filter(|written| written.txn != 0 && written.offset >= 0);
-            let mut placed: Vec<_> = placed
-                .filter(|written| !written.is_sent_twice() && facts.is_txn_committed(written.txn))
-                .map(|written| (written.offset, written.value, written.txn))
-                .collect();
-            placed.sort_unstable();
-            for two in placed.windows(2).filter(|two| two[0].2 != two[1].2 && two[0].0 < two[1].0) {
-                let ((_, value, from), (_, later, to)) = (two[0], two[1]);
-                if wanted(from, to) {
-                    each(Dependency { from, to, key, value, later: Some(later), impossible: false });
+            let mut before: Option<&Written> = None;
+            for written in log.placed().filter(|written| written.txn != 0 && !written.is_sent_twice()) {
+                if !facts.is_txn_committed(written.txn) {
+                    continue;
+                }
+                if let Some(before) = before.replace(written).filter(|before| before.txn != written.txn)
+                    && wanted(before.txn, written.txn)
+                {
+                    let (from, to, value, later) = (before.txn, written.txn, before.value, Some(written.value));
+                    each(Dependency { from, to, key, value, later, impossible: false });
                 }
             }
         }

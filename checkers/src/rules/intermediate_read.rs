@@ -50,7 +50,11 @@ impl Rule for IntermediateRead {
 
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
-        let mut gaps: Vec<_> = self.gaps.iter().map(|(gap, op)| (*gap, *op)).collect();
+        let is_passed = |(key, from, to): &(Key, Offset, Offset)| {
+            let from = (*from).max(facts.log_start(*key).saturating_sub(1));
+            facts.log(*key).is_some_and(|log| log.is_any_visible_between(from, *to, Isolation::Committed))
+        };
+        let mut gaps: Vec<_> = self.gaps.iter().map(|(gap, op)| (*gap, *op)).filter(|(gap, _)| is_passed(gap)).collect();
         gaps.sort_unstable_by_key(|((key, from, to), op)| (*key, *from, *to, op.get()));
         let mut told = BTreeSet::new();
         for ((key, from, to), op) in gaps {

@@ -127,7 +127,7 @@ impl Rule for PollOrder {
                 findings.add(rule, || pair.went_back());
             } else if let Some(log) = facts.log(pair.key) {
                 let from = pair.from.max(facts.log_start(pair.key).saturating_sub(1));
-                if log.visible_between(from, pair.to, pair.isolation).next().is_some() {
+                if log.is_any_visible_between(from, pair.to, pair.isolation) {
                     let rule = if pair.inside { "int-poll-skip" } else { "poll-skip" };
                     findings.add(rule, || pair.skipped(log, from));
                 }
