@@ -185,6 +185,9 @@ pub(crate) struct CheckArgs {
     /// `complete`: every acknowledged value had its chance to be read, so what is unread is gone
     #[arg(long)]
     pub(crate) final_read: Option<FinalReadArg>,
+    /// Groups process exactly once: an offset that is delivered to a group again is a violation
+    #[arg(long)]
+    pub(crate) exactly_once: bool,
     /// How many threads read [default: one for each processor]; the verdict does not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,

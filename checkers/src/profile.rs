@@ -129,6 +129,14 @@ impl Profile {
         Ok(profile)
     }
 
+    /// What was promised to be processed exactly once may not be delivered again: `redelivered` is a violation.
+    #[must_use]
+    pub fn exactly_once(mut self) -> Self {
+        self.allowed.retain(|rule| *rule != "redelivered");
+        self.name = format!("{}, exactly once", self.name);
+        self
+    }
+
     pub fn ruling(&self, rule: &str) -> Ruling {
         if self.allowed.contains(&rule) { Ruling::Allowed } else { Ruling::Violation }
     }
@@ -163,6 +171,13 @@ mod tests {
         ] {
             assert_eq!(weak.ruling(rule), ruling, "{rule}");
         }
+    }
+
+    #[test]
+    fn exactly_once_takes_away_the_leave_to_deliver_again() {
+        let (kafka, once) = (Profile::default(), Profile::default().exactly_once());
+        assert_eq!((kafka.ruling("redelivered"), once.ruling("redelivered")), (Ruling::Allowed, Ruling::Violation));
+        assert_eq!((once.ruling("int-send-skip"), once.name.as_str()), (Ruling::Allowed, "kafka, exactly once"));
     }
 
     #[test]

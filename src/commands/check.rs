@@ -62,6 +62,9 @@ fn check(input: &Path, args: &CheckArgs) -> Result<CheckReport, Failure> {
     if let Some(name) = &args.profile {
         options.profile = profile(name)?;
     }
+    if args.exactly_once {
+        options.profile = options.profile.exactly_once();
+    }
     if args.final_read == Some(FinalReadArg::Complete) {
         options.final_read = FinalRead::Complete;
     }

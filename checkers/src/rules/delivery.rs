@@ -1,7 +1,8 @@
 //! What a consumer group owes: every value before its committed offset to some member, and ideally once.
 //!
 //! `unprocessed`: an acknowledged value below an offset that the group committed for certain, which no member's ok poll returned.
-//! `redelivered`: a group delivers an offset again. That is what at-least-once means, so it is counted and allowed.
+//! `redelivered`: a group delivers an offset again. That is what at-least-once means, so it is counted and allowed;
+//! a profile made `exactly_once` (`kchaos check --exactly-once`) does not.
 //!
 //! A member is a process whose last assign or subscribe was a subscribe. Its group stands beside the poll or the subscribe; without a
 //! name, who is in which group is not known, and nothing counts as delivered again. Counted by value, and by offset. Offsets below the log's
