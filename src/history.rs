@@ -1,19 +1,15 @@
-//! The formats of a history: how their files are called, and how each is read and written.
+//! The formats of a history: how their files are called, and how each is written. (Reading them is the checkers'.)
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
-use kchaos_checkers::InputError;
-use kchaos_columns::{ColumnsError, Ops, Reader, Writer};
+use kchaos_columns::Writer;
 use kchaos_core::Op;
 
 use crate::edn;
 
 const ZSTD_LEVEL: i32 = 3;
-/// Enough to tell a compact history.
-const HEAD_BYTES: u64 = 8;
 
 /// What `kchaos convert` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,52 +43,6 @@ impl HistoryFormat {
         ];
         ends.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format)
     }
-}
-
-/// What there is to say of the reading, beside the ops.
-#[derive(Default)]
-pub(crate) struct Told {
-    /// Why the end is missing, if it is.
-    pub(crate) truncated: Option<String>,
-    pub(crate) notes: Vec<String>,
-}
-
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    Lines(InputError),
-    Columns { file: String, source: ColumnsError },
-    Unreadable { file: String, source: io::Error },
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lines(error) => error.fmt(f),
-            Self::Columns { file, source } => write!(f, "{file}: malformed history: {source}"),
-            Self::Unreadable { file, source } => write!(f, "{file}: cannot be read: {source}"),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-/// Calls `each` with every op of a history, whatever its format. `name` is what errors call it.
-pub(crate) fn read_ops(mut input: impl Read + Send, name: &str, mut each: impl FnMut(&Op)) -> Result<Told, ReadError> {
-    let mut head = Vec::new();
-    (&mut input).take(HEAD_BYTES).read_to_end(&mut head).map_err(|source| ReadError::Unreadable { file: name.to_owned(), source })?;
-    let is_columns = kchaos_columns::is_columns(&head);
-    let input = io::Cursor::new(head).chain(input);
-    if !is_columns {
-        let lines = kchaos_checkers::read_ops(input, name, each).map_err(ReadError::Lines)?;
-        return Ok(Told { truncated: lines.truncated, notes: lines.notes });
-    }
-    let malformed = |source| ReadError::Columns { file: name.to_owned(), source };
-    let mut reader = Reader::new(input).map_err(malformed)?;
-    let mut ops = Ops::new();
-    while reader.next_block(&mut ops).map_err(malformed)? {
-        ops.iter().for_each(&mut each);
-    }
-    Ok(Told { truncated: reader.truncated().map(str::to_owned), notes: Vec::new() })
 }
 
 /// Where ops are written to, in one of the formats.

@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(*seen.lock().unwrap(), 2_000);
         assert_eq!(recorder.close().unwrap(), 2_000);
         let mut next = 0;
-        let told = crate::history::read_ops(File::open(&path).unwrap(), "history", |op| {
+        let told = kchaos_checkers::read_ops(File::open(&path).unwrap(), "history", |op| {
             assert_eq!(op.index, next);
             next += 1;
         });
@@ -333,7 +333,7 @@ mod tests {
         recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
         recorder.sync().unwrap();
         let mut ops = 0;
-        let told = crate::history::read_ops(File::open(&path).unwrap(), "history", |_| ops += 1).unwrap();
+        let told = kchaos_checkers::read_ops(File::open(&path).unwrap(), "history", |_| ops += 1).unwrap();
         assert_eq!(ops, 1);
         assert!(told.truncated.is_some_and(|text| text.contains("no end mark")));
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use kchaos_core::{Body, Extra, MicroOp, Offset, Op, OpType, Polled, Process, Send, Value};
+use kchaos_core::{Body, MicroOp, Offset, Op, Polled, Send, Value};
 
 /// Ops in one portion. A block's would take 20 MB, these stay in a processor's first cache. A group of a column is two of them.
 pub(crate) const PORTION_OPS: usize = 64;
@@ -43,17 +43,7 @@ impl Ops {
     /// Makes room for so many.
     pub(crate) fn grow(&mut self, count: usize) {
         self.beside.resize(count.max(self.beside.len()), 0);
-        self.slots.resize_with(count.max(self.slots.len()), || Op {
-            index: 0,
-            time_ns: 0,
-            process: Process::Nemesis,
-            op_type: OpType::Info,
-            body: Body::Crash,
-            error: None,
-            client: None,
-            node: None,
-            extra: Extra::default(),
-        });
+        self.slots.resize_with(count.max(self.slots.len()), Op::default);
     }
 }
 

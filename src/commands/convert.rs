@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 
 use crate::cli::ConvertArgs;
 use crate::exit::{self, Failure};
-use crate::history::{HistoryFormat, Sink, read_ops};
+use crate::history::{HistoryFormat, Sink};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -55,7 +55,7 @@ fn convert(reader: impl Read + Send, input: &Path, output: impl Write, format: H
     let cannot_write = "cannot write the history";
     let mut sink = Sink::new(output, format).context(cannot_write)?;
     let mut failed: Option<io::Error> = None;
-    let told = read_ops(reader, &input.display().to_string(), |op| {
+    let told = kchaos_checkers::read_ops(reader, &input.display().to_string(), |op| {
         if failed.is_none() {
             failed = sink.write(op).err();
         }

@@ -123,7 +123,7 @@ impl<'a> Out<'a> {
             return;
         }
         let polled = self.polled(records);
-        let mut op = std::mem::replace(&mut self.poll, placeholder());
+        let mut op = std::mem::take(&mut self.poll);
         (op.index, op.time_ns, op.op_type, op.process) = (index, time_ns, op_type, Process::Client(process));
         (op.error, op.body, op.extra) = (error(op_type), Body::Poll(Some(polled)), extra);
         self.hand(&op);
@@ -178,20 +178,6 @@ impl<'a> Out<'a> {
         let (process, op_type) = (Process::Nemesis, OpType::Info);
         let op = Op { index, time_ns, process, op_type, body, error: None, client: None, node: None, extra: Extra::default() };
         self.hand(&op);
-    }
-}
-
-fn placeholder() -> Op {
-    Op {
-        index: 0,
-        time_ns: 0,
-        process: Process::Nemesis,
-        op_type: OpType::Info,
-        body: Body::Crash,
-        error: None,
-        client: None,
-        node: None,
-        extra: Extra::default(),
     }
 }
 
