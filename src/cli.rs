@@ -308,6 +308,9 @@ pub(crate) struct ShapeArgs {
     /// Faults that a nemesis logs; with any, the phases of a run as well
     #[arg(long, default_value_t = 0)]
     pub(crate) faults: u32,
+    /// Looks of an observer on the way: controllers, leader epochs, replicas, settings, watches, and what else docs/history.md tells of
+    #[arg(long, default_value_t = 0)]
+    pub(crate) looks: u32,
     /// Reread every key from the start at the end, and tell where the logs end
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) final_read: bool,

@@ -49,6 +49,7 @@ fn options(args: &SynthArgs) -> Options {
         restarts: shape.restarts,
         crashes: shape.crashes,
         faults: shape.faults,
+        looks: shape.looks,
         final_read: shape.final_read,
         injections: args.inject.clone(),
     }
@@ -81,7 +82,8 @@ fn tell(summary: &Summary, output: &Path) {
     for Injected { anomaly, send, ops, key, values, .. } in injected.iter().take(MAX_TOLD) {
         let values = values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let values = if values.is_empty() { values } else { format!(", values {values}") };
-        eprintln!("{anomaly}: ops {} to {}, before send {send}, key {key}{values}", ops.start(), ops.end());
+        let key = key.map(|key| format!(", key {key}")).unwrap_or_default();
+        eprintln!("{anomaly}: ops {} to {}, before send {send}{key}{values}", ops.start(), ops.end());
     }
     if injected.len() > MAX_TOLD {
         eprintln!("and {} more", injected.len() - MAX_TOLD);

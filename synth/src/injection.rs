@@ -12,15 +12,22 @@ pub struct Injectable {
     pub workloads: &'static [Workload],
     /// What necessarily comes with it, or may, depending on who reads there.
     pub along: &'static [&'static str],
+    /// How many keys it needs: in a single one it would be another anomaly.
+    pub keys: u32,
 }
 
 const LOGS: &[Workload] = &[Workload::Log, Workload::Transactions, Workload::Groups];
 const TRANSACTIONS: &[Workload] = &[Workload::Transactions];
 const GROUPS: &[Workload] = &[Workload::Groups];
 const REGISTERS: &[Workload] = &[Workload::Registers];
+const ALL: &[Workload] = &Workload::ALL;
 
 const fn of(name: &'static str, workloads: &'static [Workload], along: &'static [&'static str]) -> Injectable {
-    Injectable { name, workloads, along }
+    Injectable { name, workloads, along, keys: 1 }
+}
+
+const fn of_two_keys(name: &'static str, workloads: &'static [Workload], along: &'static [&'static str]) -> Injectable {
+    Injectable { keys: 2, ..of(name, workloads, along) }
 }
 
 /// Every anomaly that can be injected, in the order of the checkers.
@@ -42,19 +49,33 @@ pub const INJECTABLE: &[Injectable] = &[
     // With a single key, the two transactions stand inside each other.
     of("G0", TRANSACTIONS, &["int-send-skip"]),
     of("G1c", TRANSACTIONS, &[]),
+    // With a single key, what the short transactions wrote would be reordered, or close a circle without them.
+    of_two_keys("G0-process", TRANSACTIONS, &[]),
+    of_two_keys("G0-realtime", TRANSACTIONS, &[]),
+    of_two_keys("G1c-process", TRANSACTIONS, &[]),
+    of_two_keys("G1c-realtime", TRANSACTIONS, &[]),
+    of("lso-stall", LOGS, &[]),
+    of("balance-changed", TRANSACTIONS, &[]),
     of("poll-skip", LOGS, &[]),
     of("nonmonotonic-poll", LOGS, &[]),
     of("int-poll-skip", LOGS, &[]),
     of("int-nonmonotonic-poll", LOGS, &[]),
     of("total-order-disagreement", LOGS, &[]),
     of("commit-regression", GROUPS, &[]),
+    of("offsets-expired", GROUPS, &[]),
     of("unprocessed", GROUPS, &[]),
     of("redelivered", GROUPS, &[]),
     of("nonmonotonic-send", LOGS, &[]),
     of("int-nonmonotonic-send", LOGS, &[]),
     of("int-send-skip", LOGS, &[]),
     of("reordered", LOGS, &[]),
+    of("replica-divergence", LOGS, &[]),
+    of("stale-leader-ack", LOGS, &[]),
     of("nonlinearizable", REGISTERS, &[]),
+    of("watch-violation", REGISTERS, &[]),
+    of("ephemeral-violation", REGISTERS, &[]),
+    of("two-controllers", ALL, &[]),
+    of("config-reverted", ALL, &[]),
 ];
 
 /// One `--inject`.
@@ -88,6 +109,8 @@ pub enum InjectionError {
     Beyond { anomaly: &'static str, place: u64, sends: u64 },
     #[error("the workload {workload} cannot carry {anomaly}: {} can", either(workloads))]
     Workload { anomaly: &'static str, workload: Workload, workloads: &'static [Workload] },
+    #[error("{anomaly} needs {least} keys, and there is one")]
+    Keys { anomaly: &'static str, least: u32 },
 }
 
 fn names() -> String {
@@ -110,6 +133,9 @@ impl Injection {
         let Injectable { name: anomaly, workloads, .. } = *self.anomaly;
         if !workloads.contains(&options.workload) {
             return Err(InjectionError::Workload { anomaly, workload: options.workload, workloads });
+        }
+        if options.keys < self.anomaly.keys {
+            return Err(InjectionError::Keys { anomaly, least: self.anomaly.keys });
         }
         match self.place {
             Place::Send(place) if place > options.sends => Err(InjectionError::Beyond { anomaly, place, sends: options.sends }),
@@ -187,5 +213,8 @@ mod tests {
         let injections = vec![Injection::named("G1b").unwrap()];
         let error = Options { injections, ..Options::default() }.validate().unwrap_err().to_string();
         assert_eq!(error, "the workload log cannot carry G1b: transactions can");
+        let injections = vec![Injection::named("G0-process").unwrap()];
+        let single = Options { injections, workload: Workload::Transactions, keys: 1, ..Options::default() };
+        assert_eq!(single.validate().unwrap_err().to_string(), "G0-process needs 2 keys, and there is one");
     }
 }

@@ -14,6 +14,7 @@ mod draw;
 mod groups;
 mod injection;
 mod json;
+mod observer;
 mod options;
 mod out;
 mod producers;
@@ -59,7 +60,8 @@ pub struct Injected {
     /// Its ops, by index.
     pub ops: RangeInclusive<u64>,
     pub time_ns: u64,
-    pub key: Key,
+    /// `None` if it is of no key.
+    pub key: Option<Key>,
     /// The values that tell of it, where values do.
     pub values: Vec<Value>,
 }

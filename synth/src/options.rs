@@ -83,6 +83,9 @@ pub struct Options {
     pub crashes: u32,
     /// Faults that a nemesis logs, held one after the other; with any, the phases of a run are logged as well.
     pub faults: u32,
+    /// Looks of an observer on the way, spread evenly: each tells of controllers, leader epochs, replicas, settings and the like. With any,
+    /// acknowledgements tell the leader epoch.
+    pub looks: u32,
     /// A final reader rereads every key from the start, and the log's ends are told as a run of ours tells them.
     pub final_read: bool,
     pub injections: Vec<Injection>,
@@ -110,6 +113,7 @@ impl Default for Options {
             restarts: 0,
             crashes: 0,
             faults: 0,
+            looks: 0,
             final_read: true,
             injections: Vec::new(),
         }
@@ -157,6 +161,7 @@ impl Options {
             ("restarts", self.restarts.into(), 0, MOST),
             ("crashes", self.crashes.into(), 0, MOST),
             ("faults", self.faults.into(), 0, MOST),
+            ("looks", self.looks.into(), 0, MOST),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(OptionsError::Range { name, value: value.to_string(), least, most });

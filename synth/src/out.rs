@@ -1,5 +1,7 @@
 //! Where ops go: numbered, timed, and handed on one by one. Nothing is kept.
 
+use std::collections::BTreeMap;
+
 use kchaos_core::{Body, Extra, Key, Offset, Op, OpType, Polled, Process, Send, Value};
 use serde_json::Value as Json;
 
@@ -24,6 +26,10 @@ pub(crate) struct Out<'a> {
     pub(crate) is_silent: bool,
     /// Between two sends.
     period_ns: u64,
+    /// Nobody did anything for so long.
+    waited_ns: u64,
+    /// The leader epochs that acknowledgements tell, by key (0 where none stands); `None` if they tell none.
+    pub(crate) leader_epochs: Option<BTreeMap<Key, i32>>,
     /// When the next send is due: however many lines come before, they come before then.
     due_ns: u64,
     jitter: u64,
@@ -57,6 +63,8 @@ impl<'a> Out<'a> {
             is_stopped: false,
             is_silent: false,
             period_ns: 1_000_000_000 / rate.max(1),
+            waited_ns: 0,
+            leader_epochs: None,
             due_ns: u64::MAX,
             jitter: 0x9E37_79B9_7F4A_7C15,
             send: plain(Body::Send(Vec::new())),
@@ -69,7 +77,14 @@ impl<'a> Out<'a> {
 
     /// So many sends were begun.
     pub(crate) fn pace(&mut self, sends: u64) {
-        self.due_ns = sends.saturating_add(1).saturating_mul(self.period_ns);
+        self.due_ns = sends.saturating_add(1).saturating_mul(self.period_ns).saturating_add(self.waited_ns);
+    }
+
+    /// Nothing happens for so long.
+    pub(crate) fn wait(&mut self, time_ns: u64) {
+        self.waited_ns = self.waited_ns.saturating_add(time_ns);
+        self.due_ns = self.due_ns.saturating_add(time_ns);
+        self.time_ns = self.time_ns.saturating_add(time_ns);
     }
 
     /// There are no more sends.
@@ -107,6 +122,11 @@ impl<'a> Out<'a> {
         if let Body::Send(list) = &mut op.body {
             list.clear();
             list.extend(sends);
+            if let Some(known) = &self.leader_epochs {
+                op.extra.leader_epochs.clear();
+                let acknowledged = list.iter().filter(|_| op_type == OpType::Ok);
+                op.extra.leader_epochs.extend(acknowledged.map(|send| (send.key, known.get(&send.key).copied().unwrap_or(0))));
+            }
         }
         if !self.is_stopped && !(self.sink)(&self.send) {
             self.is_stopped = true;

@@ -157,6 +157,17 @@ impl Registers {
         out.line(process, Some(process), OpType::Ok, Action::Read(key).body(told.value), told.extra());
     }
 
+    /// The zxid of a transaction of somebody else's.
+    pub(crate) fn tick(&mut self) -> i64 {
+        self.zxid += 1;
+        self.zxid
+    }
+
+    /// Of the last transaction.
+    pub(crate) fn zxid(&self) -> i64 {
+        self.zxid
+    }
+
     pub(crate) fn register(&self, key: u32) -> Register {
         self.registers[key as usize]
     }

@@ -1,6 +1,6 @@
 //! The history, step by step: one client does one thing, and at chosen places something happens.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use kchaos_core::{Body, Extra, FaultEvent, FaultMoment, Interval, Key, Offset, OpType, Value};
 use rand::{Rng, SeedableRng};
@@ -10,12 +10,13 @@ use serde_json::{Map, json};
 use crate::draw::draw;
 use crate::groups::Group;
 use crate::injection::{Injectable, Place};
+use crate::observer::{self, Observer};
 use crate::options::{Options, Workload};
 use crate::out::{Out, Record};
 use crate::producers::Producers;
 use crate::readers::Readers;
 use crate::registers::Registers;
-use crate::scenes::{self, Stage};
+use crate::scenes::{self, Stage, With};
 use crate::txns::Txns;
 use crate::world::World;
 use crate::{Injected, Summary};
@@ -47,6 +48,7 @@ enum Event {
     FaultEnds(u32),
     Restart,
     Crash,
+    Look,
     Inject(&'static Injectable),
 }
 
@@ -71,7 +73,7 @@ impl<'o> Sim<'o> {
             options,
             rng: ChaCha8Rng::seed_from_u64(options.seed),
             clients,
-            stage: Stage::new(world, chooser, options.keys, processes),
+            stage: Stage::new(world, chooser, Observer::new(options), processes),
             plan,
             planned: 0,
             sent: 0,
@@ -84,6 +86,10 @@ impl<'o> Sim<'o> {
         out.pace(0);
         self.stage.world.readers.assign(out);
         self.stage.world.group.join(out);
+        if self.options.looks > 0 {
+            out.leader_epochs = Some(BTreeMap::new());
+            self.stage.observer.begin(self.options.workload, out);
+        }
     }
 
     /// `false` when all was sent, has ended, and was read.
@@ -134,6 +140,13 @@ impl<'o> Sim<'o> {
                 }
                 Event::Phase(name) => out.nemesis("phase", name.into()),
                 Event::FaultBegins(number) => fault(number, FaultMoment::InEffect, out),
+                Event::Look => {
+                    let registers = match &mut self.clients {
+                        Clients::Registers(registers) => Some(registers),
+                        Clients::Producers(_) | Clients::Txns(_) => None,
+                    };
+                    observer::look(&mut self.stage, registers, out);
+                }
                 Event::FaultEnds(number) => fault(number, FaultMoment::Healed, out),
                 Event::Restart => {
                     if let Clients::Producers(producers) = &mut self.clients {
@@ -160,13 +173,15 @@ impl<'o> Sim<'o> {
 
     fn inject(&mut self, anomaly: &'static Injectable, out: &mut Out<'_>) {
         let (first, time_ns) = (out.index, out.time_ns);
-        let shown = match &mut self.clients {
-            Clients::Registers(registers) => scenes::register(&mut self.stage, registers, out),
-            Clients::Producers(_) => scenes::play(anomaly.name, &mut self.stage, None, &mut self.rng, out),
-            Clients::Txns(txns) => scenes::play(anomaly.name, &mut self.stage, Some(txns), &mut self.rng, out),
+        let with = match &mut self.clients {
+            Clients::Registers(registers) => With::Registers(registers),
+            Clients::Producers(_) => With::Producers,
+            Clients::Txns(txns) => With::Txns(txns),
         };
+        let shown = scenes::play(anomaly.name, &mut self.stage, with, &mut self.rng, out);
         let ops = first..=out.index.saturating_sub(1);
-        let injected = Injected { anomaly: anomaly.name, send: self.sent, ops, time_ns, key: shown.key.into(), values: shown.values };
+        let injected =
+            Injected { anomaly: anomaly.name, send: self.sent, ops, time_ns, key: shown.key.map(Key::from), values: shown.values };
         self.injected.push(injected);
     }
 
@@ -189,7 +204,7 @@ impl<'o> Sim<'o> {
                 _ => {
                     let ends: Vec<Offset> = (0..self.options.keys).map(|key| self.stage.world.end(key)).collect();
                     reread(self.options, process, out);
-                    tell_ends(self.options.base_offset, &ends, out);
+                    tell_ends(self.options.base_offset, &ends, &self.stage.observer, out);
                 }
             }
         }
@@ -232,13 +247,13 @@ fn reread(options: &Options, process: u32, out: &mut Out<'_>) {
 }
 
 /// As a run of ours tells them, asked of the leaders when all is mended.
-fn tell_ends(start: Offset, ends: &[Offset], out: &mut Out<'_>) {
-    let by_key = |value: &dyn Fn(Offset) -> serde_json::Value| -> serde_json::Value {
-        let keys = ends.iter().enumerate().map(|(key, end)| (key.to_string(), value(*end)));
+fn tell_ends(start: Offset, ends: &[Offset], observer: &Observer, out: &mut Out<'_>) {
+    let by_key = |value: &dyn Fn(u32, Offset) -> serde_json::Value| -> serde_json::Value {
+        let keys = (0..).zip(ends).map(|(key, end)| (key.to_string(), value(key, *end)));
         serde_json::Value::Object(keys.collect::<Map<_, _>>())
     };
-    out.nemesis("final-offsets", by_key(&|end| json!({"start": start, "end": end, "leader_epoch": 0})));
-    let keys = by_key(&|end| json!({"next": end, "end": end}));
+    out.nemesis("final-offsets", by_key(&|key, end| json!({"start": start, "end": end, "leader_epoch": observer.epoch(key)})));
+    let keys = by_key(&|_, end| json!({"next": end, "end": end}));
     out.nemesis("final-reads", json!({"complete": true, "keys": keys}));
 }
 
@@ -263,6 +278,8 @@ fn plan(options: &Options, chooser: &mut ChaCha8Rng) -> Vec<(u64, Event)> {
     let (restarts, crashes) = (u64::from(options.restarts), u64::from(options.crashes));
     plan.extend((1..=restarts).map(|number| (part(number, restarts + 1), Event::Restart)));
     plan.extend((1..=crashes).map(|number| (part(2 * number - 1, 2 * crashes), Event::Crash)));
+    let looks = u64::from(options.looks);
+    plan.extend((0..looks).map(|number| (part(number + 1, looks), Event::Look)));
     for injection in &options.injections {
         for _ in 0..injection.count {
             let place = match injection.place {

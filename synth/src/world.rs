@@ -47,6 +47,12 @@ impl World {
         self.logs[key as usize].next
     }
 
+    /// The last stable offset: what lies behind is held back by an open transaction.
+    pub(crate) fn stable(&self, key: u32) -> Offset {
+        let log = &self.logs[key as usize];
+        log.held.front().map_or(log.next, |held| held.offset)
+    }
+
     /// An offset that nobody will ever see.
     pub(crate) fn hole(&mut self, key: u32) -> Offset {
         let next = &mut self.logs[key as usize].next;

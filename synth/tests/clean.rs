@@ -1,7 +1,9 @@
 //! What is made clean is judged clean, whatever the options.
 
+use std::collections::BTreeSet;
+
 use kchaos_checkers::{CheckReport, Judge, JudgeOptions};
-use kchaos_core::{Finding, Op, Validity};
+use kchaos_core::{Body, Finding, Op, Validity};
 use kchaos_synth::{Options, Summary, Synth, Workload};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -54,6 +56,7 @@ fn drawn(seed: u64) -> Options {
         restarts: if matches!(workload, Workload::Log | Workload::Groups) { some(rng) } else { 0 },
         crashes: if workload == Workload::Groups { some(rng) } else { 0 },
         faults: some(rng),
+        looks: if rng.random_bool(0.3) { rng.random_range(1..10) } else { 0 },
         final_read: rng.random_bool(0.8),
         injections: Vec::new(),
     }
@@ -90,11 +93,38 @@ fn large_ones_are_valid() {
     for workload in Workload::ALL {
         for (keys, lanes, batch) in [(1, 1, 1), (3, 500, 1), (300, 5, 10)] {
             let crashes = if workload == Workload::Groups { 3 } else { 0 };
-            let options = Options { workload, sends: 20_000, keys, lanes, batch, crashes, faults: 2, ..Options::default() };
+            let options = Options { workload, sends: 20_000, keys, lanes, batch, crashes, faults: 2, looks: 50, ..Options::default() };
             let (summary, report) = judge(&options);
             let none = std::collections::BTreeMap::<String, Finding>::new();
             assert_eq!((report.valid, &report.anomalies), (Validity::Valid, &none), "{options:?} {:?}", report.reasons);
             assert!(summary.sends >= 20_000 && summary.ops > 2_000, "{summary:?}");
+        }
+    }
+}
+
+/// With looks, a history says everything that docs/history.md names of a healthy cluster; without, nothing of it.
+#[test]
+fn looks_tell_all_that_an_observer_may_tell() {
+    let of_all: &[&str] = &["controllers", "config", "config-asked"];
+    let of_logs: &[&str] = &["leader-epochs", "stable-offsets", "replica-log"];
+    for (workload, own) in [
+        (Workload::Log, [of_logs, &[]].concat()),
+        (Workload::Transactions, [of_logs, &["bank-snapshot"]].concat()),
+        (Workload::Groups, [of_logs, &["offsets-retention"]].concat()),
+        (Workload::Registers, vec!["watch", "ephemeral", "session"]),
+    ] {
+        for looks in [0, 40] {
+            let mut told = BTreeSet::new();
+            let mut tell = |op: &Op| match &op.body {
+                Body::Nemesis { f, .. } if !f.starts_with("final-") => _ = told.insert(f.clone()),
+                _ => {}
+            };
+            let Ok(_) = Synth::new(Options { workload, looks, ..Options::default() }).unwrap().each(|op| {
+                tell(op);
+                Ok::<_, std::convert::Infallible>(())
+            });
+            let named = if looks == 0 { BTreeSet::new() } else { of_all.iter().chain(&own).map(|name| (*name).to_owned()).collect() };
+            assert_eq!(told, named, "{workload}");
         }
     }
 }

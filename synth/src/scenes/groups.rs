@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use kchaos_core::{Body, Extra, Key, OpType};
 use rand_chacha::ChaCha8Rng;
+use serde_json::json;
 
 use super::{Scene, Shown};
 use crate::groups::extra;
+
+/// How long committed offsets are kept.
+const RETENTION_MS: u64 = 600_000;
 
 /// A group of its own, that only keeps offsets: commits one, and is given less.
 pub(super) fn commit_regression(scene: &mut Scene<'_, '_>) -> Shown {
@@ -17,6 +21,21 @@ pub(super) fn commit_regression(scene: &mut Scene<'_, '_>) -> Shown {
     scene.out.both(process, commit.clone(), commit, &extra);
     let fetch = |offsets| Body::Committed { keys: vec![key], offsets };
     scene.out.both(process, fetch(BTreeMap::new()), fetch(BTreeMap::from([(key, last.1)])), &extra);
+    scene.shown(&[])
+}
+
+/// A group of its own commits, and nothing is left of it long before its time.
+pub(super) fn offsets_expired(scene: &mut Scene<'_, '_>) -> Shown {
+    let last = scene.sent();
+    let (process, key) = (scene.stage.process(), Key::from(scene.key));
+    let group = format!("keeper-{process}");
+    scene.out.nemesis("offsets-retention", json!({"retention_ms": RETENTION_MS, "group": group}));
+    let extra = Extra { group: Some(group), ..extra() };
+    let commit = Body::Commit(BTreeMap::from([(key, last.1 + 1)]));
+    scene.out.both(process, commit.clone(), commit, &extra);
+    let fetch = || Body::Committed { keys: vec![key], offsets: BTreeMap::new() };
+    scene.out.wait(RETENTION_MS * 1_000_000 / 2);
+    scene.out.both(process, fetch(), fetch(), &extra);
     scene.shown(&[])
 }
 

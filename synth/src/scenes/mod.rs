@@ -1,7 +1,10 @@
 //! Anomalies, each a scene that is played when nothing is in flight: by clients of its own, in one key (two, where it needs two), at the
 //! end of the log. What it appends stays in the log, for all readers.
 
+mod cluster;
+mod cycles;
 mod groups;
+mod registers;
 mod sends;
 mod txns;
 mod values;
@@ -12,8 +15,9 @@ use kchaos_core::{Extra, Offset, OpType, Send, Value};
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw::draw;
+use crate::observer::Observer;
 use crate::out::{Out, Record};
-use crate::registers::{Register, Registers};
+use crate::registers::Registers;
 use crate::txns::Txns;
 use crate::world::World;
 
@@ -21,22 +25,29 @@ use crate::world::World;
 pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) chooser: ChaCha8Rng,
-    keys: u32,
+    pub(crate) observer: Observer,
     pub(crate) processes: u32,
     pub(crate) next_value: Value,
     /// By key: two consumers that are never told offsets.
     bare: HashMap<u32, (u32, u32)>,
 }
 
+/// Whose history the scene is played in.
+pub(crate) enum With<'c> {
+    Producers,
+    Txns(&'c mut Txns),
+    Registers(&'c mut Registers),
+}
+
 /// What an anomaly can be known by.
 pub(crate) struct Shown {
-    pub(crate) key: u32,
+    pub(crate) key: Option<u32>,
     pub(crate) values: Vec<Value>,
 }
 
 impl Stage {
-    pub(crate) fn new(world: World, chooser: ChaCha8Rng, keys: u32, processes: u32) -> Self {
-        Self { world, chooser, keys, processes, next_value: 0, bare: HashMap::new() }
+    pub(crate) fn new(world: World, chooser: ChaCha8Rng, observer: Observer, processes: u32) -> Self {
+        Self { world, chooser, observer, processes, next_value: 0, bare: HashMap::new() }
     }
 
     /// A new process, which is a client of its own.
@@ -45,19 +56,19 @@ impl Stage {
         self.processes - 1
     }
 
-    fn value(&mut self) -> Value {
+    pub(crate) fn value(&mut self) -> Value {
         self.next_value += 1;
         self.next_value - 1
     }
 
     fn key(&mut self) -> u32 {
-        draw(&mut self.chooser, self.keys as usize) as u32
+        draw(&mut self.chooser, self.observer.keys as usize) as u32
     }
 
     /// Another than this, if there is one.
     fn other_key(&mut self, key: u32) -> u32 {
-        let others = self.keys.saturating_sub(1);
-        if others == 0 { key } else { (key + 1 + draw(&mut self.chooser, others as usize) as u32) % self.keys }
+        let others = self.observer.keys.saturating_sub(1);
+        if others == 0 { key } else { (key + 1 + draw(&mut self.chooser, others as usize) as u32) % self.observer.keys }
     }
 
     fn coin(&mut self) -> bool {
@@ -113,18 +124,21 @@ impl Scene<'_, '_> {
     }
 
     fn shown(&self, values: &[Value]) -> Shown {
-        Shown { key: self.key, values: values.to_vec() }
+        Shown { key: Some(self.key), values: values.to_vec() }
     }
 }
 
 /// Plays the scene of this name. What its workload cannot carry was refused before.
-pub(crate) fn play(name: &str, stage: &mut Stage, txns: Option<&mut Txns>, rng: &mut ChaCha8Rng, out: &mut Out<'_>) -> Shown {
+pub(crate) fn play(name: &str, stage: &mut Stage, with: With<'_>, rng: &mut ChaCha8Rng, out: &mut Out<'_>) -> Shown {
     let key = stage.key();
     let mut scene = Scene { stage, out, key };
     let scene = &mut scene;
-    if let Some(txns) = txns
-        && let Some(shown) = txns::play(name, scene, txns)
-    {
+    let own = match with {
+        With::Producers => None,
+        With::Txns(txns) => txns::play(name, scene, txns).or_else(|| cycles::play(name, scene)),
+        With::Registers(registers) => registers::play(name, scene, registers),
+    };
+    if let Some(shown) = own.or_else(|| cluster::play(name, scene)) {
         return shown;
     }
     match name {
@@ -145,29 +159,9 @@ pub(crate) fn play(name: &str, stage: &mut Stage, txns: Option<&mut Txns>, rng: 
         "int-send-skip" => sends::int_send_skip(scene),
         "reordered" => sends::reordered(scene),
         "commit-regression" => groups::commit_regression(scene),
+        "offsets-expired" => groups::offsets_expired(scene),
         "unprocessed" => groups::unprocessed(scene, rng),
         "redelivered" => groups::redelivered(scene, rng),
         _ => scene.shown(&[]),
     }
-}
-
-/// `nonlinearizable`: of two writes one after the other, the later has the older version; or one session reads, and then reads what was before.
-pub(crate) fn register(stage: &mut Stage, registers: &mut Registers, out: &mut Out<'_>) -> Shown {
-    let key = stage.key();
-    let (first, second) = (stage.value(), stage.value());
-    let (writer, other) = (stage.process(), stage.process());
-    let Register { version, .. } = registers.register(key);
-    if stage.coin() {
-        registers.write(key, first, version + 2, writer, out);
-        registers.write(key, second, version + 1, other, out);
-        // The register goes on from the greater.
-        registers.write(key, first, version + 3, writer, out);
-    } else {
-        registers.write(key, first, version + 1, writer, out);
-        let before = registers.register(key);
-        registers.write(key, second, version + 2, writer, out);
-        registers.read(key, registers.register(key), other, out);
-        registers.read(key, before, other, out);
-    }
-    Shown { key, values: vec![first, second] }
 }

@@ -20,13 +20,13 @@ pub(super) fn play(name: &str, scene: &mut Scene<'_, '_>, txns: &mut Txns) -> Op
 }
 
 /// A micro-op of a scene's transaction: a send with its key and offset, or a poll of such records.
-enum Part {
+pub(super) enum Part {
     Send(u32, Value, Option<i64>),
     Poll(Vec<(u32, Value, i64)>),
 }
 
 impl Scene<'_, '_> {
-    fn begin(&mut self, process: u32, parts: &[Part]) {
+    pub(super) fn begin(&mut self, process: u32, parts: &[Part]) {
         let parts = parts.iter().map(|part| match part {
             Part::Send(key, value, _) => MicroOp::Send(Send { key: (*key).into(), value: *value, offset: None }),
             Part::Poll(_) => MicroOp::Poll(None),
@@ -34,7 +34,7 @@ impl Scene<'_, '_> {
         self.out.line(process, Some(process), OpType::Invoke, Body::Txn(parts.collect()), Extra::default());
     }
 
-    fn commit(&mut self, process: u32, parts: &[Part], commit_time_ns: Option<u64>) {
+    pub(super) fn commit(&mut self, process: u32, parts: &[Part], commit_time_ns: Option<u64>) {
         let parts = parts.iter().map(|part| match part {
             Part::Send(key, value, offset) => MicroOp::Send(Send { key: (*key).into(), value: *value, offset: *offset }),
             Part::Poll(records) => {
@@ -47,7 +47,7 @@ impl Scene<'_, '_> {
     }
 
     /// The marker of a transaction that ended.
-    fn mark(&mut self) {
+    pub(super) fn mark(&mut self) {
         self.stage.world.hole(self.key);
     }
 }
