@@ -140,9 +140,11 @@ fn daemons(ended: &Ended) -> Verdict {
     verdict
 }
 
+/// What the checkers found in the history already is not told twice.
 fn settings(ended: &Ended) -> Verdict {
     let mut verdict = Verdict::default();
-    if !ended.settings_changed.is_empty() {
+    let is_found = ended.analysed.check.as_ref().is_some_and(|check| check.anomalies.contains_key("config-reverted"));
+    if !ended.settings_changed.is_empty() && !is_found {
         verdict.anomalies.insert("config-reverted".into(), finding(&ended.settings_changed));
     }
     verdict

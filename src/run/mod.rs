@@ -17,6 +17,7 @@ mod setup;
 mod trouble;
 mod watch;
 mod whole;
+mod witness;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +50,7 @@ use crate::recorder::FileRecorder;
 use crate::store::{Lines, RunDirectory};
 use analysis::Analysis;
 use client_log::ClientLog;
+use witness::Witness;
 
 /// How long writes are watched before the trouble, and after it: long enough to be a baseline, short enough to be waited for.
 const QUIET: Duration = Duration::from_secs(4);
@@ -63,6 +65,7 @@ pub(crate) struct Live {
     pub(crate) clock: Arc<RunClock>,
     pub(crate) recorder: Arc<FileRecorder>,
     pub(crate) client_log: Arc<ClientLog>,
+    pub(crate) witness: Arc<Witness>,
     pub(crate) display: Arc<Display>,
     pub(crate) abort: Abort,
     pub(crate) keys: Vec<KeyEntry>,
@@ -148,6 +151,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
 
     let engine = Engine::new(live.doors.clone(), live.engine_options(directory, books)).await.map_err(environment)?;
     let engine = Arc::new(engine);
+    live.nemesis_op("config", preflight::told(&plan.effective));
     let observer = Observer::start(live.inventory.clone(), live.keys.clone(), live.clock.clone(), books.observation_sink());
     let clients = live.start_clients()?;
     let watch = watch::start(live, &engine, &clients);
@@ -160,7 +164,9 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     let finale = guarded(&mut failures, after_and_finale(live.clone(), clients.clone(), is_lost_cause)).await.unwrap_or_default();
 
     observer.stop().await;
-    let settings_changed = preflight::settings_changed(&live.setup, plan).await;
+    let settings_now = preflight::settings_now(&live.setup).await.unwrap_or_default();
+    live.nemesis_op("config", preflight::told(&settings_now));
+    let settings_changed = preflight::settings_changed(plan, &settings_now);
     let unexpected_exits = preflight::unexpected_exits(&live.cluster, &daemons, &books.fault_events()).await;
     let daemon_logs = daemon_logs::fetch(&live.cluster, &marks, &directory.file("logs")).await;
     let resources = watch.stop().await;
@@ -294,6 +300,7 @@ struct Books {
     history: PathBuf,
     recorder: Arc<FileRecorder>,
     client_log: Arc<ClientLog>,
+    witness: Arc<Witness>,
     analysis: Arc<Mutex<Analysis>>,
     faults: Arc<Lines>,
     fault_events: Arc<Mutex<Vec<FaultEvent>>>,
@@ -311,6 +318,7 @@ impl Books {
         let recorder = Arc::new(FileRecorder::create(&history, format, clock.clone(), listener)?);
         Ok(Self {
             history,
+            witness: Arc::new(Witness::new(recorder.clone())),
             recorder,
             client_log: Arc::new(ClientLog::create(&directory.file("clients.log"))?),
             analysis,
@@ -326,6 +334,7 @@ impl Books {
         Arc::new(move |event| {
             faults.push(&event);
             lock(&analysis).fault(&event);
+            live.witness.fault(&event);
             if let Some(text) = spoken(&event) {
                 live.display.event(&format!("{:>7.1} s  {text}", live.elapsed().as_secs_f64()));
             }
@@ -335,10 +344,11 @@ impl Books {
     }
 
     fn observation_sink(&self) -> Arc<dyn Fn(Observation) + Send + Sync> {
-        let (timeline, analysis) = (Arc::clone(&self.timeline), Arc::clone(&self.analysis));
+        let (timeline, analysis, witness) = (Arc::clone(&self.timeline), Arc::clone(&self.analysis), Arc::clone(&self.witness));
         Arc::new(move |observation| {
             timeline.push(&observation);
             lock(&analysis).observation(&observation);
+            witness.observation(&observation);
         })
     }
 

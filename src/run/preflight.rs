@@ -16,6 +16,7 @@ use kchaos_core::{FaultEvent, Plan};
 use kchaos_nemeses::{Doors, HealOptions, HostPaths, HostState, LockOptions};
 
 use kchaos_workloads::Context;
+use serde_json::{Value, json};
 
 use super::abort::Abort;
 use super::{Books, Display, Live, Setup, whole};
@@ -173,7 +174,10 @@ async fn whole_topics(setup: &Setup, topics: &[String]) -> Result<(), Failure> {
     }
 }
 
-async fn effective(setup: &Setup) -> Result<BTreeMap<String, BTreeMap<String, String>>, anyhow::Error> {
+/// The settings in force by whose they are: `broker 1`, `topic t`.
+type Settings = BTreeMap<String, BTreeMap<String, String>>;
+
+async fn effective(setup: &Setup) -> Result<Settings, anyhow::Error> {
     let mut all = BTreeMap::new();
     for (_, daemon) in setup.inventory.daemons_of(DaemonKind::Kafka) {
         let settings = view::effective_config(&setup.inventory, daemon.id).await?;
@@ -192,9 +196,22 @@ fn pick(settings: ConfigMap, names: &[&str]) -> BTreeMap<String, String> {
     settings.into_iter().filter(|(name, _)| names.contains(&name.as_str())).filter_map(|(name, entry)| Some((name, entry.value?))).collect()
 }
 
+/// At the end of a run; `None` if the cluster does not say, which is no answer.
+pub(super) async fn settings_now(setup: &Setup) -> Option<Settings> {
+    effective(setup).await.ok()
+}
+
+/// As the history tells them (docs/history.md). What the cluster did not say is left out.
+pub(super) fn told(settings: &Settings) -> Value {
+    let entity = |whose: &String| whose.replacen(' ', ":", 1);
+    Value::Object(settings.iter().map(|(whose, settings)| (entity(whose), json!(settings))).collect())
+}
+
 /// Settings that were in force at the start and are not any more, unasked.
-pub(super) async fn settings_changed(setup: &Setup, plan: &Plan) -> Vec<String> {
-    let Ok(now) = effective(setup).await else { return Vec::new() };
+pub(super) fn settings_changed(plan: &Plan, now: &Settings) -> Vec<String> {
+    if now.is_empty() {
+        return Vec::new();
+    }
     let mut changed = Vec::new();
     for (whose, before) in &plan.effective {
         for (name, was) in before {
@@ -252,9 +269,42 @@ impl Ready {
             clock: Arc::clone(&setup.clock),
             recorder: Arc::clone(&books.recorder),
             client_log: Arc::clone(&books.client_log),
+            witness: Arc::clone(&books.witness),
             display,
             abort,
             keys: setup.workload.keys(&setup.run_id),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kchaos_checkers::{Judge, JudgeOptions};
+    use kchaos_core::{Body, Op};
+
+    use super::*;
+
+    fn settings(whose: &str, name: &str, value: &str) -> Settings {
+        BTreeMap::from([(whose.to_owned(), BTreeMap::from([(name.to_owned(), value.to_owned())]))])
+    }
+
+    fn found(looks: &[&Settings]) -> Vec<String> {
+        let mut judge = Judge::new(JudgeOptions::default());
+        for (index, settings) in (0..).zip(looks) {
+            let body = Body::Nemesis { f: "config".into(), value: told(settings) };
+            judge.update(&Op { index, time_ns: index, body, ..Op::default() });
+        }
+        judge.finish().anomalies.into_keys().collect()
+    }
+
+    #[test]
+    fn a_setting_that_went_back_by_itself_is_found_in_the_history_and_one_that_nobody_told_is_not() {
+        let before = settings("topic t", "min.insync.replicas", "2");
+        assert_eq!(told(&before), json!({"topic:t": {"min.insync.replicas": "2"}}));
+        assert_eq!(found(&[&before, &settings("topic t", "min.insync.replicas", "1")]), ["config-reverted"]);
+        for unknown in [Settings::new(), settings("broker 1", "min.insync.replicas", "1"), settings("topic t", "flush.messages", "1")] {
+            assert!(found(&[&before, &unknown]).is_empty());
+        }
+        assert!(settings_changed(&Plan { effective: before, ..Plan::default() }, &Settings::new()).is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kchaos_core::Clock;
 use kchaos_nemeses::Engine;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -34,6 +35,7 @@ pub(super) fn start(live: &Arc<Live>, engine: &Arc<Engine>, clients: &Clients) -
             if let Some(failure) = live.recorder.failure() {
                 live.abort.raise(AbortReason::Environment(failure));
             }
+            live.witness.tick(live.clock.now_ns());
             // While the finale holds the clients there is nothing new to count.
             let Some(clients) = clients.upgrade() else { break };
             let Ok(counts) = clients.try_lock().map(|clients| clients.counts()) else { continue };

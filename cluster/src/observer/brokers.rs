@@ -39,6 +39,8 @@ struct Watcher {
     keys: BTreeMap<String, BTreeMap<i32, Key>>,
     /// With the last moment at which it told this, or at least nothing newer.
     beliefs: BTreeMap<Key, (Belief, u64)>,
+    /// Whom it takes for the controller, and the last moment at which it told so, or at least nothing newer.
+    controller: Option<(Option<i32>, u64)>,
     /// Whether it answers, and the last moment that proved it.
     answers: Option<(bool, u64)>,
 }
@@ -50,7 +52,7 @@ pub(super) async fn watch(shared: Arc<Shared>, broker: i32, address: String, pos
         keys.entry(entry.topic.clone()).or_default().insert(entry.partition, entry.key);
     }
     let source = format!("broker:{broker}");
-    let mut watcher = Watcher { shared, broker, source, keys, beliefs: BTreeMap::new(), answers: None };
+    let mut watcher = Watcher { shared, broker, source, keys, beliefs: BTreeMap::new(), controller: None, answers: None };
     let peer = Peer { broker: Some(broker), address };
     let offset = Duration::from_millis(17) * position as u32;
     loop {
@@ -104,8 +106,20 @@ impl Watcher {
                 self.shared.emit(&self.source, Interval { after_ns, before_ns: known_ns }, what);
             }
         }
+        self.tell_controller(metadata.controller, invoked_ns, known_ns);
         // What is not in the answer (a broker just started knows no partition) is not told anew either.
         self.tells_nothing_new(invoked_ns);
+    }
+
+    fn tell_controller(&mut self, controller: Option<i32>, invoked_ns: u64, known_ns: u64) {
+        let after_ns = match self.controller {
+            Some((previous, _)) if previous == controller => return,
+            Some((_, told_ns)) => told_ns,
+            None => 0,
+        };
+        self.controller = Some((controller, invoked_ns));
+        let what = Observed::ControllerMetadata { broker: self.broker, controller };
+        self.shared.emit(&self.source, Interval { after_ns, before_ns: known_ns }, what);
     }
 
     /// What was asked then has not been answered by now.
@@ -126,6 +140,7 @@ impl Watcher {
         }
         if matches!(error, ProtocolError::Connect { reason, .. } if reason.kind() == ErrorKind::ConnectionRefused) {
             self.beliefs.clear();
+            self.controller = None;
         }
     }
 
@@ -138,6 +153,9 @@ impl Watcher {
     /// Up to then, nothing but the beliefs at hand was told.
     fn tells_nothing_new(&mut self, proof_ns: u64) {
         for (_, told_ns) in self.beliefs.values_mut() {
+            *told_ns = proof_ns.max(*told_ns);
+        }
+        if let Some((_, told_ns)) = &mut self.controller {
             *told_ns = proof_ns.max(*told_ns);
         }
     }
