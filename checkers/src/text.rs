@@ -72,6 +72,9 @@ fn write_examples(text: &mut String, finding: &Finding, with_evidence: usize) ->
         writeln!(text, "  - {}", sentence_of(example))?;
         if let Some(evidence) = example.evidence.as_ref().filter(|evidence| at < with_evidence && !evidence.ops.is_empty()) {
             text.write_str(&render_evidence(evidence, 4))?;
+            if at + 1 < finding.examples.len() {
+                writeln!(text)?;
+            }
             continue;
         }
         let ops: Vec<_> = example.ops.iter().map(ToString::to_string).collect();

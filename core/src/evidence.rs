@@ -53,7 +53,7 @@ pub struct LineOffset {
     pub offset: Offset,
     /// The example speaks of it.
     pub accused: bool,
-    /// Offsets before it are left out.
+    /// Between the one before it and this, something is left out. (Mere holes are not.)
     pub gap: bool,
     /// Nothing, one value, or (`inconsistent-offsets`) several.
     pub held: Vec<Held>,

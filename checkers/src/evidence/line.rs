@@ -35,7 +35,7 @@ pub(super) fn draw(example: &Example, logs: &Logs) -> Option<OffsetLine> {
     let mut columns: Vec<LineOffset> = Vec::new();
     for offset in offsets {
         let values = parts.iter().find_map(|part| part.held.get(&offset)).map_or(&[][..], Vec::as_slice);
-        let gap = columns.last().is_some_and(|column| column.offset.checked_add(1) != Some(offset));
+        let gap = columns.last().is_some_and(|column| leaves_out(&parts, column.offset, offset));
         let is_accused = accused.contains(&offset) || values.iter().any(|value| example.values.contains(value));
         let held = values.iter().map(|value| Held { value: *value, sent: None }).collect();
         columns.push(LineOffset { offset, accused: is_accused, gap, held });
@@ -45,6 +45,12 @@ pub(super) fn draw(example: &Example, logs: &Logs) -> Option<OffsetLine> {
     }
     let (readers, more_readers) = readers(example, &parts, &columns);
     Some(OffsetLine { key, columns, readers, more_readers })
+}
+
+/// Something stands between, or nobody looked: they are too far apart.
+fn leaves_out(parts: &[&Part], from: Offset, to: Offset) -> bool {
+    let part = parts.iter().find(|part| part.is_around(from) && part.is_around(to));
+    part.is_none_or(|part| part.held.range(from.saturating_add(1)..to).next().is_some())
 }
 
 /// Those that the example cites first, then those that passed over what it speaks of, then those that read it.

@@ -161,6 +161,10 @@ impl Log {
 }
 
 impl Part {
+    pub(super) fn is_around(&self, offset: Offset) -> bool {
+        (self.from..=self.to).contains(&offset)
+    }
+
     fn hold(&mut self, offset: Offset, value: Value) {
         let held = self.held.entry(offset).or_default();
         if held.len() < VALUES_MAX && !held.contains(&value) {
@@ -169,7 +173,7 @@ impl Part {
     }
 
     fn read(&mut self, process: u32, run: u32, low: Offset, offset: Offset, cell: (u64, Value, Outcome)) {
-        let is_within = (self.from..=self.to).contains(&offset);
+        let is_within = self.is_around(offset);
         if is_within {
             self.hold(offset, cell.1);
         }

@@ -58,7 +58,7 @@ fn log(html: &mut String, data: &RunData, line: &OffsetLine) {
         row(html, &name, "", line.columns.iter().zip(&reader.cells).map(|(column, cell)| (column, read(cell, column))));
     }
     html.push_str("</tbody></table></div>\n");
-    let gap = if line.columns.iter().any(|column| column.gap) { " A double rule: offsets are left out." } else { "" };
+    let gap = if line.columns.iter().any(|column| column.gap) { " At a double rule, offsets are left out." } else { "" };
     let more =
         if line.more_readers > 0 { format!(" {} more readers are not shown.", words::count(line.more_readers)) } else { String::new() };
     if !(gap.is_empty() && more.is_empty()) {
