@@ -111,16 +111,10 @@ pub enum LineRead {
 }
 
 impl Evidence {
-    /// When each of the ops was: seconds, cut and not rounded, with as few decimals as tell them apart.
+    /// When each of the ops was: seconds, cut and not rounded, to the microsecond if milliseconds do not tell them apart.
     pub fn moments(&self) -> Vec<String> {
-        let same = |unit_ns: u64| {
-            self.ops.windows(2).any(|two| two[0].time_ns != two[1].time_ns && two[0].time_ns / unit_ns == two[1].time_ns / unit_ns)
-        };
-        let decimals = match () {
-            () if !same(1_000_000) => 3,
-            () if !same(1_000) => 6,
-            () => 9,
-        };
+        let is_same = |two: &[ShownOp]| two[0].time_ns != two[1].time_ns && two[0].time_ns / 1_000_000 == two[1].time_ns / 1_000_000;
+        let decimals = if self.ops.windows(2).any(is_same) { 6 } else { 3 };
         let moment = |time_ns: u64| {
             let mut text = format!("{}.{:09}", time_ns / 1_000_000_000, time_ns % 1_000_000_000);
             text.truncate(text.len() - 9 + decimals);

@@ -5,8 +5,12 @@ use std::fmt::Write;
 use kchaos_core::{Evidence, Held, LineOffset, LineRead, OffsetLine, Outcome};
 
 const WIDTH: usize = 100;
+/// What an op did is broken into no narrower lines than this.
+const TEXT_WIDTH_MIN: usize = 24;
 /// Between columns.
 const SPACE: usize = 2;
+/// Values at one offset.
+const HELD_SHOWN: usize = 2;
 /// Where offsets are left out.
 const GAP: &str = "  ..";
 
@@ -41,12 +45,28 @@ fn ops(lines: &mut Vec<String>, evidence: &Evidence, width: usize) {
     for (op, row) in evidence.ops.iter().zip(&rows) {
         let mark = if op.cited { '>' } else { ' ' };
         let [at, moment, process, f] = row;
-        let line = format!("{mark} {at:<index$}  {moment:>time$}  {process:<who$}  {f:<what$}  {}", op.text);
-        lines.push(cut(&line, width));
+        let start = format!("{mark} {at:<index$}  {moment:>time$}  {process:<who$}  {f:<what$}  ");
+        let indent = chars(&start);
+        for (nth, text) in wrapped(&op.text, width.saturating_sub(indent).max(TEXT_WIDTH_MIN)).into_iter().enumerate() {
+            lines.push(cut(&if nth == 0 { start.clone() + &text } else { format!("{:indent$}{text}", "") }, width));
+        }
     }
     if evidence.more_ops > 0 {
         lines.push(format!("> and {} ops more", evidence.more_ops));
     }
+}
+
+/// Broken between words, into one line at least.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if chars(line) + 1 + chars(word) <= width => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn cut(text: &str, width: usize) -> String {
@@ -97,7 +117,11 @@ fn offsets(lines: &mut Vec<String>, line: &OffsetLine, width: usize) {
 fn cells(line: &OffsetLine, of: impl Fn(&Held) -> String) -> Vec<String> {
     let cell = |column: &LineOffset| match column.held.as_slice() {
         [] => "-".to_owned(),
-        held => held.iter().map(&of).collect::<Vec<_>>().join(","),
+        held => {
+            let more = held.len().saturating_sub(HELD_SHOWN);
+            let more = (more > 0).then(|| format!("+{more}"));
+            held.iter().take(HELD_SHOWN).map(&of).chain(more).collect::<Vec<_>>().join(",")
+        }
     };
     line.columns.iter().map(cell).collect()
 }
@@ -129,24 +153,31 @@ fn narrowed(columns: &[LineOffset], rows: &[Row], width: usize) -> Vec<Vec<usize
         let accused = columns.iter().enumerate().filter(|(_, column)| column.accused).map(|(at, _)| at.abs_diff(column));
         accused.min().unwrap_or(0)
     };
-    let size = |column: usize| wide(rows, column) + SPACE + if columns[column].gap { GAP.len() } else { 0 };
-    let mut reach = columns.len();
-    loop {
-        let kept: Vec<usize> = (0..columns.len()).filter(|column| distance(*column) <= reach).collect();
-        if reach == 0 || kept.iter().map(|column| size(*column)).sum::<usize>() <= width {
-            let mut lines = vec![Vec::new()];
-            let mut used = 0;
-            for column in kept {
-                if used + size(column) > width && used > 0 {
-                    (used, lines) = (0, [lines, vec![Vec::new()]].concat());
-                }
-                used += size(column);
-                lines.last_mut().into_iter().for_each(|line| line.push(column));
+    let size =
+        |before: Option<usize>, column: usize| wide(rows, column) + SPACE + if is_gap(columns, before, column) { GAP.len() } else { 0 };
+    let mut lines = vec![Vec::new()];
+    for reach in (0..columns.len()).rev() {
+        lines = vec![Vec::new()];
+        let mut used = 0;
+        for column in (0..columns.len()).filter(|column| distance(*column) <= reach) {
+            let before = lines.last().and_then(|line| line.last().copied());
+            if before.is_some() && used + size(before, column) > width {
+                lines.push(Vec::new());
+                used = 0;
             }
-            return lines;
+            used += size(before.filter(|_| used > 0), column);
+            lines.last_mut().into_iter().for_each(|line| line.push(column));
         }
-        reach -= 1;
+        if lines.len() == 1 {
+            break;
+        }
     }
+    lines
+}
+
+/// Something is left out between the column drawn before and this one.
+fn is_gap(columns: &[LineOffset], before: Option<usize>, column: usize) -> bool {
+    before.is_some_and(|before| before + 1 != column || columns[column].gap)
 }
 
 fn draw(lines: &mut Vec<String>, columns: &[LineOffset], rows: &[Row], (label, shown): (usize, &[usize])) {
@@ -154,7 +185,7 @@ fn draw(lines: &mut Vec<String>, columns: &[LineOffset], rows: &[Row], (label, s
         let mut text = format!("{name:<label$}");
         let mut before = None;
         for column in shown {
-            let is_gap = before.is_some_and(|before| before + 1 != *column || columns[*column].gap);
+            let is_gap = is_gap(columns, before, *column);
             before = Some(*column);
             let gap = match () {
                 () if !is_gap => "",
