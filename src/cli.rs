@@ -188,6 +188,12 @@ pub(crate) struct CheckArgs {
     /// Groups process exactly once: an offset that is delivered to a group again is a violation
     #[arg(long)]
     pub(crate) exactly_once: bool,
+    /// Show every example of what was found, each with its evidence, and not the first 8
+    #[arg(long, conflicts_with = "examples")]
+    pub(crate) all: bool,
+    /// How many examples of each anomaly are shown, each with its evidence [default: 8, 3 of them with evidence]; counts are of all
+    #[arg(long, value_name = "N")]
+    pub(crate) examples: Option<usize>,
     /// How many threads read [default: one for each processor]; the verdict does not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,

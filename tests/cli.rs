@@ -1,6 +1,7 @@
 //! The command line from outside: what is printed, and with which exit code. Nothing here needs a cluster or root.
 
-use std::process::{Command, Output};
+use std::fs::File;
+use std::process::{Command, Output, Stdio};
 
 fn kchaos(arguments: &[&str]) -> Output {
     let elsewhere = tempfile::tempdir().expect("a directory");
@@ -133,6 +134,30 @@ fn a_history_is_judged_from_a_file_and_the_verdict_is_the_exit_code() {
     }
     check(&["check", file.to_str().expect("a path")], 3, &["history.jsonl:4:1", "malformed"]);
     check(&["check", "nowhere.jsonl"], 3, &["nowhere.jsonl"]);
+}
+
+#[test]
+fn what_is_shown_does_not_depend_on_the_threads_or_the_way_in() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("bad.jsonl");
+    let name = file.to_str().expect("a path");
+    // Long enough that most of it is packed before it is found.
+    check(&["synth", "--sends", "20000", "--inject", "lost-write@0.1x12", "--inject", "duplicate@0.5", "--output", name], 0, &[]);
+    for beside in [&[][..], &["--all"], &["--examples", "2"], &["--format", "json"]] {
+        let told = |arguments: &[&str]| {
+            let input = if arguments[0] == "-" { File::open(&file).expect("the history").into() } else { Stdio::null() };
+            let mut command = Command::new(env!("CARGO_BIN_EXE_kchaos"));
+            let output = command.arg("check").args(beside).args(arguments).stdin(input).output().expect("kchaos runs");
+            assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("text")
+        };
+        let one = told(&[name, "--threads", "1"]);
+        assert!(one.contains("lost-write") && one.contains("duplicate"), "{one}");
+        for arguments in [&[name, "--threads", "8"][..], &["-", "--threads", "1"], &["-", "--threads", "8"]] {
+            assert_eq!(told(arguments), one, "{beside:?} {arguments:?}");
+        }
+    }
+    check(&["check", name, "--all", "--examples", "3"], 254, &["--all", "--examples"]);
 }
 
 #[test]

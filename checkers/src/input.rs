@@ -72,7 +72,7 @@ pub fn check_reader(input: impl Read + Send, name: &str, options: JudgeOptions) 
     Ok(judge.finish())
 }
 
-/// Reads a history and judges it. It is opened again if the evidence of what was found needs a second look.
+/// Reads a history and judges it. It is opened again if something was found: the evidence needs a second look.
 pub fn check<'a>(
     mut open: impl FnMut() -> io::Result<Input<'a>>,
     reading: Reading<'_>,
@@ -84,7 +84,12 @@ pub fn check<'a>(
     };
     let mut judge = Judge::new(options);
     read(&mut judge)?;
-    Ok(judge.finish_reading_again(read))
+    let mut report = judge.finish_reading_again(read);
+    report.add_evidence(|each| {
+        let input = open().map_err(|source| InputError::Unreadable { file: reading.name.to_owned(), source })?;
+        crate::input::read(input, reading, each).map(drop)
+    });
+    Ok(report)
 }
 
 /// Tells a judge all that a history says.

@@ -28,6 +28,7 @@ pub mod recovery_windows;
 // Judgement.
 mod by_id;
 mod edn;
+mod evidence;
 mod facts;
 mod graph;
 mod hash;
@@ -46,13 +47,14 @@ mod told;
 mod txns;
 mod values;
 
+pub use evidence::{add_evidence, render_evidence};
 pub use input::{Input, InputError, Lines, Reading, check, check_reader, read, read_ops, tell};
 pub use judge::{Judge, SuspectValue, Suspects};
 pub use load::PhaseLoad;
 pub use profile::{NamedProfile, PROFILES, Profile, Ruling, UnknownProfile};
 pub use report::{CheckReport, CheckerVerdict};
 pub use rule::{FinalRead, JudgeOptions, Spec};
-pub use text::render_text;
+pub use text::{render_text, render_text_of};
 
 /// Every checker, in reading order.
 pub const ALL: &[Spec] = &[

@@ -1,10 +1,12 @@
 //! What a check says: the object of `kchaos check --format json` (FORMATS.md).
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use kchaos_core::{Finding, Reason, Validity, Verdict};
+use kchaos_core::{Finding, Op, Reason, Validity, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::add_evidence;
 use crate::load::PhaseLoad;
 use crate::recovery_windows::Unavailability;
 
@@ -50,6 +52,14 @@ impl CheckReport {
             unproved: self.unproved.iter().cloned().collect(),
             ignored: self.ignored.clone(),
             reasons: self.reasons.clone(),
+        }
+    }
+
+    /// Fills in the evidence of what was found, if anything was: `tell` is asked to tell the whole history again, once or twice. If it cannot,
+    /// the verdict stands as it is, with a note.
+    pub fn add_evidence<E: Display>(&mut self, tell: impl FnMut(&mut dyn FnMut(&Op)) -> Result<(), E>) {
+        if let Err(error) = add_evidence(&mut self.anomalies, tell) {
+            self.notes.push(format!("the ops are not shown, since the history could not be read again: {error}"));
         }
     }
 

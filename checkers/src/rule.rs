@@ -150,7 +150,7 @@ pub(crate) fn example_of_no_key(ops: &[OpRef], explanation: String) -> Example {
     let mut ops: Vec<u64> = ops.iter().filter_map(|op| op.get()).collect();
     ops.sort_unstable();
     ops.dedup();
-    Example { key: None, values: Vec::new(), offsets: Vec::new(), ops, explanation }
+    Example { ops, explanation, ..Example::default() }
 }
 
 /// " (op 5)", or nothing where the op is not known.

@@ -2,24 +2,33 @@
 
 use std::fmt::Write;
 
-use kchaos_core::{Finding, Validity};
+use kchaos_core::{Example, Finding, Validity};
 
+use crate::evidence::render_evidence;
 use crate::report::CheckReport;
+
+/// Of each anomaly, so many examples are shown with their evidence, unless more are asked for.
+const EVIDENCE_SHOWN: usize = 3;
 
 /// The same report always gives the same text. It ends with a newline.
 pub fn render_text(report: &CheckReport) -> String {
+    render_text_of(report, EVIDENCE_SHOWN)
+}
+
+/// The same, with the evidence of so many examples of each anomaly.
+pub fn render_text_of(report: &CheckReport, examples: usize) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
-    let _ = write_report(&mut text, report);
+    let _ = write_report(&mut text, report, examples);
     text
 }
 
-fn write_report(text: &mut String, report: &CheckReport) -> std::fmt::Result {
+fn write_report(text: &mut String, report: &CheckReport, examples: usize) -> std::fmt::Result {
     writeln!(text, "{}", sentence(report))?;
     for (name, finding) in &report.anomalies {
         let proved = if report.unproved.contains(name) { ", which proves nothing yet" } else { "" };
         writeln!(text, "\n{name}: {}{proved}", finding.count)?;
-        write_examples(text, finding)?;
+        write_examples(text, finding, examples)?;
     }
     if !report.reasons.is_empty() {
         let heading = if report.valid == Validity::Invalid { "Besides" } else { "Why it is unknown" };
@@ -58,9 +67,16 @@ fn sentence(report: &CheckReport) -> String {
     }
 }
 
-fn write_examples(text: &mut String, finding: &Finding) -> std::fmt::Result {
-    for example in &finding.examples {
-        writeln!(text, "  - {}", example.explanation)?;
+fn write_examples(text: &mut String, finding: &Finding, with_evidence: usize) -> std::fmt::Result {
+    for (at, example) in finding.examples.iter().enumerate() {
+        writeln!(text, "  - {}", sentence_of(example))?;
+        if let Some(evidence) = example.evidence.as_ref().filter(|evidence| at < with_evidence && !evidence.ops.is_empty()) {
+            text.write_str(&render_evidence(evidence, 4))?;
+            if at + 1 < finding.examples.len() {
+                writeln!(text)?;
+            }
+            continue;
+        }
         let ops: Vec<_> = example.ops.iter().map(ToString::to_string).collect();
         if !ops.is_empty() {
             writeln!(text, "    ops {}", ops.join(", "))?;
@@ -71,6 +87,14 @@ fn write_examples(text: &mut String, finding: &Finding) -> std::fmt::Result {
         writeln!(text, "  and {more} more")?;
     }
     Ok(())
+}
+
+/// The steps of a cycle are listed below it: what they come to is enough.
+fn sentence_of(example: &Example) -> &str {
+    let evidence = example.evidence.as_ref().filter(|evidence| !evidence.ops.is_empty() && !evidence.steps.is_empty());
+    let steps = evidence.map(|evidence| evidence.steps.join("; "));
+    let conclusion = steps.and_then(|steps| example.explanation.strip_prefix(steps.as_str())?.strip_prefix(": "));
+    conclusion.unwrap_or(&example.explanation)
 }
 
 fn write_load(text: &mut String, report: &CheckReport) -> std::fmt::Result {

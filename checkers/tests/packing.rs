@@ -29,7 +29,9 @@ fn packing(history: &str, threads: usize) -> CheckReport {
 fn keeping(history: &str) -> CheckReport {
     let mut judge = Judge::without_packing(options());
     read_ops(history.as_bytes(), "keeping", |op| judge.update(op)).unwrap();
-    judge.finish()
+    let mut report = judge.finish();
+    report.add_evidence(|each| read_ops(history.as_bytes(), "keeping", each).map(drop));
+    report
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ mod told;
 use std::collections::VecDeque;
 
 use common::summary;
-use kchaos_checkers::{FinalRead, Judge, JudgeOptions, check_reader};
+use kchaos_checkers::{FinalRead, Input, Judge, JudgeOptions, Reading, check, check_reader, render_evidence};
 use kchaos_core::{Body, Extra, MicroOp, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send};
 use proptest::prelude::*;
 
@@ -378,6 +378,14 @@ proptest! {
         let online = judge.finish();
         prop_assert!(online.reasons.iter().all(|reason| reason.name != "checker-failed"), "{:?}", online.reasons);
         let offline = check_reader(text.as_bytes(), "offline", options()).unwrap();
+        let open = || Ok(Box::new(text.as_bytes()) as Input<'_>);
+        let shown = check(open, Reading { name: "shown", threads: 1 }, options()).unwrap();
+        prop_assert_eq!(summary(&shown), summary(&offline));
+        for example in shown.anomalies.values().flat_map(|finding| &finding.examples).filter(|example| !example.ops.is_empty()) {
+            let evidence = example.evidence.as_ref().unwrap();
+            prop_assert_eq!(evidence.ops.iter().filter(|op| op.cited).count() as u64 + evidence.more_ops, example.ops.len() as u64);
+            prop_assert!(render_evidence(evidence, 4).lines().skip(evidence.steps.len()).all(|line| line.chars().count() <= 100));
+        }
         prop_assert_eq!(online, offline, "{}", text);
     }
 

@@ -7,6 +7,7 @@
 
 mod checker;
 mod clock;
+mod evidence;
 mod fault;
 mod op;
 mod op_json;
@@ -17,6 +18,7 @@ mod verdict;
 
 pub use checker::Checker;
 pub use clock::{Clock, Interval};
+pub use evidence::{Evidence, Held, LineOffset, LineRead, LineReader, OffsetLine, Outcome, Sent, ShownOp};
 pub use fault::{Chosen, Effect, FaultEvent, FaultMoment, NemesisName, Proof, Target};
 pub use op::{Body, Extra, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
 pub use op_json::{OpError, Spare};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Offset, Value};
+use crate::{Evidence, Key, Offset, Value};
 
 /// Three-valued, ordered by how much it outranks: a proved violation wins over unknown, unknown over valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,9 @@ pub struct Example {
     pub offsets: Vec<Offset>,
     pub ops: Vec<u64>,
     pub explanation: String,
+    /// What a person looks at; `None` where the history was not read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<Evidence>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

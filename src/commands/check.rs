@@ -32,7 +32,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
                 if reports.len() > 1 {
                     crate::say!("{}", input.display());
                 }
-                crate::say_raw!("{}", kchaos_checkers::render_text(report));
+                let text = match examples(args) {
+                    Some(examples) => kchaos_checkers::render_text_of(report, examples),
+                    None => kchaos_checkers::render_text(report),
+                };
+                crate::say_raw!("{text}");
             }
         }
     }
@@ -56,6 +60,10 @@ pub(crate) fn code(validity: Validity) -> u8 {
     }
 }
 
+fn examples(args: &CheckArgs) -> Option<usize> {
+    if args.all { Some(usize::MAX) } else { args.examples }
+}
+
 fn check(input: &Path, args: &CheckArgs) -> Result<CheckReport, Failure> {
     let is_run = input.is_dir();
     let mut options = if is_run { crate::run::judge_options(&plan(input)?)? } else { JudgeOptions::default() };
@@ -67,6 +75,9 @@ fn check(input: &Path, args: &CheckArgs) -> Result<CheckReport, Failure> {
     }
     if args.final_read == Some(FinalReadArg::Complete) {
         options.final_read = FinalRead::Complete;
+    }
+    if let Some(examples) = examples(args) {
+        options.examples = examples;
     }
     let path = if is_run { history(input)? } else { input.to_owned() };
     let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);

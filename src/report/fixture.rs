@@ -3,6 +3,8 @@
 //! Three brokers, three partitions, three faults (a kill, a pause of the controller, and a cut); writes at a steady rate, and in the
 //! invalid variant a few acknowledged ones that nobody ever reads.
 
+use std::collections::BTreeMap;
+
 use kchaos_checkers::latency::Latency;
 use kchaos_checkers::recovery::{Recovery, RecoveryLimits};
 use kchaos_core::{
@@ -318,10 +320,12 @@ fn judge(verdict: &mut RunVerdict, variant: Variant, ops: &[Op]) {
                         sends[0].value,
                         sends[0].offset.unwrap_or(-1)
                     ),
+                    ..Example::default()
                 }
             });
             verdict.anomalies.insert("lost-write".into(), Finding { count: 26, examples: examples.collect() });
             verdict.ignored.insert("int-send-skip".into(), Finding { count: 4, examples: vec![Example::default()] });
+            show(&mut verdict.anomalies, ops);
             let wanted = verdict.evidence_wanted();
             verdict.evidence = ops
                 .iter()
@@ -339,4 +343,15 @@ fn judge(verdict: &mut RunVerdict, variant: Variant, ops: &[Op]) {
                 .collect();
         }
     }
+}
+
+/// The evidence of those ops, but for the polls that returned what is said to be lost.
+fn show(anomalies: &mut BTreeMap<String, Finding>, ops: &[Op]) {
+    let lost: Vec<i64> = anomalies.values().flat_map(|finding| &finding.examples).flat_map(|example| example.values.clone()).collect();
+    let is_kept = |op: &&Op| !matches!(&op.body, Body::Poll(Some(polled)) if polled.0.iter().flat_map(|(_, records)| records).any(|(_, value)| lost.contains(value)));
+    let tell = |each: &mut dyn FnMut(&Op)| -> Result<(), std::convert::Infallible> {
+        ops.iter().filter(is_kept).for_each(each);
+        Ok(())
+    };
+    let Ok(()) = kchaos_checkers::add_evidence(anomalies, tell);
 }

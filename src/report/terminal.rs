@@ -67,6 +67,11 @@ fn anomalies(out: &mut String, data: &RunData, style: Style) {
         heading(out, &format!("{name}: {}{unproved}", words::found(name, finding.count)), style);
         for example in finding.examples.iter().take(EXAMPLES_SHOWN) {
             line(out, format!("  {}", example.explanation));
+            if let Some(evidence) = example.evidence.as_ref().filter(|evidence| !evidence.ops.is_empty()) {
+                out.push_str(&kchaos_checkers::render_evidence(evidence, 4));
+                out.push('\n');
+                continue;
+            }
             for evidence in data.verdict.evidence.iter().filter(|evidence| example.ops.contains(&evidence.index)).take(OPS_SHOWN) {
                 line(out, format!("    {}", evidence.line));
             }

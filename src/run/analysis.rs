@@ -102,12 +102,20 @@ impl Analysis {
                 recovery.finish()
             })
             .unwrap_or_default();
+        let name = history.display().to_string();
+        let reading = Reading { name: &name, threads: 1 };
         let again = |judge: &mut Judge| {
             let input = File::open(history).map_err(anyhow::Error::from)?;
-            kchaos_checkers::tell(judge, Box::new(input), Reading { name: &history.display().to_string(), threads: 1 })
-                .map_err(anyhow::Error::from)
+            kchaos_checkers::tell(judge, Box::new(input), reading).map_err(anyhow::Error::from)
         };
-        let check = self.judge.take().map(|judge| judge.finish_reading_again(again));
+        let check = self.judge.take().map(|judge| {
+            let mut report = judge.finish_reading_again(again);
+            report.add_evidence(|each| -> anyhow::Result<()> {
+                kchaos_checkers::read(Box::new(File::open(history)?), reading, each)?;
+                Ok(())
+            });
+            report
+        });
         let check_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Analysed { check, latency, latency_log, recovery, liveness, check_ms }
     }

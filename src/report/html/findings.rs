@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use kchaos_core::{Example, Finding, Validity};
 
-use super::svg;
 use super::text::{Esc, cut};
+use super::{evidence, svg};
 use crate::report::{RunData, words};
 use crate::slo::SloStatus;
 
@@ -60,20 +60,20 @@ fn anomaly(html: &mut String, data: &RunData, name: &str, finding: &Finding, is_
     // The first example of the worst finding is open; the rest waits, so that the timeline is not a mile away.
     let mut examples = finding.examples.iter().take(EXAMPLES_SHOWN);
     if is_worst && let Some(first) = examples.next() {
-        evidence(html, data, first);
+        shown(html, data, first);
     }
     if examples.len() > 0 {
         let word = if examples.len() == 1 { "example" } else { "examples" };
         let more = if is_worst { "more " } else { "" };
         let _ =
             writeln!(html, "<details class=\"more\"><summary>{} {more}{word} of {}</summary>", examples.len(), words::count(finding.count));
-        examples.for_each(|example| evidence(html, data, example));
+        examples.for_each(|example| shown(html, data, example));
         html.push_str("</details>\n");
     }
     html.push_str("</article>\n");
 }
 
-fn evidence(html: &mut String, data: &RunData, example: &Example) {
+fn shown(html: &mut String, data: &RunData, example: &Example) {
     html.push_str("<div class=\"example\">");
     let _ = write!(html, "<p>{}</p><p class=\"muted\">", Esc(cut(&example.explanation, 1_200)));
     if let Some(key) = example.key {
@@ -88,7 +88,16 @@ fn evidence(html: &mut String, data: &RunData, example: &Example) {
         let _ = write!(html, " · ops {}", numbers_text(&example.ops));
     }
     html.push_str("</p>");
-    lines(html, data, example);
+    match example.evidence.as_deref().filter(|evidence| !evidence.ops.is_empty()) {
+        Some(shown) => {
+            evidence::render(html, data, shown);
+            let raw = lines(data, example);
+            if !raw.is_empty() {
+                let _ = writeln!(html, "<details class=\"more\"><summary>as they stand in the history</summary>{raw}</details>");
+            }
+        }
+        None => html.push_str(&lines(data, example)),
+    }
     html.push_str("</div>\n");
 }
 
@@ -99,7 +108,7 @@ fn numbers_text<T: ToString>(numbers: &[T]) -> String {
 }
 
 /// The cited lines of the history and those around them; a cited one is marked with a sign as well as by weight.
-fn lines(html: &mut String, data: &RunData, example: &Example) {
+fn lines(data: &RunData, example: &Example) -> String {
     let near = |index: u64| example.ops.iter().any(|op| op.abs_diff(index) <= 2);
     let mut before: Option<u64> = None;
     let mut body = String::new();
@@ -115,9 +124,7 @@ fn lines(html: &mut String, data: &RunData, example: &Example) {
             let _ = writeln!(body, "  {line}");
         }
     }
-    if !body.is_empty() {
-        let _ = write!(html, "<pre tabindex=\"0\">{body}</pre>");
-    }
+    if body.is_empty() { body } else { format!("<pre tabindex=\"0\">{body}</pre>") }
 }
 
 /// Checkers and promises of time, one line each.

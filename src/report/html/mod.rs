@@ -16,6 +16,7 @@ use crate::slo::SloStatus;
 
 mod bands;
 mod environment;
+mod evidence;
 mod faults;
 mod findings;
 mod latency;

@@ -1,6 +1,6 @@
 //! Transactions that may be part of cycles, as graphs: which tangles there are, of what name, and a shortest cycle of each in words.
 
-use kchaos_core::Example;
+use kchaos_core::{Evidence, Example};
 
 use crate::facts::Facts;
 use crate::graph::{Edge, Graph};
@@ -268,6 +268,7 @@ impl Window {
         steps.truncate(MAX_LISTED);
         values.truncate(MAX_LISTED);
         let explanation = format!("{}: none of them can have come first, and one should", steps.join("; "));
-        example(key, values, Vec::new(), &ops, explanation)
+        let evidence = Some(Box::new(Evidence { steps, ..Evidence::default() }));
+        Example { evidence, ..example(key, values, Vec::new(), &ops, explanation) }
     }
 }
