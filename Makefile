@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup build demo test test-unit test-live lint bench clean
+.PHONY: help setup build demo test test-unit test-live lint bench fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
 	@echo 'make bench      benchmarks, with their yardsticks'
+	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
 
 setup:
@@ -37,6 +38,11 @@ lint: setup
 bench: setup
 	cargo bench -p kchaos-checkers --locked
 	cargo bench -p kchaos-columns --locked
+
+# FUZZ_SECONDS for each target.
+fuzz: FUZZ_SECONDS ?= 600
+fuzz:
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 clean:
 	cargo clean

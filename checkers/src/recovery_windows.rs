@@ -162,7 +162,9 @@ impl KeyState {
 fn keep(found: &mut Unavailability, lengths: &mut Histogram<u64>, window: UnavailableWindow) {
     let length_ns = window.to_ns - window.from_ns;
     record(lengths, length_ns);
-    *found.total_ns.entry(window.key).or_default() += length_ns;
+    let total_ns = found.total_ns.entry(window.key).or_default();
+    // Where time goes back windows may overlap, and their sum is any.
+    *total_ns = total_ns.saturating_add(length_ns);
     if found.windows.len() < WINDOWS_MAX {
         found.windows.push(window);
     } else {

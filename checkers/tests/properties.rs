@@ -439,3 +439,19 @@ fn a_suspect_is_no_proof_until_it_stays_unread() {
     judge.update(&poll(3, 9, 1));
     assert_eq!(judge.suspects().proved.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["duplicate"]);
 }
+
+#[test]
+fn times_that_go_back_by_ages_are_summed_without_overflow() {
+    let mut history = String::new();
+    for process in 0..6 {
+        let send = format!("\"type\":\"invoke\",\"f\":\"send\",\"value\":[[\"send\",0,{process}]]");
+        history += &format!("{{\"time\":0,\"process\":{process},{send}}}\n");
+    }
+    for process in 0..6 {
+        let time = if process % 2 == 0 { i64::MAX } else { 0 };
+        let send = format!("\"type\":\"ok\",\"f\":\"send\",\"value\":[[\"send\",0,[{process},{process}]]]");
+        history += &format!("{{\"time\":{time},\"process\":{process},{send}}}\n");
+    }
+    let report = check_reader(history.as_bytes(), "ages", options()).unwrap();
+    assert_eq!(report.unavailable.total_ns.values().collect::<Vec<_>>(), [&u64::MAX]);
+}

@@ -33,8 +33,8 @@ enum Seen {
     No,
     /// Passed over: it came before what says what it means.
     At(Range<usize>),
-    /// In the op's body.
-    Read,
+    /// In the op's body: read as this process's, of this type.
+    Read(Process, OpType),
 }
 
 impl Op {
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
     fn value_field(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
         if let (Some(process), Some(op_type), Some(f), Seen::No) = (self.process, self.op_type, &self.f, &self.value) {
             self.op.body = body(cursor, process, op_type, f)?;
-            self.value = Seen::Read;
+            self.value = Seen::Read(process, op_type);
         } else {
             self.value = Seen::At(cursor.skip()?);
         }
@@ -97,9 +97,15 @@ impl<'a> Line<'a> {
         let Some(op_type) = self.op_type else { return missing("type") };
         let Some(f) = &self.f else { return missing("f") };
         match &self.value {
-            // In the usual order `f` was known when the value came; should it have come twice, its last word counts.
-            Seen::Read if self.op.body.f() != f => return cursor.error_at(end, "the field \"f\" stands twice and differs"),
-            Seen::Read => {}
+            // In the usual order all that says what the value means was known when it came; what comes later must not say otherwise.
+            Seen::Read(..) if self.op.body.f() != f => return cursor.error_at(end, "the field \"f\" stands twice and differs"),
+            Seen::Read(_, read_as) if *read_as != op_type => {
+                return cursor.error_at(end, "the field \"type\" stands twice and differs");
+            }
+            Seen::Read(read_as, _) if (*read_as == Process::Nemesis) != (process == Process::Nemesis) => {
+                return cursor.error_at(end, "the field \"process\" stands twice and differs");
+            }
+            Seen::Read(..) => {}
             Seen::At(range) => self.op.body = body(&mut cursor.again(range.start), process, op_type, f)?,
             Seen::No => match without_value(process, op_type, f) {
                 Some(body) => self.op.body = body,

@@ -282,3 +282,24 @@ fn fields_that_stand_twice_and_blanks_are_read_alike_by_both_readers() {
         }
     }
 }
+
+#[test]
+fn what_says_how_a_value_is_read_does_not_change_after_it() {
+    for (line, word) in [
+        (r#"{"process":"nemesis","type":"info","f":"read","value":7,"process":5}"#, r#""process" stands twice"#),
+        (r#"{"process":5,"type":"info","f":"read","value":7,"process":"nemesis"}"#, r#""process" stands twice"#),
+        (r#"{"process":5,"type":"invoke","f":"poll","value":[["poll"]],"type":"ok"}"#, r#""type" stands twice"#),
+        (r#"{"process":5,"type":"ok","f":"read","value":7,"f":"write"}"#, r#""f" stands twice"#),
+    ] {
+        refused(line, line.len(), word);
+    }
+    same_meaning(
+        r#"{"process":4,"type":"ok","f":"read","value":7,"process":5,"type":"ok"}"#,
+        r#"{"process":5,"type":"ok","f":"read","value":7}"#,
+    );
+}
+
+#[track_caller]
+fn same_meaning(line: &str, other: &str) {
+    assert_eq!(read(line), read(other));
+}
