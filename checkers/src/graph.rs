@@ -163,4 +163,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn components_are_those_that_petgraph_finds() {
+        let mut seed = 5_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((seed >> 33) % below) as u32
+        };
+        for round in 0..1000 {
+            let vertices = 1 + random(40);
+            let edges: Vec<Edge> =
+                (0..random(u64::from(vertices) * 3)).map(|_| (random(vertices.into()), random(vertices.into()), round)).collect();
+            let mut theirs = petgraph::graph::DiGraph::<(), ()>::new();
+            let nodes: Vec<_> = (0..vertices).map(|_| theirs.add_node(())).collect();
+            for (from, to, _) in &edges {
+                theirs.add_edge(nodes[*from as usize], nodes[*to as usize], ());
+            }
+            let components = petgraph::algo::tarjan_scc(&theirs).into_iter().filter(|component| component.len() > 1);
+            let mut expected: Vec<Vec<u32>> =
+                components.map(|component| component.iter().map(|node| node.index() as u32).collect()).collect();
+            expected.iter_mut().for_each(|component| component.sort_unstable());
+            expected.sort_unstable();
+            assert_eq!(Graph::new(vertices, edges).components(), expected);
+        }
+    }
 }
