@@ -10,6 +10,8 @@
 //! The evidence comes from the run's own ops `final-offsets` and `final-reads`, whose replies were proved to come from the current leader
 //! (a zombie leader answers with an old end), and from the log itself.
 
+use std::collections::BTreeMap;
+
 use kchaos_core::{Example, Key, Offset, Verdict};
 
 use crate::facts::Facts;
@@ -43,7 +45,14 @@ impl Rule for Unseen {
         for (key, log) in facts.logs() {
             let complete = final_read_is_complete(facts, options, key);
             let unread = log.written(|written| written.is_acknowledged() && !written.is_read());
-            unseen.extend(unread.into_iter().map(|(id, _)| (fate(facts, key, log, id, complete), key, log, id)));
+            // Two of those at an offset are enough to know of another one: thousands may share it.
+            let mut two_at: BTreeMap<Offset, Vec<Id>> = BTreeMap::new();
+            for (id, _) in unread {
+                let offset = log.last_offset(id);
+                let two = two_at.entry(offset).or_insert_with(|| log.contestants(offset).into_iter().map(|(id, _)| id).take(2).collect());
+                let is_taken = two.iter().any(|other| *other != id);
+                unseen.push((fate(facts, key, offset, is_taken, complete), key, log, id));
+            }
         }
         // Stable: within a fate, keys and values stay in order.
         unseen.sort_by_key(|(fate, ..)| *fate);
@@ -69,14 +78,14 @@ pub(crate) fn final_read_is_complete(facts: &Facts, options: &JudgeOptions, key:
     options.final_read == FinalRead::Complete || told
 }
 
-fn fate(facts: &Facts, key: Key, log: &KeyLog, id: Id, complete: bool) -> Fate {
-    let offset = log.last_offset(id);
+/// `is_taken`: another value was seen at its offset.
+fn fate(facts: &Facts, key: Key, offset: Offset, is_taken: bool, complete: bool) -> Fate {
     let told = facts.hints.offsets.get(&key);
     if offset >= 0 {
         if told.is_some_and(|told| offset < told.start) {
             return Fate::Expired;
         }
-        if told.is_some_and(|told| offset >= told.end) || successor(log, id, offset).is_some() {
+        if told.is_some_and(|told| offset >= told.end) || is_taken {
             return Fate::Truncated;
         }
     }
