@@ -1,7 +1,7 @@
 //! Bodies for the judge: however a history is read, and whatever is forgotten on the way, the report is the same.
 
 use arbitrary::Unstructured;
-use kchaos_checkers::{CheckReport, FinalRead, Input, Judge, JudgeOptions, Reading, check, tell};
+use kchaos_checkers::{CheckReport, FinalRead, Input, Judge, JudgeOptions, Reading, check, read_ops, tell};
 use kchaos_columns::Writer;
 use kchaos_core::Op;
 
@@ -46,7 +46,9 @@ pub fn history(bytes: &[u8]) {
     no_checker_failed(&report);
     let mut judge = Judge::without_packing(options());
     if tell(&mut judge, Box::new(bytes), Reading { name: "fuzz", threads: 1 }).is_ok() {
-        same(&report, &judge.finish(), "packing and keeping");
+        let mut kept = judge.finish();
+        kept.add_evidence(|each| read_ops(bytes, "fuzz", each).map(drop));
+        same(&report, &kept, "packing and keeping");
     }
 }
 
@@ -56,7 +58,7 @@ pub fn structured(bytes: &[u8]) {
     let mut bytes = Unstructured::new(bytes);
     let is_sound = !bytes.arbitrary().unwrap_or(false);
     let ops = if is_sound { sound_history(&mut bytes) } else { hostile_history(&mut bytes) };
-    let report = packing(&ops);
+    let mut report = packing(&ops);
     no_checker_failed(&report);
     let mut keeping = Judge::without_packing(options());
     for (at, op) in ops.iter().enumerate() {
@@ -66,6 +68,10 @@ pub fn structured(bytes: &[u8]) {
         }
     }
     same(&report, &keeping.finish(), "packing and keeping");
+    report.add_evidence(|each| {
+        ops.iter().for_each(each);
+        Ok::<_, std::convert::Infallible>(())
+    });
     if is_sound {
         from_files(&ops, &report);
     }
