@@ -204,7 +204,7 @@ pub(crate) struct ConvertArgs {
     /// A history of any format, a run directory, or - for standard input
     #[arg(value_name = "FILE|RUN")]
     pub(crate) input: PathBuf,
-    /// Where to: .jsonl, .jsonl.zst, .jsonl.gz, .edn or .kch say the format; - for standard output
+    /// Where to: .jsonl, .jsonl.zst, .jsonl.gz, .edn, .kch or .parquet say the format; - for standard output
     pub(crate) output: PathBuf,
     /// The format, whatever the output's name
     #[arg(long, value_name = "FORMAT")]

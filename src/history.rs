@@ -27,6 +27,9 @@ pub(crate) enum HistoryFormat {
     /// The compact history (.kch): about 10 bytes a send
     #[value(name = "columns")]
     Columns,
+    /// A table, a row for each send and record: only where kchaos was built with --features parquet
+    #[value(name = "parquet")]
+    Parquet,
 }
 
 impl HistoryFormat {
@@ -40,26 +43,34 @@ impl HistoryFormat {
             (".jsonl.gz", Self::JsonlGzip),
             (".edn", Self::Edn),
             (".kch", Self::Columns),
+            (".parquet", Self::Parquet),
         ];
         ends.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format)
+    }
+
+    /// Whether this kchaos was built to write it.
+    pub(crate) fn is_built(self) -> bool {
+        self != Self::Parquet || cfg!(feature = "parquet")
     }
 }
 
 /// Where ops are written to, in one of the formats.
-pub(crate) struct Sink<W: Write> {
+pub(crate) struct Sink<W: Write + Send> {
     output: Output<W>,
     line: String,
 }
 
-enum Output<W: Write> {
+enum Output<W: Write + Send> {
     Plain(W),
     Zstd(zstd::Encoder<'static, W>),
     Gzip(flate2::write::GzEncoder<W>),
     Edn(W),
     Columns(Box<Writer<W>>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<crate::parquet::Table<W>>),
 }
 
-impl<W: Write> Sink<W> {
+impl<W: Write + Send> Sink<W> {
     pub(crate) fn new(output: W, format: HistoryFormat) -> io::Result<Self> {
         let output = match format {
             HistoryFormat::Jsonl => Output::Plain(output),
@@ -67,6 +78,10 @@ impl<W: Write> Sink<W> {
             HistoryFormat::JsonlGzip => Output::Gzip(flate2::write::GzEncoder::new(output, flate2::Compression::default())),
             HistoryFormat::Edn => Output::Edn(output),
             HistoryFormat::Columns => Output::Columns(Box::new(Writer::new(output)?)),
+            #[cfg(feature = "parquet")]
+            HistoryFormat::Parquet => Output::Parquet(Box::new(crate::parquet::Table::new(output)?)),
+            #[cfg(not(feature = "parquet"))]
+            HistoryFormat::Parquet => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(Self { output, line: String::new() })
     }
@@ -74,6 +89,10 @@ impl<W: Write> Sink<W> {
     pub(crate) fn write(&mut self, op: &Op) -> io::Result<()> {
         if let Output::Columns(writer) = &mut self.output {
             return writer.write(op);
+        }
+        #[cfg(feature = "parquet")]
+        if let Output::Parquet(table) = &mut self.output {
+            return table.write(op);
         }
         self.line.clear();
         if let Output::Edn(_) = self.output {
@@ -88,6 +107,8 @@ impl<W: Write> Sink<W> {
             Output::Zstd(output) => output.write_all(line),
             Output::Gzip(output) => output.write_all(line),
             Output::Columns(_) => Ok(()),
+            #[cfg(feature = "parquet")]
+            Output::Parquet(_) => Ok(()),
         }
     }
 
@@ -100,6 +121,8 @@ impl<W: Write> Sink<W> {
             Output::Gzip(output) => output.finish()?.flush(),
             Output::Columns(mut writer) if cut => writer.flush(),
             Output::Columns(writer) => writer.finish()?.flush(),
+            #[cfg(feature = "parquet")]
+            Output::Parquet(table) => table.finish(),
         }
     }
 }

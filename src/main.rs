@@ -10,6 +10,8 @@ mod edn;
 mod exit;
 mod history;
 mod judged;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod recorder;
 mod report;
 mod run;

@@ -182,6 +182,12 @@ fn a_history_is_converted_in_all_directions_and_comes_back_the_same() {
     check(&["convert", &last, &path("7.kch")], 254, &["7.kch is there already", "--force"]);
     check(&["convert", &last, &path("7.kch"), "--force"], 0, &[]);
     check(&["convert", &last, "-"], 254, &["no format", "--to"]);
+    if cfg!(feature = "parquet") {
+        check(&["convert", &last, &path("table.parquet")], 0, &[]);
+        assert!(std::fs::read(path("table.parquet")).expect("converted").starts_with(b"PAR1"));
+    } else {
+        check(&["convert", &last, &path("table.parquet")], 254, &["table.parquet", "--features parquet"]);
+    }
     check(&["convert", &path("nowhere.kch"), &path("9.jsonl")], 3, &["nowhere.kch"]);
 
     let mut bytes = std::fs::read(path("7.kch")).expect("converted");

@@ -16,10 +16,14 @@ pub(super) fn run(args: &ConvertArgs) -> Result<u8, Failure> {
     let is_stdout = args.output.as_os_str() == "-";
     let format = args.to.or_else(|| HistoryFormat::named(&args.output)).ok_or_else(|| {
         Failure::usage(anyhow!(
-            "no format: name the output .jsonl, .jsonl.zst, .jsonl.gz, .edn or .kch, or give --to; not told by \"{}\"",
+            "no format: name the output .jsonl, .jsonl.zst, .jsonl.gz, .edn, .kch or .parquet, or give --to; not told by \"{}\"",
             args.output.display()
         ))
     })?;
+    if !format.is_built() {
+        let name = args.output.display();
+        return Err(Failure::usage(anyhow!("{name}: this kchaos was built without Parquet: build it with cargo build --features parquet")));
+    }
     let input = if args.input.is_dir() { super::check::history(&args.input)? } else { args.input.clone() };
     let reader: Box<dyn Read + Send> = if input.as_os_str() == "-" {
         Box::new(io::stdin())
@@ -27,7 +31,7 @@ pub(super) fn run(args: &ConvertArgs) -> Result<u8, Failure> {
         Box::new(File::open(&input).with_context(|| format!("cannot open {}", input.display()))?)
     };
     if is_stdout {
-        let output = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+        let output = BufWriter::with_capacity(BUFFER_BYTES, io::stdout());
         return convert(reader, &input, output, format).map(|()| exit::VALID);
     }
     if args.output.exists() && !args.force {
@@ -51,7 +55,7 @@ fn beside(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn convert(reader: impl Read + Send, input: &Path, output: impl Write, format: HistoryFormat) -> Result<(), Failure> {
+fn convert(reader: impl Read + Send, input: &Path, output: impl Write + Send, format: HistoryFormat) -> Result<(), Failure> {
     let cannot_write = "cannot write the history";
     let mut sink = Sink::new(output, format).context(cannot_write)?;
     let mut failed: Option<io::Error> = None;
