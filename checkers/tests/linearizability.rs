@@ -66,8 +66,9 @@ fn told(steps: &[Step], turns: &[u32]) -> (Vec<Op>, bool) {
     let (mut ops, mut tester) = (Vec::new(), LinearizabilityTester::new(Register(None)));
     let (mut threads, mut open) = ([0_u32, 1, 2], [None; 3]);
     let mut left: Vec<Step> = steps.iter().rev().copied().collect();
-    let turns = turns.iter().copied().chain([0, 1, 2]);
-    for turn in turns {
+    // At last each process ends what it has open: an op that is to fail has not failed before it has ended.
+    let turns = turns.iter().map(|turn| (*turn, true)).chain([0, 1, 2].map(|turn| (turn, false)));
+    for (turn, may_begin) in turns {
         let at = turn as usize;
         let mut push = |op_type, action, held| {
             let index = ops.len() as u64;
@@ -75,7 +76,7 @@ fn told(steps: &[Step], turns: &[u32]) -> (Vec<Op>, bool) {
         };
         match open[at].take() {
             None => {
-                let Some((action, held, end)) = left.pop() else { continue };
+                let Some((action, held, end)) = left.pop().filter(|_| may_begin) else { continue };
                 push(OpType::Invoke, action, None);
                 // What failed never was.
                 if end != OpType::Fail {
