@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send, Value};
+use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, PlainSend, Polled, Process, Send, Value};
 use serde_json::Value as Json;
 
 use crate::by_id::ById;
@@ -155,6 +155,36 @@ impl Facts {
         }
     }
 
+    /// Takes in a send that goes as most do; `false`: it does not, nothing was done, and [`Facts::update`] knows what to do. The client of an end
+    /// becomes that of its invocation. What [`Facts::sends`] and the others say is of an earlier op.
+    #[inline]
+    pub(crate) fn plain_send(&mut self, plain: &mut PlainSend) -> bool {
+        let PlainSend { index, send, process, op_type, .. } = *plain;
+        let Some(invocation) = self.open.get_mut(u64::from(process)) else { return false };
+        if op_type == OpType::Invoke {
+            if invocation.is_open {
+                return false;
+            }
+            (invocation.is_open, invocation.client, invocation.in_txn, invocation.txn) = (true, plain.client, false, 0);
+            invocation.sends.clear();
+            let id = self.logs.get_mut(send.key).invoked(send.value, index, false);
+            invocation.sends.push((send, id));
+        } else {
+            let [(asked, id)] = invocation.sends[..] else { return false };
+            if !invocation.is_open || invocation.in_txn || (asked.key, asked.value) != (send.key, send.value) {
+                return false;
+            }
+            invocation.is_open = false;
+            plain.client = invocation.client;
+            let outcome = outcome(op_type, &send);
+            self.logs.get_mut(send.key).completed(&send, Some(id), outcome, index, false);
+            self.counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
+            self.counts.ok_sends += u64::from(op_type == OpType::Ok);
+        }
+        self.counts.ops += 1;
+        true
+    }
+
     fn count(&mut self, op: &Op) {
         let ok = u64::from(op.op_type == OpType::Ok);
         let counts = &mut self.counts;
@@ -249,12 +279,7 @@ impl Facts {
             && (send.key, send.value) == (told.key, told.value)
             && !in_txn
         {
-            let outcome = match op.op_type {
-                OpType::Ok => Outcome::Ok,
-                OpType::Info if send.offset.is_some_and(|offset| offset >= 0) => Outcome::Ok,
-                OpType::Fail => Outcome::Fail,
-                OpType::Info | OpType::Invoke => Outcome::Info,
-            };
+            let outcome = outcome(op.op_type, send);
             logs.get_mut(send.key).completed(send, Some(*id), outcome, op.index, false);
             counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
             return;
@@ -434,6 +459,16 @@ fn abandon(invocation: &mut Invocation, txns: &mut Txns, unknown: &mut Vec<Vec<S
     txns.abandon(invocation.txn);
     if invocation.in_txn && !invocation.sends.is_empty() {
         unknown.push(invocation.sends.drain(..).map(|(send, _)| send).collect());
+    }
+}
+
+/// What became of a send outside a transaction, if the op that says so lists it.
+fn outcome(op_type: OpType, send: &Send) -> Outcome {
+    match op_type {
+        OpType::Ok => Outcome::Ok,
+        OpType::Info if send.offset.is_some_and(|offset| offset >= 0) => Outcome::Ok,
+        OpType::Fail => Outcome::Fail,
+        OpType::Info | OpType::Invoke => Outcome::Info,
     }
 }
 

@@ -24,7 +24,7 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 use kchaos_columns::{ColumnsError, Ops};
-use kchaos_core::{Op, OpError, Spare};
+use kchaos_core::{EachOp, Line, Op, OpError, OpSink, Spare};
 
 use crate::edn::{self, Edn};
 use crate::judge::Judge;
@@ -94,7 +94,7 @@ pub fn check<'a>(
 
 /// Tells a judge all that a history says.
 pub fn tell(judge: &mut Judge, input: Input<'_>, reading: Reading<'_>) -> Result<(), InputError> {
-    let lines = read(input, reading, |op| judge.update(op))?;
+    let lines = read_into(input, reading, judge)?;
     if let Some(text) = lines.truncated {
         judge.truncated(text);
     }
@@ -111,10 +111,15 @@ pub fn read_ops(input: impl Read + Send, name: &str, each: impl FnMut(&Op)) -> R
 
 /// Calls `each` with every op of a history, in order.
 pub fn read(input: Input<'_>, reading: Reading<'_>, each: impl FnMut(&Op)) -> Result<Lines, InputError> {
+    read_into(input, reading, &mut EachOp(each))
+}
+
+/// Tells a listener of every op of a history, in order.
+fn read_into(input: Input<'_>, reading: Reading<'_>, sink: &mut impl OpSink) -> Result<Lines, InputError> {
     let unreadable = |source| InputError::Unreadable { file: reading.name.to_owned(), source };
     let head = Head::read(input).map_err(unreadable)?;
     if kchaos_columns::is_columns(head.start()) {
-        return read_columns(head, reading.name, each);
+        return read_columns(head, reading.name, sink);
     }
     let input: Input<'_> = match head.start() {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(head)),
@@ -122,20 +127,17 @@ pub fn read(input: Input<'_>, reading: Reading<'_>, each: impl FnMut(&Op)) -> Re
         _ => Box::new(head),
     };
     let format = if edn::is_named_edn(reading.name) { Format::Edn } else { Format::Unknown };
-    let reader = Reader { reading, each, format, edn: Edn::default(), numbering: Numbering::default(), line: 0 };
+    let reader = Reader { reading, sink, format, edn: Edn::default(), numbering: Numbering::default(), line: 0 };
     reader.run(Chunks::new(input))
 }
 
 /// A compact history: its ops are numbered from 0, and their order is the file's.
-fn read_columns(input: impl Read, name: &str, mut each: impl FnMut(&Op)) -> Result<Lines, InputError> {
+fn read_columns(input: impl Read, name: &str, sink: &mut impl OpSink) -> Result<Lines, InputError> {
     let malformed = |source| InputError::Columns { file: name.to_owned(), source };
     let mut reader = kchaos_columns::Reader::new(input).map_err(malformed)?;
-    let (mut ops, mut count) = (Ops::new(), 0);
-    while reader.next_block(&mut ops).map_err(malformed)? {
-        count += ops.len() as u64;
-        ops.iter().for_each(&mut each);
-    }
-    Ok(Lines { ops: count, truncated: reader.truncated().map(str::to_owned), notes: Vec::new() })
+    let mut ops = Ops::new();
+    while reader.tell_block(&mut ops, sink).map_err(malformed)? {}
+    Ok(Lines { ops: reader.ops(), truncated: reader.truncated().map(str::to_owned), notes: Vec::new() })
 }
 
 /// The first bytes of an input, and the input.
@@ -186,9 +188,9 @@ enum Format {
     Edn,
 }
 
-struct Reader<'a, F> {
+struct Reader<'a, S> {
     reading: Reading<'a>,
-    each: F,
+    sink: &'a mut S,
     format: Format,
     edn: Edn,
     numbering: Numbering,
@@ -205,10 +207,13 @@ struct Stop {
     is_followed: bool,
 }
 
-/// Parses the lines of a chunk: `each` is given an op with its index and time, and the line.
+/// Parses the lines of a chunk: `each` is given what was read, the op that it may have been read into, and the line. `plain`: plain sends
+/// are wanted as such.
+#[inline]
 fn parse<E>(
     bytes: &[u8],
-    mut each: impl FnMut(&mut Op, (Option<u64>, Option<u64>), &[u8]) -> Result<(), E>,
+    plain: bool,
+    mut each: impl FnMut(Line, &mut Op, &[u8]) -> Result<(), E>,
     op: &mut Op,
     spare: &mut Spare,
 ) -> Result<Option<Stop>, E> {
@@ -217,8 +222,12 @@ fn parse<E>(
     while start < bytes.len() {
         let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length);
         let line = &bytes[start..end];
-        match op.read_json_into(line, spare) {
-            Ok(told) => each(op, told, line)?,
+        let read = match plain {
+            true => op.read_json_or_plain(line, spare),
+            false => op.read_json_into(line, spare).map(|(index, time_ns)| Line::Op(index, time_ns)),
+        };
+        match read {
+            Ok(read) => each(read, op, line)?,
             Err(error) => {
                 let blank = line.iter().all(u8::is_ascii_whitespace);
                 let error = if blank { OpError { column: 1, message: "an empty line, where an op is expected".to_owned() } } else { error };
@@ -232,7 +241,29 @@ fn parse<E>(
     Ok(None)
 }
 
-impl<F: FnMut(&Op)> Reader<'_, F> {
+/// Numbers what was read, and hands it on.
+#[inline]
+fn hand_on<S: OpSink>(
+    line: Line,
+    op: &mut Op,
+    numbering: &mut Numbering,
+    sink: &mut S,
+    column: impl Fn() -> usize,
+) -> Result<(), OpError> {
+    match line {
+        Line::Plain(mut plain) => {
+            (plain.index, plain.time_ns) = numbering.number(Some(plain.index), Some(plain.time_ns), column)?;
+            sink.plain_send(&plain);
+        }
+        Line::Op(index, time_ns) => {
+            (op.index, op.time_ns) = numbering.number(index, time_ns, column)?;
+            sink.op(op);
+        }
+    }
+    Ok(())
+}
+
+impl<S: OpSink> Reader<'_, S> {
     fn run(mut self, mut chunks: Chunks<Input<'_>>) -> Result<Lines, InputError> {
         let (mut op, mut spare) = (Op::default(), Spare::default());
         let mut chunk = Chunk::default();
@@ -246,7 +277,7 @@ impl<F: FnMut(&Op)> Reader<'_, F> {
             }
         }
         let threads = self.reading.threads;
-        let Some(chunks) = parallel::run(chunks, threads, |chunk, batch| self.take_batch(chunk, batch))? else {
+        let Some(chunks) = parallel::run(chunks, threads, S::TAKES_PLAIN, |chunk, batch| self.take_batch(chunk, batch))? else {
             return Err(self.unreadable(io::Error::other("a thread that read it failed")));
         };
         if let Some(source) = chunks.failed() {
@@ -270,15 +301,15 @@ impl<F: FnMut(&Op)> Reader<'_, F> {
 
     fn take_json(&mut self, chunk: &Chunk, op: &mut Op, spare: &mut Spare) -> Result<(), InputError> {
         self.forgive_no_more(chunk)?;
-        let Self { numbering, each, line, reading, .. } = self;
+        let Self { numbering, sink, line, reading, .. } = self;
         let first = *line;
         let stop = parse(
             chunk.bytes(),
-            |op, (index, time_ns), text| {
+            S::TAKES_PLAIN,
+            |read, op, text| {
                 *line += 1;
-                numbering.number(op, index, time_ns, || column_of_index(text)).map_err(|error| malformed(reading.name, *line, error))?;
-                each(op);
-                Ok(())
+                let column = || column_of_index(text);
+                hand_on(read, op, numbering, *sink, column).map_err(|error| malformed(reading.name, *line, error))
             },
             op,
             spare,
@@ -289,14 +320,14 @@ impl<F: FnMut(&Op)> Reader<'_, F> {
     /// What a thread parsed of a chunk.
     fn take_batch(&mut self, chunk: &Chunk, batch: &mut parallel::Batch) -> Result<(), InputError> {
         self.forgive_no_more(chunk)?;
-        let first = self.line;
-        for (op, (index, time_ns)) in batch.ops() {
-            let place = self.line - first;
-            self.line += 1;
+        let Self { numbering, sink, line, reading, .. } = self;
+        let first = *line;
+        batch.each(|read, op| {
+            let place = *line - first;
+            *line += 1;
             let column = || column_of_index(chunk.line(place));
-            self.numbering.number(op, index, time_ns, column).map_err(|error| malformed(self.reading.name, self.line, error))?;
-            (self.each)(op);
-        }
+            hand_on(read, op, numbering, *sink, column).map_err(|error| malformed(reading.name, *line, error))
+        })?;
         self.stopped(chunk, first, batch.stop())
     }
 
@@ -377,9 +408,8 @@ impl<F: FnMut(&Op)> Reader<'_, F> {
                 Ok(None) => return Ok(()),
                 Ok(Some((mut op, index, time_ns))) => {
                     let column = || self.edn.index_column(line);
-                    let numbered = self.numbering.number(&mut op, index, time_ns, column);
-                    numbered.map_err(|error| malformed(self.reading.name, self.line, error))?;
-                    (self.each)(&op);
+                    let handed_on = hand_on(Line::Op(index, time_ns), &mut op, &mut self.numbering, self.sink, column);
+                    handed_on.map_err(|error| malformed(self.reading.name, self.line, error))?;
                 }
                 Err(error) => {
                     self.doubt(error);

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kchaos_core::{Body, Checker, Example, Key, Offset, Op, Process, Reason, Validity, Value, Verdict};
+use kchaos_core::{Body, Checker, Example, Key, Offset, Op, OpSink, PlainSend, Process, Reason, Validity, Value, Verdict};
 
 use crate::ALL;
 use crate::facts::{Facts, Values};
@@ -30,6 +30,8 @@ pub struct Judge {
     seats: Vec<Seat>,
     /// Seats by kind of op.
     hearing: [Vec<usize>; KINDS],
+    /// Of a plain send, and of its end.
+    hearing_plain: [Vec<usize>; 2],
     load: Load,
     windows: Windows,
     last_time_ns: u64,
@@ -94,12 +96,36 @@ impl Judge {
     fn pinning(options: JudgeOptions, pinned: Values) -> Self {
         let facts = Facts::new(options.profile.default_isolation, pinned.clone());
         let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
-        let hearing = std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect());
+        let hearing: [_; KINDS] = std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect::<Vec<_>>());
+        let hearing_plain = std::array::from_fn(|kind: usize| -> Vec<usize> {
+            hearing[kind].iter().copied().filter(|seat| seats[*seat].spec.hears & hears::NOT_PLAIN == 0).collect()
+        });
         let windows = Windows::new(UNAVAILABLE_MIN_NS);
-        Self { options, facts, pinned, seats, hearing, load: Load::new(), windows, last_time_ns: 0, notes: Vec::new() }
+        Self { options, facts, pinned, seats, hearing, hearing_plain, load: Load::new(), windows, last_time_ns: 0, notes: Vec::new() }
     }
 
     pub fn update(&mut self, op: &Op) {
+        match PlainSend::of(op) {
+            Some(send) => self.plain_send(&send),
+            None => self.whole(op),
+        }
+    }
+
+    /// Takes in a plain send as [`Judge::update`] takes in its op.
+    pub fn plain_send(&mut self, send: &PlainSend) {
+        let mut send = *send;
+        if !self.facts.plain_send(&mut send) {
+            return self.whole(&send.to_op());
+        }
+        for at in &self.hearing_plain[usize::from(send.op_type.is_completion())] {
+            self.seats[*at].plain_send(&send, &self.facts);
+        }
+        self.load.plain_send(&send);
+        self.windows.plain_send(&send);
+        self.last_time_ns = self.last_time_ns.max(send.time_ns);
+    }
+
+    fn whole(&mut self, op: &Op) {
         self.facts.update(op);
         let kind = kind(op);
         for at in &self.hearing[kind] {
@@ -221,6 +247,14 @@ impl Seat {
             self.rule = None;
         }
     }
+
+    #[inline]
+    fn plain_send(&mut self, send: &PlainSend, facts: &Facts) {
+        let Some(rule) = &mut self.rule else { return };
+        if catch_unwind(AssertUnwindSafe(|| rule.plain_send(send, facts))).is_err() {
+            self.rule = None;
+        }
+    }
 }
 
 fn verdict_of(rule: &dyn Rule, spec: &Spec, facts: &Facts, options: &JudgeOptions) -> Verdict {
@@ -230,6 +264,18 @@ fn verdict_of(rule: &dyn Rule, spec: &Spec, facts: &Facts, options: &JudgeOption
 fn failed(spec: &Spec) -> Verdict {
     let text = format!("the checker {} failed on this history: a bug of kchaos; what the others found stands", spec.name);
     Verdict { reasons: vec![Reason { name: "checker-failed".to_owned(), text }], ..Verdict::default() }
+}
+
+impl OpSink for Judge {
+    const TAKES_PLAIN: bool = true;
+
+    fn op(&mut self, op: &Op) {
+        self.update(op);
+    }
+
+    fn plain_send(&mut self, send: &PlainSend) {
+        Judge::plain_send(self, send);
+    }
 }
 
 impl Checker for Judge {

@@ -3,7 +3,7 @@
 //! A verdict of valid means little if nothing was written while the trouble lasted, so the load of each phase stands beside it. Phases are
 //! told by ops `phase` of the process "nemesis"; a history without them is one phase, "all".
 
-use kchaos_core::{Body, Op, OpType, Process};
+use kchaos_core::{Body, Op, OpType, PlainSend, Process};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, polls};
@@ -63,6 +63,20 @@ impl Load {
             phase.polls_ok += u64::from(polls.peek().is_some());
             phase.records_read += polls.flat_map(|polled| &polled.0).map(|(_, records)| records.len() as u64).sum::<u64>();
         }
+    }
+
+    #[inline]
+    pub(crate) fn plain_send(&mut self, send: &PlainSend) {
+        let Some(phase) = self.phases.last_mut() else { return };
+        phase.to_ns = phase.to_ns.max(send.time_ns);
+        let count = match send.op_type {
+            OpType::Invoke => &mut phase.sends_invoked,
+            OpType::Ok => &mut phase.sends_ok,
+            OpType::Fail => &mut phase.sends_fail,
+            OpType::Info if send.send.offset.is_some_and(|offset| offset >= 0) => &mut phase.sends_ok,
+            OpType::Info => &mut phase.sends_info,
+        };
+        *count += 1;
     }
 
     fn begin(&mut self, name: &str, time_ns: u64) {

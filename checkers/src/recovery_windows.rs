@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use kchaos_core::{Body, Example, Finding, Key, MicroOp, Observation, Observed, Offset, Op, OpType, Process, Verdict};
+use kchaos_core::{Body, Example, Finding, Key, MicroOp, Observation, Observed, Offset, Op, OpType, PlainSend, Process, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::by_id::ById;
@@ -96,23 +96,40 @@ impl Windows {
             return None;
         }
         let attempt = self.open.get_mut(process).and_then(Option::take);
-        each_key(&op.body, |key, offset| {
-            let state = self.keys.or_default(key as u64);
-            state.last_end_ns = op.time_ns;
-            if attempt.is_some() {
-                state.attempts_open = state.attempts_open.saturating_sub(1);
-            }
-            if is_ack(op.op_type, offset) {
-                self.found.acks += 1;
-                if let Some(window) = state.acked(key, op.time_ns, self.min_ns) {
-                    keep(&mut self.found, &mut self.lengths, window);
-                }
-            } else {
-                state.failed += u64::from(op.op_type == OpType::Fail);
-                state.unknown += u64::from(op.op_type == OpType::Info);
-            }
-        });
+        each_key(&op.body, |key, offset| self.ended(key, offset, op.op_type, op.time_ns, attempt.is_some()));
         attempt
+    }
+
+    /// The same for a plain send.
+    #[inline]
+    pub(crate) fn plain_send(&mut self, plain: &PlainSend) {
+        let PlainSend { time_ns, start_ns, send, op_type, .. } = *plain;
+        let open = self.open.or_default(u64::from(plain.process));
+        if op_type == OpType::Invoke {
+            *open = Some(Attempt { invoked_ns: time_ns });
+            self.keys.or_default(send.key as u64).invoked(start_ns.min(time_ns));
+        } else {
+            let was_invoked = open.take().is_some();
+            self.ended(send.key, send.offset, op_type, time_ns, was_invoked);
+        }
+    }
+
+    #[inline]
+    fn ended(&mut self, key: Key, offset: Option<Offset>, op_type: OpType, time_ns: u64, was_invoked: bool) {
+        let state = self.keys.or_default(key as u64);
+        state.last_end_ns = time_ns;
+        if was_invoked {
+            state.attempts_open = state.attempts_open.saturating_sub(1);
+        }
+        if is_ack(op_type, offset) {
+            self.found.acks += 1;
+            if let Some(window) = state.acked(key, time_ns, self.min_ns) {
+                keep(&mut self.found, &mut self.lengths, window);
+            }
+        } else {
+            state.failed += u64::from(op_type == OpType::Fail);
+            state.unknown += u64::from(op_type == OpType::Info);
+        }
     }
 
     pub(crate) fn finish(mut self, end_ns: u64) -> Unavailability {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Example, Finding, Key, Offset, Op, Reason, Value, Verdict};
+use kchaos_core::{Example, Finding, Key, Offset, Op, PlainSend, Reason, Value, Verdict};
 
 use crate::facts::Facts;
 use crate::log::OpRef;
@@ -38,6 +38,11 @@ impl Default for JudgeOptions {
 /// says what would be found if the history ended here. A rule is total: no history makes it panic.
 pub(crate) trait Rule: Send {
     fn update(&mut self, _op: &Op, _facts: &Facts) {}
+    /// In the place of `update`, for a send of one value that is all there is to it; an end names the client that its invocation named. Rules that
+    /// hear of sends say it again here, since nine ops in ten are plain sends.
+    fn plain_send(&mut self, send: &PlainSend, facts: &Facts) {
+        self.update(&send.to_op(), facts);
+    }
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict;
 }
 
@@ -58,6 +63,8 @@ pub(crate) mod hears {
     pub(crate) const NEMESIS: u16 = 1 << 9;
     /// Ops of any kind that carry a rebalance log.
     pub(crate) const REBALANCES: u16 = 1 << 10;
+    /// Of sends, only those that are not plain.
+    pub(crate) const NOT_PLAIN: u16 = 1 << 11;
 
     pub(crate) const NOTHING: u16 = 0;
     pub(crate) const SENDS: u16 = SEND_INVOKE | SEND_END | TXN_INVOKE | TXN_END;

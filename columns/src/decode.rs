@@ -3,6 +3,7 @@
 //! Why by portions and in place: an op has several lists and many fields. Made anew for each op, they would cost more than everything else here.
 
 mod beside;
+mod plain;
 
 use kchaos_core::{Body, MicroOp, Op, OpType, Polled, Send};
 
@@ -79,9 +80,7 @@ impl Decoder {
     pub(crate) fn portion(&mut self, ops: &mut Ops) -> Result<(), Fault> {
         let count = self.ops_left.min(PORTION_OPS as u64) as usize;
         ops.grow(count);
-        for (id, numbers) in [Id::Kind, Id::Actor, Id::Time].into_iter().zip(&mut self.of_each) {
-            self.block.columns[id as usize].fill(&mut numbers[..count], &self.block.bytes);
-        }
+        self.fill(count);
         let Ops { slots, beside, pools, .. } = ops;
         // They are counted, so that the columns of a file that lies are not read for ever.
         let mut single = 0;
@@ -103,6 +102,18 @@ impl Decoder {
             single += 1;
         }
         ops.length = count;
+        self.end_portion(count, single)
+    }
+
+    /// The kinds, actors and times of the next ops.
+    fn fill(&mut self, count: usize) {
+        for (id, numbers) in [Id::Kind, Id::Actor, Id::Time].into_iter().zip(&mut self.of_each) {
+            self.block.columns[id as usize].fill(&mut numbers[..count], &self.block.bytes);
+        }
+    }
+
+    /// So many ops were read, and so many of them are sends that nobody has counted.
+    fn end_portion(&mut self, count: usize, single: u64) -> Result<(), Fault> {
         self.count(single)?;
         self.ops_left -= count as u64;
         if self.ops_left > 0 {

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use kchaos_core::OpSink;
+
 use crate::ColumnsError;
 use crate::block::Fault;
 use crate::decode::Decoder;
@@ -32,6 +34,42 @@ impl<R: Read> Reader<R> {
     /// `ops` may be any: its lists are used again. After an error it is empty, and nothing more can be read.
     pub fn next_block(&mut self, ops: &mut Ops) -> Result<bool, ColumnsError> {
         ops.length = 0;
+        if !self.open()? {
+            return Ok(false);
+        }
+        let filled = self.decoder.portion(ops);
+        if filled.is_err() {
+            ops.length = 0;
+        }
+        self.known(filled)?;
+        Ok(true)
+    }
+
+    /// Tells a listener of the next ops, in order; `false` at the end. `ops` is as for [`Reader::next_block`].
+    ///
+    /// What was told before an error is not to be believed.
+    pub fn tell_block<S: OpSink>(&mut self, ops: &mut Ops, sink: &mut S) -> Result<bool, ColumnsError> {
+        if !S::TAKES_PLAIN {
+            let more = self.next_block(ops)?;
+            ops.iter().for_each(|op| sink.op(op));
+            return Ok(more);
+        }
+        ops.length = 0;
+        if !self.open()? {
+            return Ok(false);
+        }
+        let told = self.decoder.tell(ops, sink);
+        self.known(told)?;
+        Ok(true)
+    }
+
+    /// How many ops were read.
+    pub fn ops(&self) -> u64 {
+        self.decoder.ops()
+    }
+
+    /// Goes on to a block that is not read to its end; `false` if there is none.
+    fn open(&mut self) -> Result<bool, ColumnsError> {
         if self.decoder.is_exhausted() && !self.is_over {
             match self.frames.next(self.decoder.ops(), &mut self.decoder.block.bytes)? {
                 Frame::Block => {
@@ -42,15 +80,7 @@ impl<R: Read> Reader<R> {
                 Frame::Cut(how) => (self.truncated, self.is_over) = (Some(how), true),
             }
         }
-        if self.is_over {
-            return Ok(false);
-        }
-        let filled = self.decoder.portion(ops);
-        if filled.is_err() {
-            ops.length = 0;
-        }
-        self.known(filled)?;
-        Ok(true)
+        Ok(!self.is_over)
     }
 
     /// Why the end is missing, once it was reached.

@@ -35,7 +35,7 @@ mod quick;
 mod read;
 mod write;
 
-pub use quick::Spare;
+pub use quick::{Line, Spare};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! What carries over from op to op: indices, times, and a line that is forgiven only if it is the last.
 
-use kchaos_core::{Op, OpError};
+use kchaos_core::OpError;
 
 use super::Lines;
 
@@ -24,15 +24,14 @@ pub(super) struct Doubt {
 }
 
 impl Numbering {
-    /// Gives the op its place in the file as its index, and a time. `column` is the index's.
+    /// The index of the next op, its place in the file, and its time. `column` is the index's.
     #[inline]
     pub(super) fn number(
         &mut self,
-        op: &mut Op,
         index: Option<u64>,
         time_ns: Option<u64>,
         column: impl Fn() -> usize,
-    ) -> Result<(), OpError> {
+    ) -> Result<(u64, u64), OpError> {
         if let Some(index) = index {
             if let Some(last) = self.last_index.filter(|last| index <= *last) {
                 let how = if index == last { "a duplicate" } else { "a decreasing" };
@@ -45,12 +44,11 @@ impl Numbering {
         } else {
             self.without_index += 1;
         }
-        op.index = self.ops;
-        op.time_ns = time_ns.unwrap_or(self.last_time_ns);
+        let place = self.ops;
         self.without_time += u64::from(time_ns.is_none());
-        self.last_time_ns = op.time_ns;
+        self.last_time_ns = time_ns.unwrap_or(self.last_time_ns);
         self.ops += 1;
-        Ok(())
+        Ok((place, self.last_time_ns))
     }
 
     /// `cut` says why the end is missing, if the input itself ended too early.

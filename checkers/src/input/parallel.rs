@@ -7,44 +7,58 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use kchaos_core::{Op, Spare};
+use kchaos_core::{Line, Op, Spare};
 
 use super::chunks::{Chunk, Chunks};
 use super::{Stop, always, parse};
 
-type Told = (Option<u64>, Option<u64>);
-
-/// The ops of a chunk. Kept when it is done, so that the next is filled into the same memory.
+/// What was read from a chunk. Kept when it is done, so that the next is filled into the same memory.
 #[derive(Default)]
 pub(super) struct Batch {
-    ops: Vec<(Op, Told)>,
-    length: usize,
+    lines: Vec<Line>,
+    /// Of the lines that are ops, in their order.
+    ops: Vec<Op>,
     stop: Option<Stop>,
     spare: Spare,
 }
 
 impl Batch {
-    pub(super) fn ops(&mut self) -> impl Iterator<Item = (&mut Op, Told)> {
-        self.ops[..self.length].iter_mut().map(|(op, told)| (op, *told))
+    pub(super) fn each<E>(&mut self, mut each: impl FnMut(Line, &mut Op) -> Result<(), E>) -> Result<(), E> {
+        let Self { lines, ops, .. } = self;
+        let (mut next, mut none) = (0, Op::default());
+        for line in lines {
+            let op = match line {
+                Line::Op(..) => {
+                    next += 1;
+                    &mut ops[next - 1]
+                }
+                Line::Plain(_) => &mut none,
+            };
+            each(*line, op)?;
+        }
+        Ok(())
     }
 
     pub(super) fn stop(&mut self) -> Option<Stop> {
         self.stop.take()
     }
 
-    fn fill(&mut self, chunk: &Chunk) {
-        let Self { ops, length, stop, spare } = self;
-        *length = 0;
-        let mut op = Op::default();
+    fn fill(&mut self, chunk: &Chunk, plain: bool) {
+        let Self { lines, ops, stop, spare } = self;
+        lines.clear();
+        let (mut next, mut op) = (0, Op::default());
         *stop = always(parse(
             chunk.bytes(),
-            |op, told, _| {
-                if *length == ops.len() {
-                    ops.push((Op::default(), told));
+            plain,
+            |line, op, _| {
+                if matches!(line, Line::Op(..)) {
+                    if next == ops.len() {
+                        ops.push(Op::default());
+                    }
+                    std::mem::swap(&mut ops[next], op);
+                    next += 1;
                 }
-                std::mem::swap(&mut ops[*length].0, op);
-                ops[*length].1 = told;
-                *length += 1;
+                lines.push(line);
                 Ok(())
             },
             &mut op,
@@ -78,6 +92,8 @@ struct Shared<R> {
     state: Mutex<State<R>>,
     changed: Condvar,
     ahead_max: u64,
+    /// Plain sends are wanted as such.
+    plain: bool,
 }
 
 enum Work {
@@ -133,7 +149,7 @@ impl<R: Read> Shared<R> {
     }
 
     fn parsed(&self, number: u64, mut parsed: Parsed) {
-        parsed.batch.fill(&parsed.chunk);
+        parsed.batch.fill(&parsed.chunk, self.plain);
         self.lock().ready.insert(number, parsed);
         self.changed.notify_all();
     }
@@ -157,11 +173,12 @@ impl<R: Read> Drop for EndOfWork<'_, R> {
 pub(super) fn run<R: Read + Send, E>(
     chunks: Chunks<R>,
     threads: usize,
+    plain: bool,
     mut hand_on: impl FnMut(&Chunk, &mut Batch) -> Result<(), E>,
 ) -> Result<Option<Chunks<R>>, E> {
     let state =
         State { chunks: Some(chunks), is_read: false, next: 0, wanted: 0, ready: BTreeMap::new(), used: Vec::new(), is_over: false };
-    let shared = Shared { state: Mutex::new(state), changed: Condvar::new(), ahead_max: 2 * threads as u64 + 2 };
+    let shared = Shared { state: Mutex::new(state), changed: Condvar::new(), ahead_max: 2 * threads as u64 + 2, plain };
     std::thread::scope(|scope| {
         let _end = EndOfWork(&shared);
         for _ in 1..threads {

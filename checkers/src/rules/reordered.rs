@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 
-use kchaos_core::{Body, Example, Key, Offset, Op, OpType, Process, Value, Verdict};
+use kchaos_core::{Body, Example, Key, Offset, Op, OpType, PlainSend, Process, Value, Verdict};
 
 use crate::by_id::{ById, ByKey};
 use crate::facts::Facts;
@@ -106,6 +106,17 @@ impl Rule for Reordered {
                 window.begin(send.key, send.value, &mut self.inversions);
             }
             window.end(send.key, send.value, offset, OpRef::new(op.index), &mut self.inversions);
+        }
+    }
+
+    fn plain_send(&mut self, plain: &PlainSend, _: &Facts) {
+        let PlainSend { send, op_type, .. } = *plain;
+        let window = sender(&mut self.clients, &mut self.processes, plain.process, plain.client).or_default(send.key as u64);
+        if op_type == OpType::Invoke {
+            window.begin(send.key, send.value, &mut self.inversions);
+        } else {
+            let offset = send.offset.filter(|offset| op_type != OpType::Fail && *offset >= 0);
+            window.end(send.key, send.value, offset, OpRef::new(plain.index), &mut self.inversions);
         }
     }
 

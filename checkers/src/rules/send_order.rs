@@ -8,7 +8,7 @@
 //!
 //! After an info op, only idempotence promises order (a late retry may still land): `nonmonotonic-send/after-info`.
 
-use kchaos_core::{Key, Offset, Op, OpType, Process, Send, Value, Verdict};
+use kchaos_core::{Key, Offset, Op, OpType, PlainSend, Process, Send, Value, Verdict};
 
 use crate::by_id::{ById, ByKey};
 use crate::facts::Facts;
@@ -40,6 +40,12 @@ struct Sent {
     info: bool,
 }
 
+impl Sent {
+    fn new(value: Value, offset: Option<Offset>, op: u64, op_type: OpType) -> Self {
+        Self { value, offset: offset.filter(|offset| *offset >= 0), op: OpRef::new(op), info: op_type == OpType::Info }
+    }
+}
+
 struct Pair {
     process: u32,
     key: Key,
@@ -57,10 +63,9 @@ impl Rule for SendOrder {
         if !took_effect || facts.sends().is_empty() {
             return;
         }
-        let info = op.op_type == OpType::Info;
         let last = self.last.or_default(u64::from(process));
         for Send { key, value, offset } in facts.sends() {
-            let later = Sent { value: *value, offset: offset.filter(|offset| *offset >= 0), op: OpRef::new(op.index), info };
+            let later = Sent::new(*value, *offset, op.index, op.op_type);
             if let Some(earlier) = last.or_default(*key as u64).replace(later) {
                 let inside = earlier.op == later.op;
                 let mut pair = Pair { process, key: *key, earlier, later, inside, own: Box::default() };
@@ -70,6 +75,21 @@ impl Rule for SendOrder {
                     }
                     self.suspects.push(pair);
                 }
+            }
+        }
+    }
+
+    fn plain_send(&mut self, plain: &PlainSend, _: &Facts) {
+        if !matches!(plain.op_type, OpType::Ok | OpType::Info) {
+            return;
+        }
+        let Send { key, value, offset } = plain.send;
+        let later = Sent::new(value, offset, plain.index, plain.op_type);
+        let last = self.last.or_default(u64::from(plain.process)).or_default(key as u64);
+        if let Some(earlier) = last.replace(later) {
+            let pair = Pair { process: plain.process, key, earlier, later, inside: false, own: Box::default() };
+            if pair.must_be_kept() {
+                self.suspects.push(pair);
             }
         }
     }

@@ -113,7 +113,7 @@ impl Decoder {
     }
 
     /// A text by its number and one.
-    fn text(&self, number: i64) -> Result<&str, Fault> {
+    pub(super) fn text(&self, number: i64) -> Result<&str, Fault> {
         let range = usize::try_from(number).ok().and_then(|number| self.block.texts.get(number.wrapping_sub(1)));
         range.and_then(|range| self.block.text.get(range.clone())).ok_or_else(|| unknown("text", number))
     }

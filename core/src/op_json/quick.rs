@@ -4,7 +4,7 @@
 //! nothing allocated: the op of an earlier line is filled again, and numbers are read eight digits at a time. Whatever differs in anything
 //! is left to the general reader, which alone decides what is an error. (A property test holds the two against each other.)
 
-use crate::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send, Value};
+use crate::{Body, Key, MicroOp, Offset, Op, OpType, PlainSend, Polled, Process, Send, Value};
 
 type Records = Vec<(Offset, Value)>;
 
@@ -486,11 +486,69 @@ impl Quick<'_> {
         self.eat(b']').then_some(Some(Polled(batches)))
     }
 
-    fn op(&mut self, op: &mut Op, spare: &mut Spare) -> Option<(u64, u64)> {
-        let (index, time_ns, process, kind) = match self.head() {
+    /// A line of a plain send, after its head.
+    #[inline(always)]
+    fn plain(&mut self, (index, time_ns, process, kind): (u64, u64, u64, Kind)) -> Option<PlainSend> {
+        self.blank();
+        let key = self.short()? as i64;
+        self.comma()?;
+        let (offset, value) = if self.eat(b'[') { self.offset_and_value()? } else { (None, self.integer()?) };
+        self.literal(b"]]").then_some(())?;
+        let process = u32::try_from(process).ok()?;
+        let send = Send { key, value, offset };
+        let mut plain = PlainSend { index, time_ns, start_ns: time_ns, send, process, client: None, op_type: kind.op_type };
+        self.beside_plain(&mut plain)?;
+        Some(plain)
+    }
+
+    #[inline(always)]
+    fn beside_plain(&mut self, plain: &mut PlainSend) -> Option<()> {
+        loop {
+            if self.eat(b'}') {
+                return (self.at == self.bytes.len()).then_some(());
+            }
+            self.comma()?;
+            match self.bytes.get(self.at + 1)? {
+                b'c' => {
+                    self.name(b"\"client\":")?;
+                    plain.client = Some(u32::try_from(self.short()?).ok()?);
+                }
+                b'i' => {
+                    self.name(b"\"intended\":")?;
+                    plain.start_ns = self.number()?;
+                }
+                b'n' => {
+                    self.name(b"\"node\":")?;
+                    self.eat(b'"').then_some(())?;
+                    self.text()?;
+                }
+                b'f' => {
+                    self.name(b"\"final\":")?;
+                    self.literal(b"true").then_some(())?;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// A line of any kind; a plain send as such, if that is `wanted`.
+    #[inline(always)]
+    fn line(&mut self, op: &mut Op, spare: &mut Spare, wanted: bool) -> Option<Line> {
+        let head = match self.head() {
             Some(head) => head,
             None => self.spaced_head()?,
         };
+        if wanted && matches!(head.3.f, Shape::Send) {
+            let start = self.at;
+            if let Some(plain) = self.plain(head) {
+                return Some(Line::Plain(plain));
+            }
+            self.at = start;
+        }
+        self.op(head, op, spare).map(|(index, time_ns)| Line::Op(Some(index), Some(time_ns)))
+    }
+
+    fn op(&mut self, (index, time_ns, process, kind): (u64, u64, u64, Kind), op: &mut Op, spare: &mut Spare) -> Option<(u64, u64)> {
         (op.process, op.op_type) = (Process::Client(u32::try_from(process).ok()?), kind.op_type);
         match kind.f {
             Shape::Send => self.sends(spare.sends(&mut op.body)?)?,
@@ -511,12 +569,35 @@ impl Quick<'_> {
     }
 }
 
+/// What a line was read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The op says nothing.
+    Plain(PlainSend),
+    /// The op was filled, and these are the index and the time that the line tells.
+    Op(Option<u64>, Option<u64>),
+}
+
 impl Op {
     /// As [`Op::read_json`], into an op whose allocations may be used again. After an error the op is any.
     pub fn read_json_into(&mut self, line: &[u8], spare: &mut Spare) -> Result<(Option<u64>, Option<u64>), super::OpError> {
-        if let Some((index, time_ns)) = (Quick { bytes: line, at: 0 }).op(self, spare) {
-            return Ok((Some(index), Some(time_ns)));
+        match (Quick { bytes: line, at: 0 }).line(self, spare, false) {
+            Some(Line::Op(index, time_ns)) => Ok((index, time_ns)),
+            Some(Line::Plain(_)) | None => self.read_slowly(line, spare),
         }
+    }
+
+    /// The same, but a plain send written as recorders write it leaves the op as it is.
+    #[inline]
+    pub fn read_json_or_plain(&mut self, line: &[u8], spare: &mut Spare) -> Result<Line, super::OpError> {
+        match (Quick { bytes: line, at: 0 }).line(self, spare, true) {
+            Some(line) => Ok(line),
+            None => self.read_slowly(line, spare).map(|(index, time_ns)| Line::Op(index, time_ns)),
+        }
+    }
+
+    #[cold]
+    fn read_slowly(&mut self, line: &[u8], spare: &mut Spare) -> Result<(Option<u64>, Option<u64>), super::OpError> {
         let (op, index, time_ns) = Op::read_json(line)?;
         spare.keep(&mut self.body);
         spare.texts.truncate(SPARE_MAX);

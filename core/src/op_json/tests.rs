@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::{Body, Extra, MicroOp, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Spare};
+use crate::{Body, Extra, Line, MicroOp, Op, OpType, PlainSend, Polled, Process, RebalanceEvent, RebalanceType, Send, Spare};
 
 fn read(line: &str) -> Op {
     Op::read_json(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}")).0
@@ -224,6 +224,7 @@ proptest! {
                 }
                 Err(error) => prop_assert_eq!(told, Err(error)),
             }
+            read_as_plain(&line);
         }
     }
 
@@ -279,7 +280,23 @@ fn fields_that_stand_twice_and_blanks_are_read_alike_by_both_readers() {
                 Ok((same, index, time_ns)) => assert_eq!((op, told), (same, Ok((index, time_ns))), "{line}"),
                 Err(error) => assert_eq!(told, Err(error), "{line}"),
             }
+            read_as_plain(line.as_bytes());
         }
+    }
+}
+
+/// Read as a plain send or not, a line says the same.
+#[track_caller]
+fn read_as_plain(line: &[u8]) {
+    let mut op = Op::default();
+    let told = op.read_json_or_plain(line, &mut Spare::default());
+    match (Op::read_json(line), told) {
+        (Ok((same, index, time_ns)), Ok(Line::Plain(plain))) => {
+            let same = Op { index: index.unwrap_or(0), time_ns: time_ns.unwrap_or(0), ..same };
+            assert_eq!(PlainSend::of(&same), Some(plain), "{}", String::from_utf8_lossy(line));
+        }
+        (Ok((same, index, time_ns)), told) => assert_eq!((op, told), (same, Ok(Line::Op(index, time_ns)))),
+        (Err(error), told) => assert_eq!(told, Err(error)),
     }
 }
 
