@@ -37,10 +37,21 @@ impl<T, const DIRECT: u64> ById<T, DIRECT> {
             return self.others.entry(id).or_default();
         }
         let at = id as usize;
+        if self.direct.get(at).is_none_or(Option::is_none) {
+            self.add(at);
+        }
+        self.direct[at].get_or_insert_default()
+    }
+
+    #[cold]
+    fn add(&mut self, at: usize)
+    where
+        T: Default,
+    {
         if at >= self.direct.len() {
             self.direct.resize_with((at + 1).next_power_of_two(), || None);
         }
-        self.direct[at].get_or_insert_with(T::default)
+        self.direct[at] = Some(T::default());
     }
 
     pub(crate) fn insert(&mut self, id: u64, value: T)
@@ -52,6 +63,11 @@ impl<T, const DIRECT: u64> ById<T, DIRECT> {
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
         if id < DIRECT { self.direct.get_mut(id as usize)?.take() } else { self.others.remove(&id) }
+    }
+
+    pub(crate) fn retain(&mut self, wanted: impl Fn(u64) -> bool) {
+        (0..).zip(&mut self.direct).filter(|(id, _)| !wanted(*id)).for_each(|(_, value)| *value = None);
+        self.others.retain(|id, _| wanted(*id));
     }
 
     /// All that there are, the small ones first.
@@ -75,5 +91,7 @@ mod tests {
         assert_eq!((map.get(3), map.get(4), map.get(u64::MAX)), (Some(&2), None, Some(&2)));
         assert_eq!(map.iter().count(), 5);
         assert_eq!((map.remove(64), map.remove(64), map.remove(0), map.get(0)), (Some(2), None, Some(2), None));
+        map.retain(|id| id == u64::MAX);
+        assert_eq!(map.iter().map(|(id, _)| id).collect::<Vec<_>>(), [u64::MAX]);
     }
 }

@@ -243,13 +243,7 @@ fn parse<E>(
 
 /// Numbers what was read, and hands it on.
 #[inline]
-fn hand_on<S: OpSink>(
-    line: Line,
-    op: &mut Op,
-    numbering: &mut Numbering,
-    sink: &mut S,
-    column: impl Fn() -> usize,
-) -> Result<(), OpError> {
+fn hand_on<S: OpSink>(line: Line, op: &mut Op, numbering: &mut Numbering, sink: &mut S, column: impl Fn() -> usize) -> Result<(), OpError> {
     match line {
         Line::Plain(mut plain) => {
             (plain.index, plain.time_ns) = numbering.number(Some(plain.index), Some(plain.time_ns), column)?;

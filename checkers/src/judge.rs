@@ -30,8 +30,12 @@ pub struct Judge {
     seats: Vec<Seat>,
     /// Seats by kind of op.
     hearing: [Vec<usize>; KINDS],
-    /// Of a plain send, and of its end.
-    hearing_plain: [Vec<usize>; 2],
+    /// Of plain sends.
+    hearing_plain: Vec<usize>,
+    /// Plain sends that those have not heard of yet.
+    batch: Vec<PlainSend>,
+    /// The kinds of ops before which they must.
+    ends_batch: [bool; KINDS],
     load: Load,
     windows: Windows,
     last_time_ns: u64,
@@ -66,17 +70,24 @@ pub struct SuspectValue {
 
 /// Kinds of ops that [`hears`] tells apart, but for rebalances.
 const KINDS: usize = 10;
+const TXN: usize = 4;
+const TXN_END: usize = 5;
+const REGISTER: usize = 8;
+const NEMESIS: usize = 9;
+
+/// Plain sends that rules hear of together: few enough to stay in a processor's first cache.
+const BATCH: usize = 128;
 
 fn kind(op: &Op) -> usize {
     let end = usize::from(op.op_type.is_completion());
     match &op.body {
         Body::Send(_) => end,
         Body::Poll(_) => 2 + end,
-        Body::Txn(_) => 4 + end,
+        Body::Txn(_) => TXN + end,
         Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash => 6,
         Body::Commit(_) | Body::Committed { .. } => 7,
-        Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => 8,
-        Body::Nemesis { .. } | Body::Unknown { .. } => 9,
+        Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => REGISTER,
+        Body::Nemesis { .. } | Body::Unknown { .. } => NEMESIS,
     }
 }
 
@@ -96,12 +107,29 @@ impl Judge {
     fn pinning(options: JudgeOptions, pinned: Values) -> Self {
         let facts = Facts::new(options.profile.default_isolation, pinned.clone());
         let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
-        let hearing: [_; KINDS] = std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect::<Vec<_>>());
-        let hearing_plain = std::array::from_fn(|kind: usize| -> Vec<usize> {
-            hearing[kind].iter().copied().filter(|seat| seats[*seat].spec.hears & hears::NOT_PLAIN == 0).collect()
+        let hearing: [_; KINDS] =
+            std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect::<Vec<_>>());
+        let hearing_plain: Vec<_> = (0..seats.len()).filter(|seat| seats[*seat].spec.hears & hears::PLAIN_SENDS != 0).collect();
+        // Of phases, which the nemesis tells, the load must know in time; other writes count for the windows as well.
+        let ends_batch = std::array::from_fn(|kind: usize| {
+            matches!(kind, TXN | TXN_END | REGISTER | NEMESIS) || hearing_plain.iter().any(|seat| seats[*seat].spec.hears >> kind & 1 == 1)
         });
+        let batch = Vec::with_capacity(BATCH);
         let windows = Windows::new(UNAVAILABLE_MIN_NS);
-        Self { options, facts, pinned, seats, hearing, hearing_plain, load: Load::new(), windows, last_time_ns: 0, notes: Vec::new() }
+        Self {
+            options,
+            facts,
+            pinned,
+            seats,
+            hearing,
+            hearing_plain,
+            batch,
+            ends_batch,
+            load: Load::new(),
+            windows,
+            last_time_ns: 0,
+            notes: Vec::new(),
+        }
     }
 
     pub fn update(&mut self, op: &Op) {
@@ -117,19 +145,40 @@ impl Judge {
         if !self.facts.plain_send(&mut send) {
             return self.whole(&send.to_op());
         }
-        for at in &self.hearing_plain[usize::from(send.op_type.is_completion())] {
-            self.seats[*at].plain_send(&send, &self.facts);
+        self.batch.push(send);
+        if self.batch.len() == BATCH {
+            self.end_batch();
         }
-        self.load.plain_send(&send);
-        self.windows.plain_send(&send);
-        self.last_time_ns = self.last_time_ns.max(send.time_ns);
+    }
+
+    #[inline(never)]
+    fn end_batch(&mut self) {
+        let Self { seats, batch, load, windows, .. } = self;
+        for at in &self.hearing_plain {
+            let Seat { rule: Some(rule), .. } = &mut seats[*at] else { continue };
+            if catch_unwind(AssertUnwindSafe(|| rule.plain_sends(batch))).is_err() {
+                seats[*at].rule = None;
+            }
+        }
+        for send in batch.iter() {
+            load.plain_send(send);
+            windows.plain_send(send);
+            self.last_time_ns = self.last_time_ns.max(send.time_ns);
+        }
+        batch.clear();
     }
 
     fn whole(&mut self, op: &Op) {
-        self.facts.update(op);
         let kind = kind(op);
-        for at in &self.hearing[kind] {
-            self.seats[*at].update(op, &self.facts);
+        if self.ends_batch[kind] || !op.extra.rebalance_log.is_empty() {
+            self.end_batch();
+        }
+        self.facts.update(op);
+        let Self { seats, facts, .. } = self;
+        let hearing = &self.hearing[kind];
+        let mut next = 0;
+        while catch_unwind(AssertUnwindSafe(|| tell(seats, hearing, &mut next, op, facts))).is_err() {
+            seats[hearing[next - 1]].rule = None;
         }
         if !op.extra.rebalance_log.is_empty() {
             for seat in self.seats.iter_mut().filter(|seat| seat.spec.hears & hears::REBALANCES != 0 && seat.spec.hears >> kind & 1 == 0) {
@@ -154,7 +203,8 @@ impl Judge {
     }
 
     /// Every value so far is looked at: milliseconds for each 100,000, so ask once a second rather than at every op.
-    pub fn suspects(&self) -> Suspects {
+    pub fn suspects(&mut self) -> Suspects {
+        self.end_batch();
         let mut suspects = Suspects::default();
         for Seat { rule, spec } in self.seats.iter().filter(|seat| seat.spec.stable) {
             let Some(rule) = rule else { continue };
@@ -203,6 +253,7 @@ impl Judge {
     }
 
     fn finish_wanting(mut self) -> (CheckReport, Values) {
+        self.end_batch();
         self.facts.settle();
         let mut joined = Verdict::default();
         let mut checkers = Vec::new();
@@ -247,12 +298,14 @@ impl Seat {
             self.rule = None;
         }
     }
+}
 
-    #[inline]
-    fn plain_send(&mut self, send: &PlainSend, facts: &Facts) {
-        let Some(rule) = &mut self.rule else { return };
-        if catch_unwind(AssertUnwindSafe(|| rule.plain_send(send, facts))).is_err() {
-            self.rule = None;
+#[inline]
+fn tell(seats: &mut [Seat], hearing: &[usize], next: &mut usize, op: &Op, facts: &Facts) {
+    while let Some(at) = hearing.get(*next) {
+        *next += 1;
+        if let Some(rule) = &mut seats[*at].rule {
+            rule.update(op, facts);
         }
     }
 }

@@ -13,17 +13,15 @@
 
 mod written;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Offset, Send, Value};
 
-use crate::pages::{Pages, Slot, Spot};
+use crate::pages::{Page, Pages, Slot, Spot, WIDTH, place};
 use crate::txns::TxnId;
-use crate::values::{Known, Values};
-use written::{
-    CONTESTED, DONE, IN_TXN, MOVED, PINNED, POLLED, POLLED_EARLY, PROVEN, READ, READ_COMMITTED, REMARKABLE, SENT, SENT_TWICE, UNPACKED,
-};
+use crate::values::{Known, Seat, Values};
+use written::{CONTESTED, DONE, IN_TXN, MOVED, PINNED, POLLED, POLLED_EARLY, PROVEN, REMARKABLE, SENT, SENT_TWICE, UNPACKED};
 pub(crate) use written::{Id, Isolation, OpRef, Outcome, Written};
 
 /// A poll's completion.
@@ -92,24 +90,25 @@ impl KeyLog {
 
     #[inline]
     fn id(&mut self, value: Value) -> Id {
-        match self.values.get(value) {
+        let (known, seat) = self.values.look(value);
+        match known {
             Known::At(id) => id,
             Known::Packed(page) => self.unpack_value(value, self.pages.find_packed(page, value)),
             Known::Not => match self.pages.find_narrow(value) {
-                None => self.new_value(value),
+                None => self.new_value(value, seat),
                 found => self.unpack_value(value, found),
             },
         }
     }
 
     #[inline]
-    fn new_value(&mut self, value: Value) -> Id {
+    fn new_value(&mut self, value: Value, seat: Seat) -> Id {
         let mut new = Written::new(value);
         if !self.pinned.is_empty() && self.pinned.contains(&value) {
             new.flags |= PINNED;
         }
         let id = add(&mut self.written, &mut self.free, new);
-        self.values.insert(value, id);
+        self.values.seat(seat, id);
         id
     }
 
@@ -170,41 +169,61 @@ impl KeyLog {
     }
 
     pub(crate) fn polled(&mut self, records: &[(Offset, Value)], poll: PollOp) {
-        for (offset, value) in records {
+        let mut at = 0;
+        while let Some(rest) = records.get(at..).filter(|rest| !rest.is_empty()) {
             // Most records stand where an acknowledgement or another reader has shown them.
-            match self.pages.look(*offset) {
-                Some(Slot::Packed(there)) if there == *value => {}
-                Some(Slot::Live(id)) if self.written[id as usize].value == *value && *offset >= 0 => {
-                    let Some(spot) = self.pages.spot(*offset) else { continue };
-                    self.seen(id, poll);
-                    self.pages.mark_seen(spot, poll.isolation);
-                    self.settle(id, spot);
-                }
-                _ => self.polled_elsewhere(*offset, *value, poll),
+            let (known, full) = self.polled_where_it_is(rest, poll);
+            at += known;
+            if let Some(spot) = full.filter(|_| !self.never_packs) {
+                self.pack(spot);
+            } else if let Some((offset, value)) = records.get(at).filter(|_| known == 0) {
+                self.polled_elsewhere(*offset, *value, poll);
+                at += 1;
             }
         }
     }
 
+    /// How many of the records, from the first on, stand on one page as is known; and a slot of that page, if now all of it may be packed.
+    #[inline]
+    fn polled_where_it_is(&mut self, records: &[(Offset, Value)], poll: PollOp) -> (usize, Option<Spot>) {
+        let first = records[0].0;
+        let (number, written) = (place(first).0, &mut self.written);
+        let known = match self.pages.page(first) {
+            _ if first < 0 => 0,
+            Page::None => 0,
+            Page::Packed(page) => {
+                records.iter().take_while(|(offset, value)| place(*offset).0 == number && page.value(place(*offset).1) == *value).count()
+            }
+            Page::Live(mut page) => {
+                let mut known = 0;
+                for (offset, value) in records.iter().take_while(|(offset, _)| place(*offset).0 == number) {
+                    let slot = place(*offset).1;
+                    let Some(one) = written.get_mut(page.id(slot) as usize).filter(|one| one.value == *value) else { break };
+                    known += 1;
+                    one.polled(poll);
+                    page.mark_seen(slot, poll.isolation);
+                    let done = one.may_be_packed();
+                    if done != one.has(DONE) {
+                        one.flags ^= DONE;
+                        if page.set_done(done) && done {
+                            return (known, Some(page.spot(slot)));
+                        }
+                    }
+                }
+                known
+            }
+        };
+        (known, None)
+    }
+
     fn polled_elsewhere(&mut self, offset: Offset, value: Value, poll: PollOp) {
         let id = self.id(value);
-        self.seen(id, poll);
+        self.written[id as usize].polled(poll);
         if offset >= 0 {
             let spot = self.place(id, offset, poll.op);
             self.pages.mark_seen(spot, poll.isolation);
         }
         self.settle_where_it_is(id);
-    }
-
-    #[inline]
-    fn seen(&mut self, id: Id, poll: PollOp) {
-        let written = &mut self.written[id as usize];
-        written.flags |= POLLED;
-        if poll.ok {
-            if !written.has(READ) {
-                (written.read, written.reader) = (OpRef::new(poll.op), poll.process);
-            }
-            written.flags |= READ | if poll.isolation == Isolation::Committed { READ_COMMITTED } else { 0 };
-        }
     }
 
     pub(crate) fn set_txn(&mut self, id: Id, txn: TxnId) {
@@ -304,25 +323,24 @@ impl KeyLog {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn pack(&mut self, spot: Spot) {
         let Self { pages, written, values, free, packed_bound, .. } = self;
         let page = pages.number(spot);
-        let table = Cell::from_mut(&mut written[..]).as_slice_of_cells();
-        pages.pack(
-            spot,
-            |id| table[id as usize].get().value,
-            |id, is_wide| {
-                let mut one = table[id as usize].get();
-                if packed_bound.is_none_or(|bound| bound.offset < one.offset) {
-                    *packed_bound = Some(Bound { offset: one.offset, value: one.value, read: one.read });
-                }
-                values.remove(one.value, is_wide.then_some(page));
-                one.flags = 0;
-                table[id as usize].set(one);
-                free.push(id);
-            },
-        );
+        let mut packed = [0; WIDTH];
+        for (packed, id) in packed.iter_mut().zip(pages.ids(spot)) {
+            let one = &mut written[*id as usize];
+            (*packed, one.flags) = (one.value, 0);
+        }
+        let ids = pages.ids(spot);
+        free.extend_from_slice(ids);
+        // What may be packed stands at one offset only.
+        let last = &written[ids[WIDTH - 1] as usize];
+        if packed_bound.is_none_or(|bound| bound.offset < last.offset) {
+            *packed_bound = Some(Bound { offset: last.offset, value: last.value, read: last.read });
+        }
+        let is_wide = pages.pack(spot, &packed);
+        values.remove(&packed, is_wide.then_some(page));
     }
 
     #[cold]
@@ -336,9 +354,9 @@ impl KeyLog {
         if let Some((page, _)) = found {
             self.unpack(page);
         }
-        match self.values.get(value) {
-            Known::At(id) => id,
-            _ => self.new_value(value),
+        match self.values.look(value) {
+            (Known::At(id), _) => id,
+            (_, seat) => self.new_value(value, seat),
         }
     }
 

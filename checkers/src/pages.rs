@@ -34,6 +34,15 @@ struct Marks {
 }
 
 impl Marks {
+    #[inline]
+    fn mark_seen(&mut self, slot: usize, isolation: Isolation) {
+        let seen = match isolation {
+            Isolation::Committed => &mut self.seen_committed,
+            Isolation::Uncommitted => &mut self.seen_uncommitted,
+        };
+        set(seen, slot);
+    }
+
     fn visible(&self, word: usize, isolation: Isolation) -> u64 {
         let seen = match isolation {
             Isolation::Committed => &self.seen_committed,
@@ -43,7 +52,7 @@ impl Marks {
     }
 }
 
-struct Live {
+pub(crate) struct Live {
     number: i64,
     ids: [Id; WIDTH],
     marks: Marks,
@@ -51,7 +60,7 @@ struct Live {
     done: u16,
 }
 
-struct Packed {
+pub(crate) struct Packed {
     /// The least of (value - slope * slot).
     base: i64,
     slope: i64,
@@ -83,6 +92,43 @@ pub(crate) struct Spot {
     slot: u8,
 }
 
+/// What there is where an offset belongs, so that one search serves a run of offsets.
+pub(crate) enum Page<'a> {
+    Live(LivePage<'a>),
+    Packed(&'a Packed),
+    None,
+}
+
+pub(crate) struct LivePage<'a> {
+    number: u32,
+    live: &'a mut Live,
+}
+
+impl LivePage<'_> {
+    /// Whose slot it is; [`EMPTY`] if nobody's.
+    #[inline]
+    pub(crate) fn id(&self, slot: usize) -> Id {
+        self.live.ids[slot % WIDTH]
+    }
+
+    /// A poll returned what stands there.
+    #[inline]
+    pub(crate) fn mark_seen(&mut self, slot: usize, isolation: Isolation) {
+        self.live.marks.mark_seen(slot % WIDTH, isolation);
+    }
+
+    /// One value more may be packed, or one less; `true` if now all may.
+    #[inline]
+    pub(crate) fn set_done(&mut self, done: bool) -> bool {
+        self.live.done = if done { self.live.done + 1 } else { self.live.done.saturating_sub(1) };
+        usize::from(self.live.done) == WIDTH
+    }
+
+    pub(crate) fn spot(&self, slot: usize) -> Spot {
+        Spot { page: self.number, slot: slot as u8 }
+    }
+}
+
 /// Pages used last, by the low bits of their numbers: each reader moves along a log at its own place.
 const RECENT: usize = 4;
 const NO_PAGE: (i64, At) = (i64::MIN, At::Live(u32::MAX));
@@ -112,7 +158,8 @@ impl Default for Pages {
     }
 }
 
-fn place(offset: Offset) -> (i64, usize) {
+#[inline]
+pub(crate) fn place(offset: Offset) -> (i64, usize) {
     (offset >> WIDTH_BITS, (offset & (WIDTH as i64 - 1)) as usize)
 }
 
@@ -141,14 +188,6 @@ impl Pages {
         self.recent[recent_place(number)] = (number, at);
     }
 
-    /// Who stands at an offset.
-    #[inline]
-    pub(crate) fn look(&mut self, offset: Offset) -> Option<Slot> {
-        let (number, slot) = place(offset);
-        let at = self.at(number)?;
-        self.slot(at, slot)
-    }
-
     pub(crate) fn get(&self, offset: Offset) -> Option<Slot> {
         let (number, slot) = place(offset);
         self.slot(*self.index.get(&number)?, slot)
@@ -159,6 +198,16 @@ impl Pages {
         match at {
             At::Live(page) => Some(self.live[page as usize].ids[slot]).filter(|id| *id != EMPTY).map(Slot::Live),
             At::Packed(page) => Some(Slot::Packed(self.packed[page as usize].value(slot))),
+        }
+    }
+
+    /// The page of an offset.
+    #[inline]
+    pub(crate) fn page(&mut self, offset: Offset) -> Page<'_> {
+        match self.at(place(offset).0) {
+            Some(At::Live(page)) => Page::Live(LivePage { number: page, live: &mut self.live[page as usize] }),
+            Some(At::Packed(page)) => Page::Packed(&self.packed[page as usize]),
+            None => Page::None,
         }
     }
 
@@ -208,20 +257,13 @@ impl Pages {
 
     #[inline]
     pub(crate) fn mark_seen(&mut self, spot: Spot, isolation: Isolation) {
-        let marks = &mut self.live[spot.page as usize].marks;
-        let seen = match isolation {
-            Isolation::Committed => &mut marks.seen_committed,
-            Isolation::Uncommitted => &mut marks.seen_uncommitted,
-        };
-        set(seen, usize::from(spot.slot));
+        self.live[spot.page as usize].marks.mark_seen(usize::from(spot.slot), isolation);
     }
 
     /// The value there may be packed, or no longer; `true` if now all of its page may.
     #[inline]
     pub(crate) fn set_done(&mut self, spot: Spot, done: bool) -> bool {
-        let page = &mut self.live[spot.page as usize];
-        page.done = if done { page.done + 1 } else { page.done.saturating_sub(1) };
-        usize::from(page.done) == WIDTH
+        LivePage { number: spot.page, live: &mut self.live[spot.page as usize] }.set_done(done)
     }
 
     pub(crate) fn number(&self, spot: Spot) -> i64 {
@@ -232,21 +274,26 @@ impl Pages {
         place(offset).0
     }
 
-    /// Packs the page of a slot, all of whose slots are taken. `value_of` tells each value; `give_up` is told each, and whether the page is wide.
-    pub(crate) fn pack(&mut self, spot: Spot, value_of: impl Fn(Id) -> Value, mut give_up: impl FnMut(Id, bool)) {
+    /// The places in the table of the values on a slot's page.
+    pub(crate) fn ids(&self, spot: Spot) -> &[Id; WIDTH] {
+        &self.live[spot.page as usize].ids
+    }
+
+    /// Packs the page of a slot, all of whose slots are taken, by these values in their order; `true` if the page is wide.
+    pub(crate) fn pack(&mut self, spot: Spot, values: &[Value; WIDTH]) -> bool {
         let live = &self.live[spot.page as usize];
-        let values: [Value; WIDTH] = std::array::from_fn(|slot| value_of(live.ids[slot]));
-        let (least, greatest) =
-            values.iter().fold((Value::MAX, Value::MIN), |(least, greatest), value| (least.min(*value), greatest.max(*value)));
+        let (mut least, mut greatest) = (Value::MAX, Value::MIN);
+        for value in values {
+            (least, greatest) = (least.min(*value), greatest.max(*value));
+        }
         let is_wide = greatest.checked_sub(least).is_none_or(|range| range >= NARROW);
-        live.ids.iter().for_each(|id| give_up(*id, is_wide));
         if !is_wide {
             self.ranges.insert(least, (greatest, live.number));
             self.greatest = self.greatest.max(greatest);
             self.widest = self.widest.max(greatest - least);
         }
         let all = live.marks.committed == [u64::MAX; WORDS];
-        let packed = Packed::new(&values, (!all).then(|| Box::new(live.marks)));
+        let packed = Packed::new(values, (!all).then(|| Box::new(live.marks)));
         let number = live.number;
         self.free.push(spot.page);
         let page = match self.free_packed.pop() {
@@ -260,6 +307,7 @@ impl Pages {
             }
         };
         self.put_at(number, At::Packed(page));
+        is_wide
     }
 
     /// Makes a packed page live again: `id_of` gives each value a place in the table, told whether it certainly committed and whether
@@ -400,29 +448,42 @@ impl Packed {
     fn new(values: &[Value; WIDTH], marks: Option<Box<Marks>>) -> Self {
         let slope = values[WIDTH - 1].wrapping_sub(values[0]) / (WIDTH as i64 - 1);
         let mut beside = [0_i64; WIDTH];
-        for slot in 0..WIDTH {
-            beside[slot] = values[slot].wrapping_sub(slope.wrapping_mul(slot as i64));
+        let (mut base, mut line) = (Value::MAX, 0_i64);
+        for (beside, value) in beside.iter_mut().zip(values) {
+            *beside = value.wrapping_sub(line);
+            base = base.min(*beside);
+            line = line.wrapping_add(slope);
         }
-        let base = beside.iter().copied().min().unwrap_or(0);
         // Unsigned, the widest difference of two integers still fits.
-        let widest = beside.iter().map(|beside| beside.wrapping_sub(base) as u64).max().unwrap_or(0);
-        let bits = u64::BITS - widest.leading_zeros();
-        let mut words = vec![0_u64; (WIDTH * bits as usize).div_ceil(64)].into_boxed_slice();
+        let mut used = 0;
+        for beside in &mut beside {
+            *beside = beside.wrapping_sub(base);
+            used |= *beside as u64;
+        }
+        let bits = u64::BITS - used.leading_zeros();
+        let mut words = Vec::with_capacity((WIDTH * bits as usize).div_ceil(64));
         if bits > 0 {
-            for (slot, beside) in beside.iter().enumerate() {
-                let difference = beside.wrapping_sub(base) as u64;
-                let at = slot * bits as usize;
-                words[at / 64] |= difference << (at % 64);
-                if at % 64 + bits as usize > 64 {
-                    words[at / 64 + 1] |= difference >> (64 - at % 64);
+            let (mut word, mut filled) = (0_u64, 0);
+            for beside in beside {
+                let beside = beside as u64;
+                word |= beside << filled;
+                filled += bits;
+                if filled >= 64 {
+                    words.push(word);
+                    filled -= 64;
+                    word = beside.checked_shr(bits - filled).unwrap_or(0);
                 }
             }
+            if filled > 0 {
+                words.push(word);
+            }
         }
+        let words = words.into_boxed_slice();
         Self { base, slope, bits, words, marks }
     }
 
     #[inline]
-    fn value(&self, slot: usize) -> Value {
+    pub(crate) fn value(&self, slot: usize) -> Value {
         let line = self.base.wrapping_add(self.slope.wrapping_mul(slot as i64));
         let (at, bits) = (slot * self.bits as usize, self.bits as usize);
         if bits == 0 {
@@ -486,7 +547,7 @@ mod tests {
     #[test]
     fn a_packed_page_holds_any_values_and_gives_them_back() {
         for (stretch, start) in [(0, 0), (1, 5), (3, -1000), (1 << 40, 7), (i64::MAX, i64::MIN), (-7, 1 << 50)] {
-            let values: Vec<i64> = (0..WIDTH as i64).map(|at| (at ^ 5).wrapping_mul(stretch).wrapping_add(start)).collect();
+            let values: [i64; WIDTH] = std::array::from_fn(|at| (at as i64 ^ 5).wrapping_mul(stretch).wrapping_add(start));
             let mut pages = Pages::default();
             let first = 3 * WIDTH as i64;
             for (slot, _) in values.iter().enumerate() {
@@ -498,17 +559,15 @@ mod tests {
                 pages.mark_seen(spot, Isolation::Uncommitted);
             }
             let spot = pages.spot(first).unwrap();
-            let mut given_up = Vec::new();
-            pages.pack(spot, |id| values[id as usize], |id, is_wide| given_up.push((id, is_wide)));
-            assert_eq!(given_up.len(), WIDTH);
-            let is_wide = given_up[0].1;
+            assert!(pages.ids(spot).iter().copied().eq(0..WIDTH as Id));
+            let is_wide = pages.pack(spot, &values);
             let narrow = values.iter().filter(|value| pages.find_narrow(**value).is_some()).count();
             assert_eq!(narrow, if is_wide { 0 } else { WIDTH });
             assert_eq!(pages.find_packed(0, values[0]).map(|(page, _)| page), Some(3));
             let packed: Vec<_> = pages.packed().collect();
             assert_eq!(packed.iter().map(|(_, value, _)| *value).collect::<Vec<_>>(), values);
             assert_eq!(packed.iter().filter(|(.., committed)| !committed).map(|(offset, ..)| *offset).collect::<Vec<_>>(), [first + 9]);
-            assert_eq!(pages.look(first + 9), Some(Slot::Packed(values[9])));
+            assert_eq!(pages.get(first + 9), Some(Slot::Packed(values[9])));
             assert_eq!(pages.visible_between(first + 8, first + 11, Isolation::Committed).count(), 1);
             assert_eq!(pages.visible_between(first + 8, first + 11, Isolation::Uncommitted).count(), 2);
             let found = pages.find_packed(0, values[200]).unwrap();

@@ -38,11 +38,9 @@ impl Default for JudgeOptions {
 /// says what would be found if the history ended here. A rule is total: no history makes it panic.
 pub(crate) trait Rule: Send {
     fn update(&mut self, _op: &Op, _facts: &Facts) {}
-    /// In the place of `update`, for a send of one value that is all there is to it; an end names the client that its invocation named. Rules that
-    /// hear of sends say it again here, since nine ops in ten are plain sends.
-    fn plain_send(&mut self, send: &PlainSend, facts: &Facts) {
-        self.update(&send.to_op(), facts);
-    }
+    /// Plain sends, in the place of `update`, if its [`Spec`] hears of them: in order, and in order with the other ops that it hears of; the facts may be further
+    /// on. An end names the client that its invocation named.
+    fn plain_sends(&mut self, _sends: &[PlainSend]) {}
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict;
 }
 
@@ -63,12 +61,13 @@ pub(crate) mod hears {
     pub(crate) const NEMESIS: u16 = 1 << 9;
     /// Ops of any kind that carry a rebalance log.
     pub(crate) const REBALANCES: u16 = 1 << 10;
-    /// Of sends, only those that are not plain.
-    pub(crate) const NOT_PLAIN: u16 = 1 << 11;
+    /// Sends of one value that are all there is to them: nine ops in ten. Who hears of the others and of these says it in two ways
+    /// ([`super::Rule::plain_sends`]).
+    pub(crate) const PLAIN_SENDS: u16 = 1 << 11;
 
     pub(crate) const NOTHING: u16 = 0;
-    pub(crate) const SENDS: u16 = SEND_INVOKE | SEND_END | TXN_INVOKE | TXN_END;
-    pub(crate) const ENDS_OF_SENDS: u16 = SEND_END | TXN_END;
+    pub(crate) const SENDS: u16 = PLAIN_SENDS | SEND_INVOKE | SEND_END | TXN_INVOKE | TXN_END;
+    pub(crate) const ENDS_OF_SENDS: u16 = PLAIN_SENDS | SEND_END | TXN_END;
     pub(crate) const ENDS_OF_POLLS: u16 = POLL_END | TXN_END;
 }
 

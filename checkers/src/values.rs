@@ -40,6 +40,13 @@ pub(crate) enum Known {
     Not,
 }
 
+/// Where what is known of a value stands, until the next value is looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Seat {
+    stretch: u32,
+    at: u16,
+}
+
 const RECENT: usize = 4;
 const NONE: (i64, u32) = (i64::MAX, u32::MAX);
 
@@ -97,6 +104,29 @@ impl Values {
         at
     }
 
+    /// What is known of a value, and its seat, where [`Values::seat`] puts what becomes known of it.
+    #[inline]
+    pub(crate) fn look(&mut self, value: Value) -> (Known, Seat) {
+        let (number, at) = place(value);
+        let (recent, known) = self.recent[recent_place(number)];
+        let stretch = if recent == number { known } else { self.other(number) };
+        (self.stretches[stretch as usize].get(at), Seat { stretch, at: at as u16 })
+    }
+
+    /// Not the stretch that was used last.
+    #[inline(never)]
+    fn other(&mut self, number: i64) -> u32 {
+        let at = self.index.get(&number).copied().unwrap_or_else(|| self.begin(number));
+        self.recent[recent_place(number)] = (number, at);
+        at
+    }
+
+    /// Gives the value that was just looked for, and of which nothing is known, a place.
+    #[inline]
+    pub(crate) fn seat(&mut self, seat: Seat, id: Id) {
+        self.stretches[seat.stretch as usize].insert(usize::from(seat.at), id);
+    }
+
     #[inline]
     pub(crate) fn get(&self, value: Value) -> Known {
         let (number, at) = place(value);
@@ -110,16 +140,23 @@ impl Values {
         stretch.insert(at, id);
     }
 
-    /// Forgets the place of a value that is packed now; on this page, if it is wide.
-    pub(crate) fn remove(&mut self, value: Value, wide: Option<i64>) {
-        let (number, at) = place(value);
-        let stretch = self.stretch(number);
-        stretch.remove(at);
-        if let Some(page) = wide {
-            stretch.packed[at / 64] |= 1 << (at % 64);
-            stretch.first_page = stretch.first_page.min(page);
-        } else if stretch.is_empty() {
-            self.end(number);
+    /// Forgets the places of values that are packed now; on this page, if it is wide.
+    pub(crate) fn remove(&mut self, values: &[Value], wide: Option<i64>) {
+        for together in values.chunk_by(|one, other| one >> WIDTH_BITS == other >> WIDTH_BITS) {
+            let number = place(together[0]).0;
+            let stretch = self.stretch(number);
+            for value in together {
+                let at = place(*value).1;
+                stretch.remove(at);
+                if wide.is_some() {
+                    stretch.packed[at / 64] |= 1 << (at % 64);
+                }
+            }
+            if let Some(page) = wide {
+                stretch.first_page = stretch.first_page.min(page);
+            } else if stretch.is_empty() {
+                self.end(number);
+            }
         }
     }
 
@@ -211,7 +248,7 @@ mod tests {
         }
         assert_eq!((values.get(1200), values.get(-2)), (Known::Not, Known::Not));
         for (id, value) in all.iter().enumerate() {
-            values.remove(*value, (id % 2 == 0).then_some(9 - (id as i64 % 3)));
+            values.remove(&[*value], (id % 2 == 0).then_some(9 - (id as i64 % 3)));
             assert!(matches!((id % 2, values.get(*value)), (0, Known::Packed(7..=9)) | (1, Known::Not)));
         }
         values.insert(700, 5);
@@ -219,7 +256,7 @@ mod tests {
         let stretches = values.stretches.len();
         for value in (1_000_000..2_000_000).step_by(100) {
             values.insert(value, 3);
-            values.remove(value, None);
+            values.remove(&[value], None);
         }
         assert!(values.stretches.len() <= stretches + 1, "a stretch without values is used again");
     }

@@ -122,7 +122,7 @@ impl Analysis {
 }
 
 impl FailFast {
-    fn op(&mut self, time_ns: u64, judge: &Judge) {
+    fn op(&mut self, time_ns: u64, judge: &mut Judge) {
         if time_ns < self.asked_ns + SUSPECTS_EVERY_NS || self.abort.reason().is_some() {
             return;
         }

@@ -26,12 +26,7 @@ pub(super) struct Doubt {
 impl Numbering {
     /// The index of the next op, its place in the file, and its time. `column` is the index's.
     #[inline]
-    pub(super) fn number(
-        &mut self,
-        index: Option<u64>,
-        time_ns: Option<u64>,
-        column: impl Fn() -> usize,
-    ) -> Result<(u64, u64), OpError> {
+    pub(super) fn number(&mut self, index: Option<u64>, time_ns: Option<u64>, column: impl Fn() -> usize) -> Result<(u64, u64), OpError> {
         if let Some(index) = index {
             if let Some(last) = self.last_index.filter(|last| index <= *last) {
                 let how = if index == last { "a duplicate" } else { "a decreasing" };

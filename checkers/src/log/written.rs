@@ -2,6 +2,7 @@
 
 use kchaos_core::{Offset, Value};
 
+use super::PollOp;
 use crate::txns::TxnId;
 
 /// Where a value stands in its log's table.
@@ -107,6 +108,19 @@ impl Written {
         Self { offset, flags, outcome, ..Self::new(value) }
     }
 
+    /// A poll returned it.
+    #[inline]
+    pub(super) fn polled(&mut self, poll: PollOp) {
+        self.flags |= POLLED;
+        if poll.ok {
+            if !self.has(READ) {
+                (self.read, self.reader) = (OpRef::new(poll.op), poll.process);
+            }
+            self.flags |= READ | if poll.isolation == Isolation::Committed { READ_COMMITTED } else { 0 };
+        }
+    }
+
+    #[inline]
     pub(super) fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }

@@ -18,10 +18,10 @@
 
 use std::collections::HashSet;
 
-use kchaos_core::{Body, Key, Offset, Op, OpType, Process, RebalanceType, Verdict};
+use kchaos_core::{Body, Key, Offset, Op, OpType, Process, RebalanceType, Value, Verdict};
 
+use crate::by_id::{ById, ByKey};
 use crate::facts::{Facts, polls};
-use crate::hash::IntMap;
 use crate::log::{Isolation, KeyLog, OpRef};
 use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 
@@ -36,17 +36,20 @@ pub(crate) const SPEC: Spec = Spec {
 
 #[derive(Default)]
 struct PollOrder {
-    readers: IntMap<u32, Reader>,
+    readers: ById<Reader>,
     /// Processes that logged a rebalance, ever.
     logs_rebalances: HashSet<u32>,
     /// Pairs that do not follow one another; what of them counts is decided at the end.
     suspects: Vec<Pair>,
+    /// Of the op that is looked at: the last record of each key so far, and pairs inside a batch.
+    last: Vec<(Key, Offset)>,
+    inside: Vec<Pair>,
 }
 
 #[derive(Default)]
 struct Reader {
     subscribed: bool,
-    positions: IntMap<Key, Position>,
+    positions: ByKey<Position>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -92,24 +95,24 @@ impl Rule for PollOrder {
         let took_effect = matches!(op.op_type, OpType::Ok | OpType::Info);
         match &op.body {
             Body::Assign { keys, seek_to_beginning } if took_effect => {
-                let reader = self.readers.entry(process).or_default();
+                let reader = self.readers.or_default(u64::from(process));
                 reader.subscribed = false;
                 reader.keep_only(keys);
                 if *seek_to_beginning {
                     // An info op may or may not have sought.
                     let place = if op.op_type == OpType::Ok { Place::Beginning(OpRef::new(op.index)) } else { Place::Unknown };
                     for key in keys {
-                        reader.positions.insert(*key, Position { place, rebalanced: false });
+                        reader.positions.insert(*key as u64, Position { place, rebalanced: false });
                     }
                 }
             }
             Body::Subscribe { keys } if took_effect => {
-                let reader = self.readers.entry(process).or_default();
+                let reader = self.readers.or_default(u64::from(process));
                 reader.subscribed = true;
                 reader.keep_only(keys);
             }
             Body::Crash => {
-                self.readers.remove(&process);
+                self.readers.remove(u64::from(process));
             }
             Body::Poll(_) | Body::Txn(_) => self.read(process, op, facts.isolation()),
             _ => {}
@@ -140,10 +143,10 @@ impl Rule for PollOrder {
 impl Reader {
     fn keep_only(&mut self, keys: &[Key]) {
         if keys.len() < 16 {
-            self.positions.retain(|key, _| keys.contains(key));
+            self.positions.retain(|key| keys.contains(&(key as Key)));
         } else {
             let keys: HashSet<_> = keys.iter().collect();
-            self.positions.retain(|key, _| keys.contains(key));
+            self.positions.retain(|key| keys.contains(&(key as Key)));
         }
     }
 }
@@ -154,22 +157,22 @@ impl PollOrder {
             return;
         }
         self.logs_rebalances.insert(process);
-        let reader = self.readers.entry(process).or_default();
+        let reader = self.readers.or_default(u64::from(process));
         for key in op.extra.rebalance_log.iter().flat_map(|event| &event.keys) {
-            reader.positions.entry(*key).or_default().rebalanced = true;
+            reader.positions.or_default(*key as u64).rebalanced = true;
         }
     }
 
     fn read(&mut self, process: u32, op: &Op, isolation: Isolation) {
         let this = OpRef::new(op.index);
-        let reader = self.readers.entry(process).or_default();
+        let reader = self.readers.or_default(u64::from(process));
         let logged = logged_keys(op, |_| true);
-        // The last record of each key in this op so far.
-        let mut last: IntMap<Key, Offset> = IntMap::default();
+        let last = &mut self.last;
+        last.clear();
         for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
-            let Some((first, _)) = records.first() else { continue };
+            let (Some((first, _)), Some((end, _))) = (records.first(), records.last()) else { continue };
             let exempt = logged.contains(key);
-            let within = last.get(key).copied();
+            let within = last.iter_mut().find(|(read, _)| read == key);
             let pair = Pair {
                 key: *key,
                 process,
@@ -181,33 +184,51 @@ impl PollOrder {
                 inside: within.is_some(),
                 subscribed: reader.subscribed && within.is_none(),
             };
+            if !is_run(records) {
+                for two in records.windows(2) {
+                    let pair = Pair { from: two[0].0, to: two[1].0, before: this, inside: true, subscribed: false, ..pair };
+                    suspect(&mut self.inside, pair, exempt);
+                }
+            }
             match within {
-                Some(from) => suspect(&mut self.suspects, Pair { from, ..pair }, exempt),
+                Some((_, from)) => {
+                    suspect(&mut self.suspects, Pair { from: *from, ..pair }, exempt);
+                    *from = *end;
+                }
                 None => {
-                    let position = reader.positions.get(key).copied().unwrap_or_default();
+                    let position = reader.positions.get(*key as u64).copied().unwrap_or_default();
                     let exempt = reader.subscribed && position.rebalanced;
                     if let Place::At(from, before) = position.place {
                         suspect(&mut self.suspects, Pair { from, before, ..pair }, exempt);
                     } else if let Place::Beginning(before) = position.place {
                         suspect_beginning(&mut self.suspects, Pair { before, ..pair }, exempt);
                     }
+                    last.push((*key, *end));
                 }
             }
-            for two in records.windows(2) {
-                let pair = Pair { from: two[0].0, to: two[1].0, before: this, inside: true, subscribed: false, ..pair };
-                suspect(&mut self.suspects, pair, exempt);
-            }
-            last.insert(*key, records.last().map_or(-1, |(offset, _)| *offset));
+            self.suspects.append(&mut self.inside);
         }
         if op.op_type == OpType::Ok {
             // Taken away in the op that read it, perhaps after the read.
             let taken = logged_keys(op, |event| event != RebalanceType::Assigned);
-            for (key, offset) in last {
-                let place = if offset >= 0 { Place::At(offset, this) } else { Place::Unknown };
-                reader.positions.insert(key, Position { place, rebalanced: taken.contains(&key) });
+            for (key, offset) in &*last {
+                let place = if *offset >= 0 { Place::At(*offset, this) } else { Place::Unknown };
+                *reader.positions.or_default(*key as u64) = Position { place, rebalanced: taken.contains(key) };
             }
         }
     }
+}
+
+/// Whether the records stand one right after the other, as they nearly always do.
+#[inline]
+fn is_run(records: &[(Offset, Value)]) -> bool {
+    let mut next = records.first().map_or(0, |(first, _)| *first);
+    let mut is_run = next >= 0;
+    for (offset, _) in records {
+        is_run &= *offset == next;
+        next = next.wrapping_add(1);
+    }
+    is_run
 }
 
 /// Unknown offsets on either side prove nothing.

@@ -109,15 +109,8 @@ impl Rule for Reordered {
         }
     }
 
-    fn plain_send(&mut self, plain: &PlainSend, _: &Facts) {
-        let PlainSend { send, op_type, .. } = *plain;
-        let window = sender(&mut self.clients, &mut self.processes, plain.process, plain.client).or_default(send.key as u64);
-        if op_type == OpType::Invoke {
-            window.begin(send.key, send.value, &mut self.inversions);
-        } else {
-            let offset = send.offset.filter(|offset| op_type != OpType::Fail && *offset >= 0);
-            window.end(send.key, send.value, offset, OpRef::new(plain.index), &mut self.inversions);
-        }
+    fn plain_sends(&mut self, sends: &[PlainSend]) {
+        sends.iter().for_each(|send| self.plain_send(send));
     }
 
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
@@ -150,6 +143,21 @@ impl Rule for Reordered {
     }
 }
 
+impl Reordered {
+    #[inline(always)]
+    fn plain_send(&mut self, plain: &PlainSend) {
+        let PlainSend { send, op_type, .. } = *plain;
+        let window = sender(&mut self.clients, &mut self.processes, plain.process, plain.client).or_default(send.key as u64);
+        if op_type == OpType::Invoke {
+            window.begin(send.key, send.value, &mut self.inversions);
+        } else {
+            let offset = send.offset.filter(|offset| op_type != OpType::Fail && *offset >= 0);
+            window.end(send.key, send.value, offset, OpRef::new(plain.index), &mut self.inversions);
+        }
+    }
+}
+
+#[inline]
 fn sender<'a, T: Default>(clients: &'a mut ById<T>, processes: &'a mut ById<T>, process: u32, client: Option<u32>) -> &'a mut T {
     match client {
         Some(client) => clients.or_default(u64::from(client)),
@@ -184,14 +192,20 @@ fn in_real_time(key: Key, later: &Written, earlier: Option<&Written>) -> Example
 }
 
 impl Window {
+    #[inline]
     fn begin(&mut self, key: Key, value: Value, inversions: &mut Vec<Inversion>) {
         if self.waiting.len() >= MAX_WAITING {
-            if let Some(oldest) = self.waiting.front_mut() {
-                oldest.offset = NOWHERE;
-            }
-            self.settle(key, inversions);
+            self.give_up_oldest(key, inversions);
         }
         self.waiting.push_back(Waiting { value, offset: OPEN, op: OpRef::default() });
+    }
+
+    #[cold]
+    fn give_up_oldest(&mut self, key: Key, inversions: &mut Vec<Inversion>) {
+        if let Some(oldest) = self.waiting.front_mut() {
+            oldest.offset = NOWHERE;
+        }
+        self.settle(key, inversions);
     }
 
     fn awaits(&self, value: Value) -> bool {
@@ -199,9 +213,20 @@ impl Window {
     }
 
     fn end(&mut self, key: Key, value: Value, offset: Option<Offset>, op: OpRef, inversions: &mut Vec<Inversion>) {
-        let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.value == value && waiting.offset == OPEN) else { return };
-        waiting.offset = offset.unwrap_or(NOWHERE);
-        waiting.op = op;
+        // Mostly the oldest ends first.
+        if self.waiting.front().is_some_and(|oldest| oldest.value == value && oldest.offset == OPEN) {
+            self.waiting.pop_front();
+            if let Some(offset) = offset {
+                follow(key, &mut self.highest, Placed { value, offset, op }, inversions);
+            }
+            if self.waiting.front().is_none_or(|next| next.offset == OPEN) {
+                return;
+            }
+        } else {
+            let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.value == value && waiting.offset == OPEN) else { return };
+            waiting.offset = offset.unwrap_or(NOWHERE);
+            waiting.op = op;
+        }
         self.settle(key, inversions);
     }
 
@@ -225,6 +250,7 @@ impl Window {
     }
 }
 
+#[inline]
 fn follow(key: Key, highest: &mut Option<Placed>, next: Placed, inversions: &mut Vec<Inversion>) {
     match *highest {
         Some(earlier) if earlier.offset > next.offset => inversions.push(Inversion { key, earlier, later: next }),

@@ -79,19 +79,8 @@ impl Rule for SendOrder {
         }
     }
 
-    fn plain_send(&mut self, plain: &PlainSend, _: &Facts) {
-        if !matches!(plain.op_type, OpType::Ok | OpType::Info) {
-            return;
-        }
-        let Send { key, value, offset } = plain.send;
-        let later = Sent::new(value, offset, plain.index, plain.op_type);
-        let last = self.last.or_default(u64::from(plain.process)).or_default(key as u64);
-        if let Some(earlier) = last.replace(later) {
-            let pair = Pair { process: plain.process, key, earlier, later, inside: false, own: Box::default() };
-            if pair.must_be_kept() {
-                self.suspects.push(pair);
-            }
-        }
+    fn plain_sends(&mut self, sends: &[PlainSend]) {
+        sends.iter().for_each(|send| self.plain_send(send));
     }
 
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
@@ -115,6 +104,24 @@ impl Rule for SendOrder {
             }
         }
         findings.verdict()
+    }
+}
+
+impl SendOrder {
+    #[inline(always)]
+    fn plain_send(&mut self, plain: &PlainSend) {
+        if !matches!(plain.op_type, OpType::Ok | OpType::Info) {
+            return;
+        }
+        let Send { key, value, offset } = plain.send;
+        let later = Sent::new(value, offset, plain.index, plain.op_type);
+        let last = self.last.or_default(u64::from(plain.process)).or_default(key as u64);
+        if let Some(earlier) = last.replace(later) {
+            let pair = Pair { process: plain.process, key, earlier, later, inside: false, own: Box::default() };
+            if pair.must_be_kept() {
+                self.suspects.push(pair);
+            }
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const SPEC: Spec = Spec {
     about: "who is acknowledged is acknowledged by the leader of the current epoch",
     anomalies: &["stale-leader-ack"],
     stable: true,
-    hears: hears::SEND_END | hears::NOT_PLAIN | hears::TXN_END | hears::POLL_END | hears::NEMESIS,
+    hears: hears::SEND_END | hears::TXN_END | hears::POLL_END | hears::NEMESIS,
     build: || Box::new(StaleLeader::default()),
 };
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Value, Verdict};
 
-use crate::by_id::ById;
+use crate::by_id::{ById, ByKey};
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{KeyLog, OpRef};
@@ -31,7 +31,7 @@ pub(crate) const SPEC: Spec = Spec {
 #[derive(Default)]
 struct TotalOrder {
     /// The last record of each process and key, and the lowest offset, since the process was last given its place.
-    last: ById<IntMap<Key, (Seen, Offset)>>,
+    last: ById<ByKey<Option<(Seen, Offset)>>>,
     /// Processes that a rebalance may move.
     subscribed: BTreeSet<u32>,
     /// Keys polled without offsets: the consumer they are held against, and its sequence.
@@ -76,7 +76,7 @@ impl Rule for TotalOrder {
             if op.extra.rebalance_log.iter().any(|event| event.keys.contains(key)) {
                 // Where in the op the key came or went is not known.
                 if let Some(last) = self.last.get_mut(u64::from(process)) {
-                    last.remove(key);
+                    last.remove(*key as u64);
                 }
                 continue;
             }
@@ -138,22 +138,21 @@ impl TotalOrder {
     /// The usual case: a batch whose offsets rise from where the process was, in a log that nobody contests.
     fn goes_on(&mut self, of: (u32, Key), log: &KeyLog, records: &[(Offset, Value)], op: &Op) -> bool {
         let (Some((first, _)), Some((last, value))) = (records.first(), records.last()) else { return true };
-        let rises = *first >= 0 && records.windows(2).all(|two| two[0].0 < two[1].0);
-        let last_of = self.last.or_default(u64::from(of.0));
-        let before = last_of.get(&of.1);
+        let rises = *first >= 0 && records.iter().zip(&records[1..]).fold(true, |rises, (one, next)| rises & (one.0 < next.0));
+        let before = self.last.or_default(u64::from(of.0)).or_default(of.1 as u64);
         if !rises || log.is_contested() || before.is_some_and(|(before, _)| before.offset >= *first) {
             return false;
         }
-        let lowest = before.map_or(*first, |(_, lowest)| *lowest.min(first));
-        last_of.insert(of.1, (Seen { value: *value, offset: *last, op: OpRef::new(op.index) }, lowest));
+        let lowest = before.map_or(*first, |(_, lowest)| lowest.min(*first));
+        *before = Some((Seen { value: *value, offset: *last, op: OpRef::new(op.index) }, lowest));
         true
     }
 
     fn see(&mut self, process: u32, key: Key, log: &KeyLog, seen: Seen) {
-        let last = self.last.or_default(u64::from(process));
-        let before = last.get(&key).copied();
+        let last = self.last.or_default(u64::from(process)).or_default(key as u64);
+        let before = *last;
         let lowest = before.map_or(seen.offset, |(_, lowest)| lowest.min(seen.offset));
-        last.insert(key, (seen, lowest));
+        *last = Some((seen, lowest));
         let (before, was_lowest) = (before.map(|(before, _)| before), before.map_or(Offset::MAX, |(_, lowest)| lowest));
         if seen.offset < 0 {
             self.see_bare(process, key, before, seen);
