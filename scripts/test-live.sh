@@ -13,15 +13,23 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 3
 fi
 
+# What was built for the whole workspace is run as it is: built for one package alone, half of the dependencies would be built once more, with other features.
+cargo test --workspace --locked --no-run --quiet
+built() {
+    cargo test --workspace --locked --no-run --message-format=json 2>/dev/null |
+        jq -er --arg source "$PWD/$1" 'select(.reason == "compiler-artifact" and .executable != null and .target.src_path == $source) | .executable'
+}
+
 step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
 
 if [ $# -eq 0 ]; then
     step 'the lab itself'
-    cargo test -p kchaos-lab --locked --test live -- --ignored
+    tests=$(built lab/tests/live.rs)
+    (cd lab && "$tests" --ignored)
 fi
 
 step 'a lab to work with'
-cargo build -p kchaos --locked
+cargo build --workspace --locked --quiet
 if "$kchaos" lab status >/dev/null 2>&1; then
     echo 'a lab is up already: it is used, and left'
 else
@@ -34,10 +42,11 @@ if [ $# -eq 0 ]; then
     step 'the view of a cluster'
     # They want some topic to be there, and a client inside the lab's network.
     "$kchaos" test --time-limit 1s --keep-topic --progress none --results target/tmp/test-live >/dev/null
-    KCHAOS_INVENTORY=${KCHAOS_LAB_DIR:-/var/lib/kchaos/lab}/kchaos.toml nsenter --net="$network" \
-        cargo test -p kchaos-cluster --locked --offline --test live_view -- --ignored --test-threads=1
+    tests=$(built cluster/tests/live_view.rs)
+    (cd cluster && KCHAOS_INVENTORY=${KCHAOS_LAB_DIR:-/var/lib/kchaos/lab}/kchaos.toml nsenter --net="$network" "$tests" --ignored --test-threads=1)
 fi
 
 step 'the whole tool'
-cargo test -p kchaos --locked --test live -- --include-ignored --test-threads=1 --nocapture "$@"
+tests=$(built tests/live/main.rs)
+"$tests" --include-ignored --test-threads=1 --nocapture "$@"
 step 'done'
