@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::doors::{Doors, chain};
 use crate::error::{Because, FaultError, HealError};
-use crate::fault::Injected;
+use crate::fault::{Injected, Scope};
 use crate::faults::cut;
 use crate::ground::{Ground, Shared};
 use crate::heal::{HealOptions, HostReport, heal_cluster};
@@ -266,11 +266,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Injects on all hosts at once, and proves.
+    /// Injects on all hosts, and proves.
     async fn issue(&self, live: &Live) -> Result<(), FaultError> {
         let nemesis = &live.ground.nemesis;
         let (mut when, mut effect): (Option<Interval>, Effect) = (None, Effect::default());
-        for injected in join_all(live.legs.iter().map(|leg| leg.fault.inject())).await {
+        for injected in live.inject_legs().await {
             let Injected { when: one, effect: more } = injected?;
             if more == Effect::default() {
                 return Err(FaultError::NotProved { nemesis: nemesis.clone(), text: "it changed nothing".to_owned() });
@@ -366,6 +366,24 @@ impl Inner {
 impl Live {
     fn chosen(&self) -> Vec<Chosen> {
         self.legs.iter().map(|leg| leg.chosen.clone()).collect()
+    }
+
+    /// All at once, or one after another up to the first that fails.
+    async fn inject_legs(&self) -> Vec<Result<Injected, FaultError>> {
+        if self.taken.iter().any(|taken| taken.scope != Scope::OneByOne) {
+            return join_all(self.legs.iter().map(|leg| leg.fault.inject())).await;
+        }
+        let mut all = Vec::new();
+        for leg in &self.legs {
+            let injected = leg.fault.inject().await;
+            let settled = if injected.is_ok() { leg.fault.settled().await } else { Ok(()) };
+            let is_last = injected.is_err() || settled.is_err();
+            all.push(injected.and_then(|injected| settled.map(|()| injected)));
+            if is_last {
+                break;
+            }
+        }
+        all
     }
 
     fn since(&self) -> Option<Interval> {

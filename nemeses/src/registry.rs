@@ -19,7 +19,16 @@ pub struct Spec {
 }
 
 /// In reading order.
-pub const ALL: &[Spec] = &[faults::kill::SPEC, faults::stop::SPEC, faults::pause::SPEC, faults::isolate::SPEC, faults::depose::SPEC];
+pub const ALL: &[Spec] = &[
+    faults::kill::SPEC,
+    faults::stop::SPEC,
+    faults::pause::SPEC,
+    faults::restart::SPEC,
+    faults::rolling_restart::SPEC,
+    faults::crash_loop::SPEC,
+    faults::isolate::SPEC,
+    faults::depose::SPEC,
+];
 
 /// No nemesis has this name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -76,6 +76,7 @@ pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64
             several(scene, DaemonKind::Zookeeper, target, seed)?
         }
         (Target::Cluster, Scope::Ways) => one_on_each_host(scene),
+        (Target::Cluster, Scope::OneByOne) => several(scene, DaemonKind::Kafka, &Target::All, seed)?,
         (Target::Cluster, _) => vec![choose_one(scene, &Target::Controller, seed)?],
         _ => vec![choose_one(scene, target, seed)?],
     };
@@ -227,6 +228,9 @@ fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
 /// Whether taking `next` away, with what is taken already, leaves the cluster able to recover. A target whose own name says how many go
 /// (`kill-all`) is taken at its word, but not where people depend on the cluster.
 pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Result<(), String> {
+    if next.len() > 1 && next.iter().all(|taken| taken.scope == Scope::OneByOne) {
+        return next.iter().try_for_each(|one| guard(scene, &Target::Random, std::slice::from_ref(one)));
+    }
     let all: Vec<&Taken> = scene.taken.iter().chain(next).filter(|taken| taken.scope.takes_away()).collect();
     let is_production = scene.inventory.cluster.environment == Environment::Production;
     let by_name = target.takes_most() && !is_production;

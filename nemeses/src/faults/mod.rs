@@ -2,12 +2,15 @@
 
 pub(crate) mod bring_up;
 pub(crate) mod cut;
+pub(crate) mod crash_loop;
 pub(crate) mod daemon;
 pub(crate) mod depose;
 pub(crate) mod down;
 pub(crate) mod isolate;
 pub(crate) mod kill;
 pub(crate) mod pause;
+pub(crate) mod restart;
+pub(crate) mod rolling_restart;
 pub(crate) mod stop;
 
 use kchaos_core::Target;
