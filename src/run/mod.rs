@@ -8,6 +8,7 @@ mod analysis;
 mod client_log;
 mod conclude;
 mod daemon_logs;
+mod exact;
 mod finale;
 mod preflight;
 mod progress;

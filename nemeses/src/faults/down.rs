@@ -135,9 +135,8 @@ pub(crate) async fn there_is_still(daemon: &Daemon, pid: &Pid, way: Way) -> Resu
     for _ in 0..turns {
         let call = format!("k_gone {} {} {tenths}", pid.pid, pid.start_time);
         let answers = daemon.ground.ask(&daemon.chosen.host, &[PROCESS], &call, "the look at the process").await;
-        let answers = answers.map_err(|error| {
-            FaultError::environment(&daemon.ground.nemesis, format!("{} could not be looked at", daemon.name()), error)
-        })?;
+        let answers = answers
+            .map_err(|error| FaultError::environment(&daemon.ground.nemesis, format!("{} could not be looked at", daemon.name()), error))?;
         if answers.has("gone") {
             return Ok(None);
         }

@@ -1,8 +1,8 @@
 //! One file for each fault; `cut`, `daemon`, `down` and `bring_up` are what several of them share.
 
 pub(crate) mod bring_up;
-pub(crate) mod cut;
 pub(crate) mod crash_loop;
+pub(crate) mod cut;
 pub(crate) mod daemon;
 pub(crate) mod depose;
 pub(crate) mod down;
