@@ -60,14 +60,23 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct TestArgs {
     /// What the clients do (`kchaos list workloads`)
     #[arg(long, short = 'w', default_value = "append")]
     pub(crate) workload: String,
-    /// What to break: FAULT-TARGET, several separated by commas, or `none` (`kchaos list nemeses`)
+    /// What to break: FAULT-TARGET, several separated by commas, `all` there is, or `none` (`kchaos list nemeses`)
     #[arg(long, short = 'n', default_value = "none", value_delimiter = ',')]
     pub(crate) nemesis: Vec<String>,
+    /// Up to so many faults begin together, a number that the seed draws [default: 1; of `all`, 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) at_once: Option<u32>,
+    /// Faults at exact times, from a file (docs/faults.md says what stands in it)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "faults", "at_once", "replay"])]
+    pub(crate) plan: Option<PathBuf>,
+    /// The same faults at the same times as in an earlier run, with its seed, workload and load
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["nemesis", "faults", "at_once", "workload"])]
+    pub(crate) replay: Option<PathBuf>,
     /// How long the trouble lasts (faults begin within it; the last one is mended after it)
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) time_limit: Duration,
@@ -119,7 +128,7 @@ pub(crate) struct TestArgs {
     pub(crate) i_understand: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
     /// Sends per second over all producers, at an open-model rate: latency counts from the intended start
@@ -165,7 +174,7 @@ pub(crate) enum Progress {
     None,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct InventoryArg {
     /// The cluster's inventory [default: $KCHAOS_INVENTORY, ./kchaos.toml, the lab that is up, else a new lab]
     #[arg(long, short = 'i', value_name = "FILE")]

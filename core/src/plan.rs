@@ -46,6 +46,7 @@ pub struct Plan {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PlannedFault {
     pub nemesis: String,
     /// Quiet time before it, after the cluster was whole again.
@@ -53,6 +54,17 @@ pub struct PlannedFault {
     pub duration_ms: u64,
     /// Seed of this fault's own choices (which of several targets).
     pub seed: u64,
+    /// It begins together with the one before it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub beside: bool,
+    /// Exactly when it begins, counted from the beginning of the trouble, whatever else goes on; then `wait_ms` means nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,6 +27,19 @@ pub enum Scope {
     Daemon,
     /// Every daemon of the host.
     Host,
+    /// One daemon after another: the next goes when the one before is back.
+    OneByOne,
+    /// Nobody: only ways between hosts. Without a target it is planned once for every host ([`Ground::all`] says which leg one is).
+    Ways,
+    /// Nobody: the cluster is asked for something. Without a target it is planned once, and kept on the controller's host.
+    Cluster,
+}
+
+impl Scope {
+    /// `true` if a daemon is away while it lasts.
+    pub(crate) fn takes_away(self) -> bool {
+        matches!(self, Scope::Daemon | Scope::Host | Scope::OneByOne)
+    }
 }
 
 /// One leg of a fault, on one daemon or host, planned: it knows what it will do and how to undo it, and has done nothing yet.
@@ -39,6 +52,10 @@ pub(crate) trait HostFault: Send + Sync {
     /// is why it does not hold (on failure, after the word `lease` or `early`: how it ended) or worth a note (on success).
     fn holds(&self) -> String;
     async fn inject(&self) -> Result<Injected, FaultError>;
+    /// What the next leg waits for, where legs go one after another ([`Scope::OneByOne`]).
+    async fn settled(&self) -> Result<(), FaultError> {
+        Ok(())
+    }
     /// Whether it bit.
     async fn proof(&self) -> Result<Proof, FaultError>;
     /// Idempotent; waits, within bounds, until it is mended. When it was: around the command that ended it (for a daemon, until it was up).

@@ -162,6 +162,101 @@ async fn guards_refuse_before_anything_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_daemons_of_one_fault_go_at_once_and_come_back_and_one_lease_each_brings_them_back() {
+    let fake = cluster("several").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let id = engine.inject(&nemesis("kill-all"), 1).await.unwrap();
+    assert!(["b1", "b2", "b3"].iter().enumerate().all(|(n, host)| fake.sleeper(host, &format!("kafka:{}", n + 1)).pid().is_none()));
+    let chosen = fake.event(M::InEffect).unwrap().chosen;
+    assert_eq!(chosen.len(), 3);
+    assert!(chosen[0].evidence.contains("all: 3 of the 3 registered brokers"), "{chosen:?}");
+    engine.heal(id).await.unwrap();
+    assert!(fake.sleeper("b2", "kafka:2").pid().is_some());
+    assert_eq!(fake.moments(), WHOLE_LIFE);
+    engine.inject(&nemesis("pause-zk-majority"), 1).await.unwrap();
+    drop(engine);
+    let stopped = || ["b1", "b2", "b3"].iter().filter(|host| zookeeper(&fake, host) == Some("T".to_owned())).count();
+    assert_eq!(stopped(), 2);
+    assert!(wait_until(LEASE + Duration::from_secs(2), || stopped() == 0).await.is_some());
+    assert!(heal_cluster(fake.clone(), sweep(Some("r"))).await.iter().all(HostReport::is_whole));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_daemon_is_another_process_at_once() {
+    let fake = cluster("restart").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let daemon = fake.sleeper("b1", "kafka:1");
+    let before = daemon.pid().unwrap();
+    let id = engine.inject(&nemesis("restart-leader"), 1).await.unwrap();
+    let now = daemon.pid().expect("it runs while the fault is held");
+    assert_ne!(now, before);
+    engine.heal(id).await.unwrap();
+    assert_eq!((daemon.pid(), fake.moments().as_slice()), (Some(now), &WHOLE_LIFE[..]));
+    let proof = fake.event(M::InEffect).unwrap().proof.unwrap();
+    assert!(proof.text.contains(&format!("kafka:1 runs as pid {} now", now.pid)), "{proof:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_goes_on_only_when_the_one_before_is_back() {
+    let fake = cluster("rolling").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let pids = || ["b1", "b2", "b3"].map(|host| fake.sleeper(host, &format!("kafka:{}", &host[1..])).pid());
+    let before = pids();
+    let most_down = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let watching = tokio::spawn({
+        let (fake, most_down) = (fake.clone(), Arc::clone(&most_down));
+        async move {
+            loop {
+                let down = (1..=3).filter(|n| fake.sleeper(&format!("b{n}"), &format!("kafka:{n}")).pid().is_none()).count();
+                most_down.fetch_max(down, std::sync::atomic::Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    });
+    let id = engine.inject(&nemesis("rolling-restart"), 1).await.unwrap();
+    watching.abort();
+    assert_eq!(most_down.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert!(before.iter().zip(pids()).all(|(before, now)| now.is_some() && *before != now));
+    engine.heal(id).await.unwrap();
+    assert_eq!(fake.moments(), WHOLE_LIFE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_stops_at_one_that_does_not_come_back_in_sync() {
+    let fake = cluster("rolling-lag").await;
+    let engine = Arc::new(fake.engine("r", LEASE, KillSemantics::HeldDown).await);
+    for seen in &mut fake.view.lock().unwrap().partitions {
+        seen.isr = vec![2, 3];
+    }
+    let (second, injecting) = (fake.sleeper("b2", "kafka:2"), Arc::clone(&engine));
+    let before = second.pid();
+    let injecting = tokio::spawn(async move { injecting.inject(&nemesis("rolling-restart"), 1).await });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(second.pid(), before, "the first lags, so the second is left alone");
+    injecting.abort();
+    assert!(engine.heal_all().await.iter().all(HostReport::is_whole));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_loop_kills_again_what_is_back_until_it_is_mended() {
+    let fake = cluster("loop").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let daemon = fake.sleeper("b1", "kafka:1");
+    let id = engine.inject(&nemesis("crash-loop-leader"), 1).await.unwrap();
+    assert!(wait_until(Duration::from_secs(20), || fake.notes().contains("killed for the 3rd time")).await.is_some(), "{}", fake.notes());
+    engine.heal(id).await.unwrap();
+    let healed = daemon.pid().expect("it runs");
+    assert!(fake.notes().contains("times in all"), "{}", fake.notes());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(daemon.pid(), Some(healed), "nobody kills it any more");
+    assert_eq!(fake.left("b1"), Vec::<std::path::PathBuf>::new());
+}
+
+fn zookeeper(fake: &Fake, host: &str) -> Option<String> {
+    fake.sleeper(host, &format!("zookeeper:{}", &host[1..])).state_letter()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_injected_where_the_lease_cannot_be_armed() {
     let fake = cluster("unarmed").await;
     let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;

@@ -98,7 +98,7 @@ fn plan(run: &Path) -> Result<Plan, Failure> {
     Ok(serde_json::from_str(&text).with_context(|| format!("malformed {}", path.display()))?)
 }
 
-pub(super) fn history(run: &Path) -> Result<std::path::PathBuf, Failure> {
+pub(crate) fn history(run: &Path) -> Result<std::path::PathBuf, Failure> {
     ["history.jsonl.zst", "history.kch", "history.jsonl", "history.jsonl.gz"]
         .iter()
         .map(|name| run.join(name))

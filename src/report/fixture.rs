@@ -131,7 +131,7 @@ fn plan() -> Plan {
 }
 
 fn planned(nemesis: &str) -> PlannedFault {
-    PlannedFault { nemesis: nemesis.into(), wait_ms: 5_000, duration_ms: 13_000, seed: 1 }
+    PlannedFault { nemesis: nemesis.into(), wait_ms: 5_000, duration_ms: 13_000, seed: 1, ..PlannedFault::default() }
 }
 
 fn at(from_ms: u64, to_ms: u64) -> Interval {

@@ -8,6 +8,7 @@ mod analysis;
 mod client_log;
 mod conclude;
 mod daemon_logs;
+mod exact;
 mod finale;
 mod preflight;
 mod progress;
@@ -278,6 +279,8 @@ impl Live {
             clock: self.clock.clone(),
             sink: books.fault_sink(self),
             topics: self.keys.clone(),
+            groups: self.setup.workload.groups(&self.setup.run_id),
+            transactional_ids: self.setup.workload.transactional_ids(&self.setup.run_id),
             holder: self.setup.holder(),
             kill: KillSemantics::HeldDown,
             paths: HostPaths::default(),

@@ -7,7 +7,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Draws faults for ever: each round takes every nemesis once, in an order of its own, so that none is starved.
+/// Draws faults for ever: each round takes every nemesis once, in an order of its own, so that none is starved. Up to `at_once` of them, a
+/// number that is drawn as well, begin together.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     random: ChaCha8Rng,
@@ -15,14 +16,17 @@ pub(crate) struct Schedule {
     round: Vec<String>,
     interval: Duration,
     duration: Duration,
+    at_once: u32,
+    /// How many are still to begin together with the last one.
+    more: u32,
 }
 
 impl Schedule {
-    pub(crate) fn new(seed: u64, nemeses: Vec<String>, interval: Duration, duration: Duration) -> Self {
-        Self { random: ChaCha8Rng::seed_from_u64(seed), nemeses, round: Vec::new(), interval, duration }
+    pub(crate) fn new(seed: u64, nemeses: Vec<String>, interval: Duration, duration: Duration, at_once: u32) -> Self {
+        Self { random: ChaCha8Rng::seed_from_u64(seed), nemeses, round: Vec::new(), interval, duration, at_once, more: 0 }
     }
 
-    /// As many faults as could begin within the time, and never more than `faults`.
+    /// As many faults as could begin within the time, were they one after another, and never more than `faults`.
     pub(crate) fn draw(mut self, time_limit: Duration, faults: Option<u32>) -> Vec<PlannedFault> {
         if self.nemeses.is_empty() {
             return Vec::new();
@@ -38,9 +42,17 @@ impl Schedule {
             self.round.clone_from(&self.nemeses);
             self.round.shuffle(&mut self.random);
         }
+        // A nemesis is never beside itself: those that begin together are of one round.
+        let beside = self.more > 0 && self.round.len() < self.nemeses.len();
         let nemesis = self.round.pop().unwrap_or_default();
         let wait = self.interval.mul_f64(self.random.random_range(0.75..=1.25));
-        PlannedFault { nemesis, wait_ms: millis(wait), duration_ms: millis(self.duration), seed: self.random.random() }
+        let (wait_ms, duration_ms, seed) = (millis(wait), millis(self.duration), self.random.random());
+        if beside {
+            self.more -= 1;
+        } else if self.at_once > 1 {
+            self.more = self.random.random_range(1..=self.at_once) - 1;
+        }
+        PlannedFault { nemesis, wait_ms: if beside { 0 } else { wait_ms }, duration_ms, seed, beside, at_ms: None }
     }
 }
 
@@ -53,8 +65,27 @@ mod tests {
     use super::*;
 
     fn draw(seed: u64, nemeses: &[&str], limit_s: u64, faults: Option<u32>) -> Vec<PlannedFault> {
+        draw_at_once(1, seed, nemeses, limit_s, faults)
+    }
+
+    fn draw_at_once(at_once: u32, seed: u64, nemeses: &[&str], limit_s: u64, faults: Option<u32>) -> Vec<PlannedFault> {
         let nemeses = nemeses.iter().map(|name| (*name).to_owned()).collect();
-        Schedule::new(seed, nemeses, Duration::from_secs(4), Duration::from_secs(7)).draw(Duration::from_secs(limit_s), faults)
+        Schedule::new(seed, nemeses, Duration::from_secs(4), Duration::from_secs(7), at_once).draw(Duration::from_secs(limit_s), faults)
+    }
+
+    #[test]
+    fn subsets_of_several_begin_together_and_no_nemesis_is_beside_itself() {
+        for seed in 0..20 {
+            let faults = draw_at_once(3, seed, &["a", "b", "c", "d"], 0, Some(40));
+            let groups: Vec<_> = faults.chunk_by(|_, next| next.beside).collect();
+            assert!(groups.len() < 40 && groups.iter().all(|group| (1..=3).contains(&group.len()) && !group[0].beside));
+            for group in groups {
+                let names: std::collections::BTreeSet<_> = group.iter().map(|fault| &fault.nemesis).collect();
+                assert_eq!(names.len(), group.len(), "{group:?}");
+                assert!(group[0].wait_ms >= 3_000 && group[1..].iter().all(|fault| fault.wait_ms == 0));
+            }
+        }
+        assert!(draw_at_once(3, 1, &["a"], 0, Some(9)).iter().all(|fault| !fault.beside));
     }
 
     #[test]

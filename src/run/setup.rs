@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory};
-use kchaos_core::{NemesisName, Plan, Recorder, Target};
+use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
 
+use super::exact;
 use super::schedule::{Schedule, millis};
 use crate::cli::{LoadArgs, TestArgs};
 use crate::clock::RunClock;
@@ -26,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) command: Vec<String>,
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) nemeses: Vec<NemesisName>,
+    /// Faults whose times are told (`--plan`, `--replay`); empty: they are drawn.
+    exact: Vec<PlannedFault>,
     pub(crate) workload: Box<dyn Workload>,
     pub(crate) options: Options,
     pub(crate) slos: Vec<Slo>,
@@ -36,25 +39,31 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Everything that can be wrong with what was typed is found here, before anything is touched.
-    pub(crate) fn resolve(args: TestArgs, command: Vec<String>, inventory: Arc<Inventory>) -> Result<Self, Failure> {
+    pub(crate) fn resolve(mut args: TestArgs, command: Vec<String>, inventory: Arc<Inventory>) -> Result<Self, Failure> {
         let clock = Arc::new(RunClock::start());
-        let Names { nemeses, options, workload, slos } = Names::resolve(&args)?;
+        let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
-        if args.nemesis_duration.is_some_and(|duration| duration.as_secs() > limit) {
+        let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
+        if longest.or(args.nemesis_duration).is_some_and(|duration| duration.as_secs() > limit) {
             return Err(Failure::usage(anyhow!(
-                "--nemesis-duration is over the inventory's limit of {limit} s (limits.fault_duration_max_s)"
+                "a fault's duration (--nemesis-duration, or in the plan) is over the inventory's limit of {limit} s (limits.fault_duration_max_s)"
             )));
         }
         let seed = args.seed.unwrap_or_else(|| u64::from(draw::<u32>()));
         let started: DateTime<Utc> = Utc::now();
         let run_id = format!("{}-{:04x}", started.format("%Y%m%d%H%M%S"), draw::<u16>());
-        Ok(Self { args, command, inventory, nemeses, workload, options, slos, seed, run_id, clock })
+        Ok(Self { args, command, inventory, nemeses, exact, workload, options, slos, seed, run_id, clock })
     }
 
     /// What can be wrong with the flags alone, found before a lab is brought up for them.
     pub(crate) fn refuse_wrong_names(args: &TestArgs) -> Result<(), Failure> {
-        Names::resolve(args).map(|_| ())
+        Names::resolve(&mut args.clone()).map(|_| ())
+    }
+
+    /// Whether a fault that is refused is left out: of all there is, and of several at once, some may not be possible.
+    pub(crate) fn leaves_out(&self) -> bool {
+        self.args.nemesis == ["all"]
     }
 
     /// `<start time>-<workload>-<nemesis>`.
@@ -123,12 +132,18 @@ impl Setup {
 
     /// Draws the schedule, once the brokers' session timeout is known.
     pub(crate) fn schedule(&self, plan: &mut Plan, session_timeout_ms: Option<u64>) {
+        if !self.exact.is_empty() {
+            plan.schedule.clone_from(&self.exact);
+            return;
+        }
         let names = self.nemeses.iter().map(ToString::to_string).collect();
+        let at_once = self.args.at_once.unwrap_or(if self.leaves_out() { 2 } else { 1 });
         let duration = self
             .args
             .nemesis_duration
             .unwrap_or_else(|| std::time::Duration::from_millis(session_timeout_ms.unwrap_or(18_000) + BEYOND_SESSION_MS));
-        plan.schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration).draw(self.args.time_limit, self.args.faults);
+        let schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration, at_once);
+        plan.schedule = schedule.draw(self.args.time_limit, self.args.faults);
         if !self.nemeses.is_empty() {
             plan.facts.insert("nemesis_duration_ms".into(), millis(duration).to_string());
         }
@@ -193,31 +208,64 @@ impl Setup {
 /// What the flags name, found in the registries.
 struct Names {
     nemeses: Vec<NemesisName>,
+    exact: Vec<PlannedFault>,
     options: Options,
     workload: Box<dyn Workload>,
     slos: Vec<Slo>,
 }
 
 impl Names {
-    fn resolve(args: &TestArgs) -> Result<Self, Failure> {
-        let nemeses = nemeses(&args.nemesis)?;
+    /// What a plan file or an earlier run says is put into `args`.
+    fn resolve(args: &mut TestArgs) -> Result<Self, Failure> {
+        let exact = exact::resolve(args)?;
         let options = options(&args.load)?;
         let spec = workload_spec(&args.workload)?;
         let workload = (spec.build)(&options).map_err(Failure::usage)?;
+        let nemeses = match exact.as_slice() {
+            [] => nemeses(&args.nemesis, workload.as_ref())?,
+            told => {
+                let mut names: Vec<String> = told.iter().map(|fault| fault.nemesis.clone()).collect();
+                names.sort_unstable();
+                names.dedup();
+                nemeses(&names, workload.as_ref())?
+            }
+        };
         let slo = |text: &String| text.parse::<Slo>().map_err(|error| Failure::usage(anyhow!("--slo '{text}': {error}")));
         let slos = args.slo.iter().map(slo).collect::<Result<Vec<_>, _>>()?;
         if let Some(profile) = &args.profile {
             crate::commands::check::profile(profile)?;
         }
-        Ok(Self { nemeses, options, workload, slos })
+        Ok(Self { nemeses, exact, options, workload, slos })
     }
 }
 
-fn nemeses(names: &[String]) -> Result<Vec<NemesisName>, Failure> {
-    if names.len() == 1 && names[0] == "none" {
-        return Ok(Vec::new());
+fn nemeses(names: &[String], workload: &dyn Workload) -> Result<Vec<NemesisName>, Failure> {
+    match names {
+        [one] if one == "none" => return Ok(Vec::new()),
+        // What only a plan file can bring about, and what this workload lacks, is not among all there is.
+        [one] if one == "all" => {
+            let known = kchaos_nemeses::names().filter(|name| name.target != Target::LastIsr);
+            return Ok(known.filter(|name| lacks(&name.target, workload).is_none()).collect());
+        }
+        _ => {}
     }
-    names.iter().map(|name| kchaos_nemeses::parse(name).map_err(Failure::usage)).collect()
+    let found: Result<Vec<NemesisName>, _> = names.iter().map(|name| kchaos_nemeses::parse(name).map_err(Failure::usage)).collect();
+    let found = found?;
+    for nemesis in &found {
+        if let Some(what) = lacks(&nemesis.target, workload) {
+            return Err(Failure::usage(anyhow!("nemesis \"{nemesis}\": the workload has no {what}, so nothing of it is coordinated")));
+        }
+    }
+    Ok(found)
+}
+
+/// A coordinator is broken where the workload has something to coordinate: what it lacks.
+fn lacks(target: &Target, workload: &dyn Workload) -> Option<&'static str> {
+    match target {
+        Target::GroupCoordinator => workload.groups("").is_empty().then_some("consumer group"),
+        Target::TxnCoordinator => workload.transactional_ids("").is_empty().then_some("transactional id"),
+        _ => None,
+    }
 }
 
 /// A target by a host's name is known only with the inventory.

@@ -23,13 +23,21 @@ const STARTS_MAX: u32 = 10;
 
 /// Returns when it is up: from before its last start until it was seen to be up. Says what was in the way otherwise.
 pub(crate) async fn bring_up(daemon: &Daemon) -> Result<Interval, String> {
+    bring_up_unless(daemon, &|| false).await
+}
+
+/// The same, until somebody says that it is enough.
+pub(crate) async fn bring_up_unless(daemon: &Daemon, is_enough: &(dyn Fn() -> bool + Sync)) -> Result<Interval, String> {
     if daemon.entry.kind == DaemonKind::Kafka && matches!(state(daemon).await, Ok(DaemonState::Gone)) {
-        wait_for_old_registration(daemon).await;
+        wait_for_old_registration(daemon, is_enough).await;
     }
     let deadline = Instant::now() + UP_TIMEOUT;
     let (mut starts, mut started, mut last) = (0, false, String::new());
     let mut after_ns = daemon.ground.now();
     while Instant::now() < deadline {
+        if is_enough() {
+            return Err("it was to be waited for no longer".to_owned());
+        }
         match state(daemon).await {
             Ok(DaemonState::Gone) if starts >= STARTS_MAX => return Err(format!("it exited after each of {starts} starts")),
             Ok(DaemonState::Gone) => {
@@ -97,10 +105,13 @@ fn mode<'a>(view: &'a View, host: &str) -> Option<&'a str> {
     view.zookeepers.get(host).map(|seen| seen.mode.as_str()).filter(|mode| !matches!(*mode, "" | "none"))
 }
 
-async fn wait_for_old_registration(daemon: &Daemon) {
+async fn wait_for_old_registration(daemon: &Daemon, is_enough: &(dyn Fn() -> bool + Sync)) {
     let began = Instant::now();
     loop {
         let waited = began.elapsed();
+        if is_enough() {
+            return;
+        }
         match daemon.ground.shared.view().await {
             Ok(view) if !view.brokers.contains_key(&daemon.entry.id) => {
                 if waited > PAUSE {

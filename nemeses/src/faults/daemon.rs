@@ -59,7 +59,12 @@ impl Daemon {
 
     /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
     pub(crate) async fn signal(&self, signal: &str) -> Result<Interval, FaultError> {
-        let call = format!("k_signal {} {signal}", self.arguments());
+        self.signal_to(&self.before, signal).await
+    }
+
+    /// The same to the process that it is by now.
+    pub(crate) async fn signal_to(&self, pid: &Pid, signal: &str) -> Result<Interval, FaultError> {
+        let call = format!("k_signal {} {} {signal}", pid.pid, pid.start_time);
         let after_ns = self.ground.now();
         let answer = self.ground.ask_armed(&self.chosen.host, &[PROCESS], &call, "the signal").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };

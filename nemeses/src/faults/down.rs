@@ -1,9 +1,9 @@
-//! What `kill` and `stop` share: the daemon is gone, stays gone, and is started again in a way that Kafka on ZooKeeper survives.
+//! What `kill`, `stop` and `restart` share: the daemon is gone, and is started again in a way that Kafka on ZooKeeper survives.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kchaos_cluster::daemon::DaemonState;
+use kchaos_cluster::daemon::{DaemonState, Pid};
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
 use crate::engine::KillSemantics;
@@ -43,14 +43,7 @@ impl HostFault for Down {
     }
 
     fn undo(&self) -> Undo {
-        let verb = if self.way == Way::Kill { "killed" } else { "stopped" };
-        Undo {
-            about: format!("{}: {} {verb}", self.daemon.ground.nemesis, self.daemon.chosen.daemon),
-            parts: &[PROCESS],
-            setup: self.daemon.functions(),
-            mend: "k_nurse".to_owned(),
-            verify: "[ -n \"$(k_find_daemon)\" ]".to_owned(),
-        }
+        undo(&self.daemon, if self.way == Way::Kill { "killed" } else { "stopped" })
     }
 
     fn holds(&self) -> String {
@@ -66,28 +59,17 @@ impl HostFault for Down {
         let daemon = &self.daemon;
         let when = match self.way {
             Way::Kill => daemon.signal("KILL").await?,
-            Way::Stop => self.ask_to_stop().await?,
+            Way::Stop => ask_to_stop(daemon).await?,
         };
         let effect = Effect { pids: vec![(daemon.before.pid, daemon.before.start_time)], ..Effect::default() };
         Ok(Injected { when, effect })
     }
 
     async fn proof(&self) -> Result<Proof, FaultError> {
-        let daemon = &self.daemon;
-        let (turns, tenths) = if self.way == Way::Kill { (1, GONE_AFTER_KILL) } else { (STOP_TURNS, GONE_AFTER_STOP) };
-        let mut seen = String::new();
-        for _ in 0..turns {
-            let call = format!("k_gone {} {tenths}", daemon.arguments());
-            let answers = daemon.ground.ask(self.host(), &[PROCESS], &call, "the look at the process").await;
-            let answers = answers.map_err(|error| {
-                FaultError::environment(&daemon.ground.nemesis, format!("{} could not be looked at", daemon.name()), error)
-            })?;
-            if answers.has("gone") {
-                return self.stays_gone().await;
-            }
-            seen = answers.text();
+        match there_is(&self.daemon, self.way).await? {
+            None => self.stays_gone().await,
+            Some(seen) => Ok(Proof { proved: false, text: format!("{} is still there: {seen}", self.daemon.name()) }),
         }
-        Ok(Proof { proved: false, text: format!("{} is still there: {seen}", daemon.name()) })
     }
 
     async fn mend(&self) -> Result<Interval, String> {
@@ -100,19 +82,6 @@ impl HostFault for Down {
 }
 
 impl Down {
-    async fn ask_to_stop(&self) -> Result<Interval, FaultError> {
-        let daemon = &self.daemon;
-        let failed = |error| FaultError::environment(&daemon.ground.nemesis, format!("the stop command of {}", daemon.name()), error);
-        let remote = daemon.ground.armed_remote(self.host());
-        let after_ns = daemon.ground.now();
-        let answer = daemon.manager.stop(&remote).await;
-        let when = Interval { after_ns, before_ns: daemon.ground.now() };
-        match answer {
-            Err(error) if !host::is_unknown(&error) => Err(failed(error)),
-            _ => Ok(when),
-        }
-    }
-
     /// Gone is the process; a service manager may have another one up by now.
     async fn stays_gone(&self) -> Result<Proof, FaultError> {
         let daemon = &self.daemon;
@@ -129,4 +98,49 @@ impl Down {
             Err(error) => Ok(Proof { proved: true, text: format!("{text}; whether another took its place is not known: {error}") }),
         }
     }
+}
+
+/// The host starts it again, whoever is left.
+pub(crate) fn undo(daemon: &Daemon, verb: &str) -> Undo {
+    Undo {
+        about: format!("{}: {} {verb}", daemon.ground.nemesis, daemon.chosen.daemon),
+        parts: &[PROCESS],
+        setup: daemon.functions(),
+        mend: "k_nurse".to_owned(),
+        verify: "[ -n \"$(k_find_daemon)\" ]".to_owned(),
+    }
+}
+
+pub(crate) async fn ask_to_stop(daemon: &Daemon) -> Result<Interval, FaultError> {
+    let failed = |error| FaultError::environment(&daemon.ground.nemesis, format!("the stop command of {}", daemon.name()), error);
+    let remote = daemon.ground.armed_remote(&daemon.chosen.host);
+    let after_ns = daemon.ground.now();
+    let answer = daemon.manager.stop(&remote).await;
+    let when = Interval { after_ns, before_ns: daemon.ground.now() };
+    match answer {
+        Err(error) if !host::is_unknown(&error) => Err(failed(error)),
+        _ => Ok(when),
+    }
+}
+
+/// Waits for the process that was there at first to go; what is still seen of it if it does not.
+pub(crate) async fn there_is(daemon: &Daemon, way: Way) -> Result<Option<String>, FaultError> {
+    there_is_still(daemon, &daemon.before, way).await
+}
+
+/// The same for a process that it was later.
+pub(crate) async fn there_is_still(daemon: &Daemon, pid: &Pid, way: Way) -> Result<Option<String>, FaultError> {
+    let (turns, tenths) = if way == Way::Kill { (1, GONE_AFTER_KILL) } else { (STOP_TURNS, GONE_AFTER_STOP) };
+    let mut seen = String::new();
+    for _ in 0..turns {
+        let call = format!("k_gone {} {} {tenths}", pid.pid, pid.start_time);
+        let answers = daemon.ground.ask(&daemon.chosen.host, &[PROCESS], &call, "the look at the process").await;
+        let answers = answers
+            .map_err(|error| FaultError::environment(&daemon.ground.nemesis, format!("{} could not be looked at", daemon.name()), error))?;
+        if answers.has("gone") {
+            return Ok(None);
+        }
+        seen = answers.text();
+    }
+    Ok(Some(seen))
 }
