@@ -19,10 +19,17 @@ pub enum Target {
     Follower,
     /// Any broker.
     Random,
+    /// The cluster in two halves (a network fault: on several hosts at once, as are the next two).
+    Halves,
+    /// Every host sees a majority of the hosts, and no two see the same.
+    Ring,
+    /// Two halves, and between them those who see both.
+    Bridge,
     Host(String),
 }
 
-/// A nemesis is the pair (fault, target); its name is `fault-target`. `deposed-leader` is the field's name for (depose, leader).
+/// A nemesis is the pair (fault, target); its name is `fault-target`. `deposed-leader` is the field's name for (depose, leader), and
+/// `bridge` that for (partition, bridge).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NemesisName {
     pub fault: String,
@@ -115,12 +122,20 @@ const TARGETS: &[(&str, Target)] = &[
     ("controller", Target::Controller),
     ("follower", Target::Follower),
     ("random", Target::Random),
+    ("halves", Target::Halves),
+    ("ring", Target::Ring),
+    ("bridge", Target::Bridge),
 ];
 
 impl Target {
     /// Every target that needs no name, in the order in which lists show them.
     pub fn all() -> impl Iterator<Item = Target> {
         TARGETS.iter().map(|(_, target)| target.clone())
+    }
+
+    /// `true` if it means a part of the network between many hosts.
+    pub fn is_partition(&self) -> bool {
+        matches!(self, Target::Halves | Target::Ring | Target::Bridge)
     }
 
     /// `true` if the daemon aimed at is a ZooKeeper.
@@ -168,6 +183,7 @@ impl fmt::Display for NemesisName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.fault.as_str(), &self.target) {
             ("depose", Target::Leader) => f.write_str("deposed-leader"),
+            ("partition", Target::Bridge) => f.write_str("bridge"),
             (fault, target) => write!(f, "{fault}-{target}"),
         }
     }
@@ -180,6 +196,9 @@ impl FromStr for NemesisName {
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "deposed-leader" {
             return Ok(NemesisName { fault: "depose".to_owned(), target: Target::Leader });
+        }
+        if text == "bridge" {
+            return Ok(NemesisName { fault: "partition".to_owned(), target: Target::Bridge });
         }
         if let Some((fault, host)) = text.split_once("-host:") {
             return Ok(NemesisName { fault: fault.to_owned(), target: Target::Host(host.to_owned()) });
@@ -204,6 +223,9 @@ mod tests {
             ("pause-zk-leader", "pause", Target::ZooKeeperLeader),
             ("isolate-host:b1", "isolate", Target::Host("b1".into())),
             ("deposed-leader", "depose", Target::Leader),
+            ("one-way-in-zk-leader", "one-way-in", Target::ZooKeeperLeader),
+            ("partition-halves", "partition", Target::Halves),
+            ("bridge", "partition", Target::Bridge),
         ] {
             let name: NemesisName = text.parse().unwrap();
             assert_eq!((name.fault.as_str(), &name.target), (fault, &target));

@@ -8,18 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kchaos_core::{Chosen, Clock, Effect, FaultEvent, FaultMoment, Interval, KeyEntry, NemesisName, Proof};
+use kchaos_core::{Chosen, Clock, Effect, FaultEvent, FaultMoment, Interval, KeyEntry, NemesisName, Proof, Target};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::doors::{Doors, chain};
 use crate::error::{Because, FaultError, HealError};
-use crate::fault::Injected;
+use crate::fault::{Injected, Scope};
 use crate::faults::cut;
 use crate::ground::{Ground, Shared};
 use crate::heal::{HealOptions, HostReport, heal_cluster};
 use crate::host::{self, CUT, HostPaths, plain};
 use crate::journal::{Entry, Intent, Journal, State};
 use crate::leg::{Leg, Stage};
+use crate::partition;
 use crate::registry::{self, Spec};
 use crate::renew;
 use crate::target::{self, Scene, Taken};
@@ -120,7 +121,7 @@ impl Engine {
     /// [`Engine::in_force`] for [`Engine::heal_all`].
     pub async fn inject(&self, name: &NemesisName, seed: u64) -> Result<u32, FaultError> {
         let fault_id = self.inner.next_id.fetch_add(1, Ordering::SeqCst);
-        let ground = Arc::new(Ground::new(Arc::clone(&self.inner.shared), fault_id, name.to_string()));
+        let ground = Arc::new(Ground::new(Arc::clone(&self.inner.shared), fault_id, name.to_string(), seed));
         ground.emit_now(FaultMoment::Asked);
         match self.inner.inject(&ground, name, seed).await {
             Ok(()) => Ok(fault_id),
@@ -210,7 +211,9 @@ impl Inner {
         let taken: Vec<Taken> = self.all().iter().flat_map(|live| live.taken.clone()).collect();
         let scene = Scene { inventory: self.shared.doors.inventory(), view: &view, topics: &self.shared.options.topics, taken: &taken };
         let chosen = target::choose(&scene, &name.target, seed).map_err(|reason| FaultError::refused(nemesis, reason))?;
-        let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope: spec.scope };
+        let grudge = partition::grudge(&scene, &name.target, seed);
+        let scope = if name.target == Target::Ring { Scope::Link } else { spec.scope };
+        let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope };
         let next: Vec<Taken> = chosen.iter().map(take).collect();
         target::guard(&scene, &next).map_err(|reason| {
             let named: Vec<String> = chosen.iter().map(|one| format!("{} on {}", one.daemon, one.host)).collect();
@@ -218,7 +221,7 @@ impl Inner {
         })?;
         let mut legs = Vec::new();
         for (number, one) in chosen.into_iter().enumerate() {
-            let ground = ground.of_leg(number);
+            let ground = ground.of_leg(number, grudge.get(&one.host).cloned().unwrap_or_default());
             let fault = (spec.plan)(Arc::clone(&ground), one.clone()).await?;
             legs.push(Arc::new(Leg::new(ground, one, fault)));
         }

@@ -19,6 +19,12 @@ pub enum Need {
     Manager,
     /// nftables or iptables.
     Firewall,
+    /// `tc` with the queues htb and netem.
+    Netem,
+    /// `tc` with the queues htb and tbf.
+    Rate,
+    /// `ss`: who is connected to whom.
+    Sockets,
 }
 
 /// How much of the host it takes away: the guards count with it.
@@ -27,6 +33,8 @@ pub enum Scope {
     Daemon,
     /// Every daemon of the host.
     Host,
+    /// Nobody: a line between hosts, or its quality. Other faults keep away from the host all the same.
+    Link,
 }
 
 /// One leg of a fault, on one daemon or host, planned: it knows what it will do and how to undo it, and has done nothing yet.

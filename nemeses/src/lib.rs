@@ -24,6 +24,7 @@ mod host;
 mod journal;
 mod leg;
 mod lock;
+mod partition;
 mod registry;
 mod renew;
 mod target;

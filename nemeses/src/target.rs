@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 
 use crate::fault::Scope;
+use crate::partition;
 
 /// A daemon that a fault of ours has taken away, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    fn daemons(&self, kind: DaemonKind) -> impl Iterator<Item = (&Host, &DaemonEntry)> {
+    pub(crate) fn daemons(&self, kind: DaemonKind) -> impl Iterator<Item = (&Host, &DaemonEntry)> {
         let all = self.inventory.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)));
         all.filter(move |(_, daemon)| daemon.kind == kind)
     }
@@ -45,17 +46,20 @@ impl Scene<'_> {
         self.topics.iter().find(|entry| entry.topic == seen.topic && entry.partition == seen.partition).map(|entry| entry.key)
     }
 
-    fn keys_led(&self, broker: i32) -> Vec<Key> {
+    pub(crate) fn keys_led(&self, broker: i32) -> Vec<Key> {
         self.view.partitions.iter().filter(|seen| seen.leader == Some(broker)).filter_map(|seen| self.key(seen)).collect()
     }
 
-    fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
-        !self.taken.iter().any(|taken| taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label()))
+    pub(crate) fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
+        !self.taken.iter().any(|taken| taken.host == host.name && (taken.scope != Scope::Daemon || taken.daemon == daemon.label()))
     }
 }
 
-/// Finds the daemons that the target means (each target of today means one). Among equals the seed decides.
+/// Finds the daemons that the target means. Among equals the seed decides.
 pub(crate) fn choose(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Vec<Chosen>, String> {
+    if target.is_partition() {
+        return partition::choose(scene, target, seed);
+    }
     choose_one(scene, target, seed).map(|chosen| vec![chosen])
 }
 
@@ -78,6 +82,7 @@ fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, S
         }
         Target::ZooKeeperLeader => zookeeper(scene, "leader", seed)?,
         Target::ZooKeeperFollower => zookeeper(scene, "follower", seed)?,
+        Target::Halves | Target::Ring | Target::Bridge => return Err(format!("{target} is not one daemon")),
         Target::Host(name) => {
             let host = scene.inventory.hosts.iter().find(|host| host.name == *name).ok_or_else(|| {
                 let known: Vec<&str> = scene.inventory.hosts.iter().map(|host| host.name.as_str()).collect();
@@ -140,13 +145,13 @@ fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
 /// Whether taking `next` away, with what is taken already, leaves the cluster able to recover.
 pub(crate) fn guard(scene: &Scene<'_>, next: &[Taken]) -> Result<(), String> {
     let all: Vec<&Taken> = scene.taken.iter().chain(next).collect();
-    let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).collect();
+    let hosts: BTreeSet<&str> = all.iter().filter(|taken| taken.scope != Scope::Link).map(|taken| taken.host.as_str()).collect();
     let max = scene.inventory.limits.hosts_down_max;
     if hosts.len() > max {
         return Err(format!("{} hosts would be down at once, and limits.hosts_down_max is {max}", hosts.len()));
     }
     let hit = |taken: &Taken, host: &Host, daemon: &DaemonEntry| {
-        taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label())
+        taken.host == host.name && (taken.scope == Scope::Host || (taken.scope == Scope::Daemon && taken.daemon == daemon.label()))
     };
     let is_hit = |host: &Host, daemon: &DaemonEntry| all.iter().any(|taken| hit(taken, host, daemon));
     let newly = |host: &Host, daemon: &DaemonEntry| next.iter().any(|taken| hit(taken, host, daemon));
@@ -174,4 +179,4 @@ pub(crate) fn guard(scene: &Scene<'_>, next: &[Taken]) -> Result<(), String> {
 
 #[cfg(test)]
 #[path = "target_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Hosts `h1`… with a broker and a ZooKeeper each; ZooKeeper 1 leads; broker 2 is the controller.
-fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
+pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
     let daemon = |kind, id| DaemonEntry {
         kind,
         id,
@@ -58,7 +58,7 @@ fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
 }
 
 /// Partitions of topic `t` as (leader, ISR); replicas 1 to 3.
-fn view(hosts: i32, partitions: &[(i32, &[i32])]) -> View {
+pub(crate) fn view(hosts: i32, partitions: &[(i32, &[i32])]) -> View {
     View {
         controller: Some(2),
         brokers: (1..=hosts).map(|id| (id, BrokerView::default())).collect(),
@@ -92,7 +92,7 @@ fn taken(host: &str, daemon: &str, scope: Scope) -> Taken {
     Taken { host: host.into(), daemon: daemon.into(), scope }
 }
 
-const WHOLE: &[i32] = &[1, 2, 3];
+pub(crate) const WHOLE: &[i32] = &[1, 2, 3];
 
 fn check(target: &str, seed: u64, expect: Result<(&str, &str, &[Key]), &str>) {
     let (inventory, view, topics) = (inventory(3, 1), view(3, &[(3, WHOLE), (3, WHOLE), (1, WHOLE)]), keys(3));
