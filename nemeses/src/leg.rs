@@ -125,7 +125,9 @@ impl Leg {
             Stage::InEffect => "yes",
         };
         let call = format!("k_fault_holds() {{\n{}\n}}\nk_renew {} {touch}", self.fault.holds(), host::centiseconds(self.lease()));
-        let script = self.ground.script(&[PROCESS, CUT, GUARD], &call);
+        let mut parts = vec![PROCESS, CUT, GUARD];
+        parts.extend(self.fault.undo().parts.iter().filter(|part| !parts.contains(*part)).copied().collect::<Vec<_>>());
+        let script = self.ground.script(&parts, &call);
         let after_ns = self.ground.now();
         let remote = self.ground.mending(self.fault.host());
         let ask = host::ask(remote.as_ref(), &script, timeout, "the renewal");

@@ -3,16 +3,15 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::net::{ADDRESSES, CLIENT, Net, connect, echoes, inside, reaches};
+use common::scene::{LEASE, Scene};
 use common::{Fake, nemesis, wait_until};
 use kchaos_cluster::inventory::Firewall;
 use kchaos_core::FaultMoment as M;
-use kchaos_nemeses::{Engine, FaultError, HealOptions, HostState, KillSemantics, heal_cluster};
+use kchaos_nemeses::{FaultError, HealOptions, HostState, KillSemantics, heal_cluster};
 
-const LEASE: Duration = Duration::from_secs(3);
 const BOTH: [Firewall; 2] = [Firewall::Nftables, Firewall::Iptables];
 
 fn skip() -> bool {
@@ -22,65 +21,6 @@ fn skip() -> bool {
         eprintln!("skipped: namespaces need root");
     }
     skip
-}
-
-/// A fault in force in a network of three hosts, each with a broker and a ZooKeeper.
-struct Scene {
-    net: Net,
-    fake: Arc<Fake>,
-    engine: Engine,
-    rules: Vec<String>,
-    id: u32,
-}
-
-impl Scene {
-    async fn with(name: &str, firewall: Firewall) -> Self {
-        Self::after(name, firewall, |_| ()).await.0
-    }
-
-    /// What `before` makes is kept until the fault is in force.
-    async fn after<T>(name: &str, firewall: Firewall, before: impl FnOnce(&Net) -> T) -> (Self, T) {
-        let net = Net::new();
-        let mut fake = Fake::new("net", firewall, &ADDRESSES, Some(&net));
-        for host in Arc::get_mut(&mut fake).unwrap().hosts.values_mut() {
-            host.ssh_connection = format!("{CLIENT} 40000 10.213.7.1 22");
-        }
-        let rules = net.hosts.iter().map(|host| Net::rules(host)).collect();
-        let made = before(&net);
-        let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
-        let id = engine.inject(&nemesis(name), 1).await.unwrap_or_else(|error| panic!("{name} {firewall:?}: {error}"));
-        (Self { net, fake, engine, rules, id }, made)
-    }
-
-    fn host(&self, number: usize) -> &str {
-        &self.net.hosts[number - 1]
-    }
-
-    /// Between two hosts, by a broker's port.
-    fn see(&self, from: usize, to: usize) -> bool {
-        reaches(self.host(from), ADDRESSES[to - 1], 9092)
-    }
-
-    fn proof(&self, moment: M) -> String {
-        let proof = self.fake.event(moment).unwrap().proof.unwrap();
-        assert!(proof.proved, "{}", proof.text);
-        proof.text
-    }
-
-    /// Healed, as before, and nothing left; what the proof of mending says.
-    async fn mended(&self) -> String {
-        self.engine.heal(self.id).await.unwrap();
-        self.is_as_before();
-        assert_eq!((self.fake.left("b1").len(), self.fake.notes().as_str()), (0, ""));
-        assert!(self.engine.heal_all().await.iter().all(|report| report.state == HostState::Clean));
-        self.proof(M::Healed)
-    }
-
-    fn is_as_before(&self) {
-        for (host, rules) in self.net.hosts.iter().zip(&self.rules) {
-            assert_eq!(&Net::rules(host), rules);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +182,7 @@ async fn one_connection_is_held_up_and_what_was_said_on_it_comes_after_the_heal(
         if skip() {
             return;
         }
-        let (scene, (busy, mut idle)) = Scene::after("delay-connection-leader", firewall, |net| {
+        let (scene, (busy, mut idle)) = Scene::after("delay-connection-leader", firewall, LEASE, |net| {
             let busy = connect(&net.client, ADDRESSES[0], 9092);
             let mut writer = busy.try_clone().unwrap();
             // Says something all the time, and hears its echo.
@@ -296,7 +236,9 @@ async fn a_slow_line_passes_what_its_bucket_holds_and_a_queue_of_somebody_else_i
     }
     let scene = Scene::with("slow-leader", Firewall::Auto).await;
     println!("{}", scene.proof(M::InEffect));
+    tokio::time::sleep(LEASE * 2).await;
     assert!(Net::run(scene.host(1), "tc qdisc show dev eth0").contains("4b43:"));
+    assert!(scene.fake.event(M::LeaseLapsed).is_none(), "it is renewed");
     scene.mended().await;
 
     let net = Net::new();

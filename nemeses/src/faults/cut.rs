@@ -233,7 +233,7 @@ fn between_kin(daemon: &DaemonEntry) -> Vec<u16> {
     }
 }
 
-fn backend(wanted: Firewall, facts: &Answers) -> Result<Backend, String> {
+pub(crate) fn backend(wanted: Firewall, facts: &Answers) -> Result<Backend, String> {
     let has = |name: &str| facts.all("firewall").any(|known| known == name);
     match wanted {
         Firewall::Auto | Firewall::Nftables if has("nftables") => Ok(Backend::Nftables),
@@ -317,11 +317,8 @@ impl HostFault for Cut {
         let call = format!("{{ {counters}; echo mark; {}\n{counters}; }}", probe_call(&all), counters = self.counters_call());
         let asked = self.ground.ask(self.host(), &[CUT], &call, "the proof of the cut");
         // Where only clients are cut off, it is the client's packets that are counted.
-        let (client_reaches, answers) = if self.probes.is_empty() {
-            (self.client_reaches().await, asked.await)
-        } else {
-            tokio::join!(self.client_reaches(), asked)
-        };
+        let (client_reaches, answers) =
+            if self.probes.is_empty() { (self.client_reaches().await, asked.await) } else { tokio::join!(self.client_reaches(), asked) };
         let answers = answers.map_err(|error| {
             FaultError::environment(&self.ground.nemesis, format!("whether {} is cut could not be looked at", self.chosen.host), error)
         })?;

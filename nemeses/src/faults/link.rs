@@ -270,10 +270,11 @@ impl Link {
     }
 
     async fn measure(&self) -> Result<Proof, FaultError> {
-        let usual = self.before.last().copied().unwrap_or(0);
         let peer = format!("{} port {}", self.asked.1, self.asked.2);
         Ok(match self.quality.seen {
-            Seen::Later(_) | Seen::Uneven(_) | Seen::Overtaken(_) => judge(self.quality.seen, usual, &self.connections().await?, &peer),
+            Seen::Later(_) | Seen::Uneven(_) | Seen::Overtaken(_) => {
+                judge(self.quality.seen, &self.before, &self.connections().await?, &peer)
+            }
             Seen::Dropped => {
                 let (_, sent, answers) = self.at_peer().await?;
                 let dropped: u64 = counts(&answers).iter().map(|counts| counts[2]).sum();
@@ -300,22 +301,29 @@ impl Link {
     }
 }
 
-/// By how long connections took, in microseconds; before, none took longer than `usual`.
-fn judge(seen: Seen, usual: u64, times: &[u64], peer: &str) -> Proof {
+/// By how long connections took, in microseconds and in order, and how long they took before.
+fn judge(seen: Seen, before: &[u64], times: &[u64], peer: &str) -> Proof {
+    let usual = before.first().copied().unwrap_or(0);
     let (Some(least), Some(most)) = (times.first().copied(), times.last().copied()) else {
         return Proof { proved: false, text: format!("no connection to {peer} came about") };
     };
     let ms = |micros: u64| micros as f64 / 1000.0;
-    let text =
-        format!("{} connections to {peer} took {:.1} to {:.1} ms; {:.1} at most before", times.len(), ms(least), ms(most), ms(usual));
+    let text = format!(
+        "{} connections to {peer} took {:.1} to {:.1} ms; {:.1} to {:.1} before",
+        times.len(),
+        ms(least),
+        ms(most),
+        ms(usual),
+        ms(before.last().copied().unwrap_or(0))
+    );
     match seen {
-        Seen::Uneven(more) => Proof { proved: least > 5_000 && most - least > u64::from(more) * 1000, text },
+        Seen::Uneven(more) => Proof { proved: least > usual + 5_000 && most - least > u64::from(more) * 1000, text },
         Seen::Overtaken(later) => {
-            let late = times.iter().filter(|time| **time >= u64::from(later) * 900).count();
+            let late = times.iter().filter(|time| **time >= usual + u64::from(later) * 800).count();
             let proved = late > 0 && late < times.len();
             Proof { proved, text: format!("{text}; {late} were delayed and {} overtook them", times.len() - late) }
         }
-        Seen::Later(later) => Proof { proved: least >= u64::from(later) * 900, text },
+        Seen::Later(later) => Proof { proved: least >= usual + u64::from(later) * 800, text },
         _ => Proof { proved: false, text },
     }
 }
