@@ -303,10 +303,11 @@ impl Inner {
             ..event
         });
         let mut first_error = None;
-        for (leg, (proof, trouble)) in live.legs.iter().zip(proofs.into_iter().zip(troubles)) {
+        let disarm = async |(leg, proof): (&Arc<Leg>, &Proof)| if proof.proved { leg.disarm().await.err() } else { None };
+        let armed = join_all(live.legs.iter().zip(&proofs).map(disarm)).await;
+        for ((leg, armed), (proof, trouble)) in live.legs.iter().zip(armed).zip(proofs.into_iter().zip(troubles)) {
             let text = if proof.proved {
-                let why = leg.disarm().await.err();
-                why.map(|why| format!("it is mended, and its watchdog and undo script are still there: {why}"))
+                armed.map(|why| format!("it is mended, and its watchdog and undo script are still there: {why}"))
             } else {
                 Some(trouble.map_or(proof.text.clone(), |trouble| format!("{trouble}; {}", proof.text)))
             };

@@ -190,6 +190,8 @@ impl Leg {
 
     /// Only when it was seen to be mended (or nothing had been done).
     pub(crate) async fn disarm(&self) -> Result<(), String> {
+        // A renewal under way would take the watchdog for dead, and start it again.
+        let _none_under_way = self.renewing.lock().await;
         let answers =
             self.ground.ask_mending(self.fault.host(), &[CUT, GUARD], "k_disarm", "the disarming").await.map_err(|error| chain(&error))?;
         said(&answers, "disarmed")?;
