@@ -3,13 +3,15 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup build demo test test-unit test-live lint bench fuzz clean
+.PHONY: help setup build demo test test-unit test-live test-faults test-netem lint bench fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
 	@echo 'make test       lint, unit tests, and the tests against real clusters'
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
+	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
+	@echo 'make test-netem  the faults of the link, on a kernel with netem, in an emulated machine'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
@@ -30,6 +32,13 @@ test-unit: build lint
 
 test-live: build
 	@scripts/test-live.sh
+
+# The whole product, fault by target; `make test` tries a part of it that changes from day to day.
+test-faults: build
+	@KCHAOS_FAULTS=all scripts/test-live.sh faults::
+
+test-netem:
+	@scripts/test-netem.sh
 
 lint: setup
 	cargo fmt --all --check

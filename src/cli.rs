@@ -405,8 +405,10 @@ pub(crate) enum InventoryCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Only one of them
+    /// Only one of them; of nemeses, also what the hosts of this cluster can bear, and why not the rest
     pub(crate) what: Option<ListWhat>,
+    #[command(flatten)]
+    pub(crate) inventory: InventoryArg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

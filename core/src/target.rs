@@ -31,12 +31,19 @@ pub enum Target {
     Minority,
     Majority,
     All,
+    /// The cluster in two halves (a network fault: on several hosts at once, as are the next two).
+    Halves,
+    /// Every host sees a majority of the hosts, and no two see the same.
+    Ring,
+    /// Two halves, and between them those who see both.
+    Bridge,
     Host(String),
-    /// Nobody by name: the fault is one of the cluster, and its name stands alone (`reassign`, `partition-halves`).
+    /// Nobody by name: the fault is one of the cluster, and its name stands alone (`reassign`).
     Cluster,
 }
 
-/// A nemesis is the pair (fault, target); its name is `fault-target`. `deposed-leader` is the field's name for (depose, leader).
+/// A nemesis is the pair (fault, target); its name is `fault-target`. `deposed-leader` is the field's name for (depose, leader), and
+/// `bridge` that for (partition, bridge).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NemesisName {
     pub fault: String,
@@ -60,12 +67,20 @@ const TARGETS: &[(&str, Target)] = &[
     ("minority", Target::Minority),
     ("majority", Target::Majority),
     ("all", Target::All),
+    ("halves", Target::Halves),
+    ("ring", Target::Ring),
+    ("bridge", Target::Bridge),
 ];
 
 impl Target {
     /// Every target that has a name of its own, in the order in which lists show them.
     pub fn all() -> impl Iterator<Item = Target> {
         TARGETS.iter().map(|(_, target)| target.clone())
+    }
+
+    /// `true` if it means a part of the network between many hosts.
+    pub fn is_partition(&self) -> bool {
+        matches!(self, Target::Halves | Target::Ring | Target::Bridge)
     }
 
     /// `true` if the daemons aimed at are ZooKeepers.
@@ -118,6 +133,7 @@ impl fmt::Display for NemesisName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.fault.as_str(), &self.target) {
             ("depose", Target::Leader) => f.write_str("deposed-leader"),
+            ("partition", Target::Bridge) => f.write_str("bridge"),
             (fault, Target::Cluster) => f.write_str(fault),
             (fault, target) => write!(f, "{fault}-{target}"),
         }
@@ -133,6 +149,9 @@ impl FromStr for NemesisName {
         let pair = |fault: &str, target| Ok(NemesisName { fault: fault.to_owned(), target });
         if text == "deposed-leader" {
             return pair("depose", Target::Leader);
+        }
+        if text == "bridge" {
+            return pair("partition", Target::Bridge);
         }
         if let Some((fault, host)) = text.split_once("-host:") {
             return pair(fault, Target::Host(host.to_owned()));
@@ -167,7 +186,10 @@ mod tests {
             ("rolling-restart-all", "rolling-restart", Target::All),
             ("isolate-host:b1", "isolate", Target::Host("b1".into())),
             ("deposed-leader", "depose", Target::Leader),
-            ("partition-halves", "partition-halves", Target::Cluster),
+            ("one-way-in-zk-leader", "one-way-in", Target::ZooKeeperLeader),
+            ("partition-halves", "partition", Target::Halves),
+            ("bridge", "partition", Target::Bridge),
+            ("reassign", "reassign", Target::Cluster),
         ] {
             let name: NemesisName = text.parse().unwrap();
             assert_eq!((name.fault.as_str(), &name.target), (fault, &target));

@@ -10,7 +10,7 @@ use kchaos_cluster::inventory::{
 
 use crate::LabError;
 use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
-use crate::layout::{DaemonPlan, HostPlan, NETWORK_NAMESPACE};
+use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
 use crate::options::{DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, LabOptions};
 use crate::settings::SESSION_TIMEOUT;
@@ -38,7 +38,7 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             network_namespace: Some(network::namespace_path(NETWORK_NAMESPACE)),
             notes: notes(options, state),
         },
-        limits: Limits::default(),
+        limits: Limits { hosts_down_max: hosts_down_max(layout), ..Limits::default() },
         ssh: SshSection {
             user: "root".to_owned(),
             port: 22,
@@ -82,6 +82,13 @@ fn daemon_entry(daemon: &DaemonPlan) -> DaemonEntry {
         find: Find::Argv(daemon.find()),
         log_dir: daemon.log_dir().into(),
     }
+}
+
+/// Half of the brokers and a minority of the ZooKeepers may be down or cut off at once (`partition-halves`), wherever they stand; one host stays.
+fn hosts_down_max(layout: &Layout) -> usize {
+    let count = |kind| layout.daemons(kind).len();
+    let both = count(DaemonKind::Kafka) / 2 + count(DaemonKind::Zookeeper).saturating_sub(1) / 2;
+    both.min(layout.hosts.len() / 2).max(1)
 }
 
 /// What differs from a cluster as people run it, for the report.

@@ -21,6 +21,7 @@ use crate::heal::{HealOptions, HostReport, heal_cluster};
 use crate::host::{self, CUT, HostPaths, plain};
 use crate::journal::{Entry, Intent, Journal, State};
 use crate::leg::{Leg, Stage};
+use crate::partition;
 use crate::registry::{self, Spec};
 use crate::renew;
 use crate::target::{self, Scene, Taken};
@@ -124,7 +125,7 @@ impl Engine {
     /// [`Engine::in_force`] for [`Engine::heal_all`].
     pub async fn inject(&self, name: &NemesisName, seed: u64) -> Result<u32, FaultError> {
         let fault_id = self.inner.next_id.fetch_add(1, Ordering::SeqCst);
-        let ground = Arc::new(Ground::new(Arc::clone(&self.inner.shared), fault_id, name.to_string()));
+        let ground = Arc::new(Ground::new(Arc::clone(&self.inner.shared), fault_id, name.to_string(), seed));
         ground.emit_now(FaultMoment::Asked);
         match self.inner.inject(&ground, name, seed).await {
             Ok(()) => Ok(fault_id),
@@ -216,7 +217,9 @@ impl Inner {
         let (inventory, topics) = (self.shared.doors.inventory(), &self.shared.options.topics);
         let scene = Scene { inventory, view: &view, topics, taken: &taken, coordinator };
         let chosen = target::choose(&scene, &name.target, spec.scope, seed).map_err(|reason| FaultError::refused(nemesis, reason))?;
-        let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope: spec.scope };
+        let grudge = partition::grudge(&scene, &name.target, seed);
+        let scope = if name.target == Target::Ring { Scope::Link } else { spec.scope };
+        let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope };
         let next: Vec<Taken> = chosen.iter().map(take).collect();
         target::guard(&scene, &name.target, &next).map_err(|reason| {
             let named: Vec<String> = chosen.iter().map(|one| format!("{} on {}", one.daemon, one.host)).collect();
@@ -225,7 +228,7 @@ impl Inner {
         let mut legs = Vec::new();
         let all: Arc<[Chosen]> = chosen.into();
         for (number, one) in all.iter().enumerate() {
-            let ground = ground.of_leg(number, &all, seed);
+            let ground = ground.of_leg(number, &all, grudge.get(&one.host).cloned().unwrap_or_default());
             let fault = (spec.plan)(Arc::clone(&ground), one.clone()).await?;
             legs.push(Arc::new(Leg::new(ground, one.clone(), fault)));
         }
@@ -320,10 +323,11 @@ impl Inner {
             ..event
         });
         let mut first_error = None;
-        for (leg, (proof, trouble)) in live.legs.iter().zip(proofs.into_iter().zip(troubles)) {
+        let disarm = async |(leg, proof): (&Arc<Leg>, &Proof)| if proof.proved { leg.disarm().await.err() } else { None };
+        let armed = join_all(live.legs.iter().zip(&proofs).map(disarm)).await;
+        for ((leg, armed), (proof, trouble)) in live.legs.iter().zip(armed).zip(proofs.into_iter().zip(troubles)) {
             let text = if proof.proved {
-                let why = leg.disarm().await.err();
-                why.map(|why| format!("it is mended, and its watchdog and undo script are still there: {why}"))
+                armed.map(|why| format!("it is mended, and its watchdog and undo script are still there: {why}"))
             } else {
                 Some(trouble.map_or(proof.text.clone(), |trouble| format!("{trouble}; {}", proof.text)))
             };

@@ -19,6 +19,12 @@ pub enum Need {
     Manager,
     /// nftables or iptables.
     Firewall,
+    /// `tc` with the queues htb and netem.
+    Netem,
+    /// `tc` with the queues htb and tbf.
+    Rate,
+    /// `ss`: who is connected to whom.
+    Sockets,
 }
 
 /// How much of the host it takes away: the guards count with it.
@@ -29,8 +35,8 @@ pub enum Scope {
     Host,
     /// One daemon after another: the next goes when the one before is back.
     OneByOne,
-    /// Nobody: only ways between hosts. Without a target it is planned once for every host ([`Ground::all`] says which leg one is).
-    Ways,
+    /// Nobody: a line between hosts, or its quality. Other faults keep away from the host all the same.
+    Link,
     /// Nobody: the cluster is asked for something. Without a target it is planned once, and kept on the controller's host.
     Cluster,
 }
@@ -39,6 +45,11 @@ impl Scope {
     /// `true` if a daemon is away while it lasts.
     pub(crate) fn takes_away(self) -> bool {
         matches!(self, Scope::Daemon | Scope::Host | Scope::OneByOne)
+    }
+
+    /// `true` if no other fault may be on the host meanwhile.
+    pub(crate) fn is_of_host(self) -> bool {
+        matches!(self, Scope::Host | Scope::Link)
     }
 }
 

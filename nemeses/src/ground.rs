@@ -1,6 +1,6 @@
 //! The ground that one fault stands on: its name, its doors, its notes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,13 +37,14 @@ pub(crate) struct Ground {
     pub(crate) fault_id: u32,
     /// Counts the daemons that the fault chose, from 0.
     leg: usize,
+    /// Of a partition: the hosts from which the leg's host is cut.
+    pub(crate) cut_from: Arc<BTreeSet<String>>,
+    /// Of the fault: for what it draws itself.
+    pub(crate) seed: u64,
     pub(crate) nemesis: String,
     /// All whom the fault chose, in the order of its legs.
     #[allow(dead_code, reason = "for faults whose legs know of one another")]
     pub(crate) all: Arc<[Chosen]>,
-    /// Of this fault's own choices.
-    #[allow(dead_code, reason = "for faults whose legs draw")]
-    pub(crate) seed: u64,
     noted: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -69,12 +70,12 @@ impl Shared {
 }
 
 impl Ground {
-    pub(crate) fn new(shared: Arc<Shared>, fault_id: u32, nemesis: String) -> Self {
-        Self { shared, fault_id, leg: 0, nemesis, all: Arc::default(), seed: 0, noted: Arc::default() }
+    pub(crate) fn new(shared: Arc<Shared>, fault_id: u32, nemesis: String, seed: u64) -> Self {
+        Self { shared, fault_id, leg: 0, cut_from: Arc::default(), seed, nemesis, all: Arc::default(), noted: Arc::default() }
     }
 
-    pub(crate) fn of_leg(&self, leg: usize, all: &Arc<[Chosen]>, seed: u64) -> Arc<Self> {
-        Arc::new(Self { leg, all: Arc::clone(all), seed, ..self.clone() })
+    pub(crate) fn of_leg(&self, leg: usize, all: &Arc<[Chosen]>, cut_from: BTreeSet<String>) -> Arc<Self> {
+        Arc::new(Self { leg, all: Arc::clone(all), cut_from: Arc::new(cut_from), ..self.clone() })
     }
 
     /// Names the leg on its host: `RUN-FAULT`, or `RUN-FAULT_LEG` from the second on.

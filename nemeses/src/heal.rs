@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::doors::Doors;
-use crate::host::{self, Answers, CUT, Caller, GUARD, HostPaths, plain};
+use crate::host::{self, Answers, CUT, Caller, GUARD, HostPaths, LINK, plain};
 
 /// Undo scripts nurse a daemon for two minutes at most.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
@@ -78,7 +78,7 @@ pub async fn heal_cluster(doors: Arc<dyn Doors>, options: HealOptions) -> Vec<Ho
 async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
     let caller = Caller { paths: &options.paths, run: &run, key: "", owner: "kchaos heal" };
-    let script = caller.script(&[CUT, GUARD], if options.break_locks { "k_sweep yes" } else { "k_sweep no" });
+    let script = caller.script(&[CUT, LINK, GUARD], if options.break_locks { "k_sweep yes" } else { "k_sweep no" });
     let mut tries = 0;
     loop {
         tries += 1;

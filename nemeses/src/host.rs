@@ -14,6 +14,8 @@ pub(crate) const GUARD: &str = include_str!("host/guard.sh");
 pub(crate) const WATCHDOG: &str = include_str!("host/watchdog.sh");
 pub(crate) const PROCESS: &str = include_str!("host/process.sh");
 pub(crate) const CUT: &str = include_str!("host/cut.sh");
+pub(crate) const CONNECTION: &str = include_str!("host/connection.sh");
+pub(crate) const LINK: &str = include_str!("host/link.sh");
 
 /// Where kchaos keeps its own on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -125,7 +125,9 @@ impl Leg {
             Stage::InEffect => "yes",
         };
         let call = format!("k_fault_holds() {{\n{}\n}}\nk_renew {} {touch}", self.fault.holds(), host::centiseconds(self.lease()));
-        let script = self.ground.script(&[PROCESS, CUT, GUARD], &call);
+        let mut parts = vec![PROCESS, CUT, GUARD];
+        parts.extend(self.fault.undo().parts.iter().filter(|part| !parts.contains(*part)).copied().collect::<Vec<_>>());
+        let script = self.ground.script(&parts, &call);
         let after_ns = self.ground.now();
         let remote = self.ground.mending(self.fault.host());
         let ask = host::ask(remote.as_ref(), &script, timeout, "the renewal");
@@ -188,6 +190,8 @@ impl Leg {
 
     /// Only when it was seen to be mended (or nothing had been done).
     pub(crate) async fn disarm(&self) -> Result<(), String> {
+        // A renewal under way would take the watchdog for dead, and start it again.
+        let _none_under_way = self.renewing.lock().await;
         let answers =
             self.ground.ask_mending(self.fault.host(), &[CUT, GUARD], "k_disarm", "the disarming").await.map_err(|error| chain(&error))?;
         said(&answers, "disarmed")?;

@@ -13,6 +13,7 @@
 //! What runs on the hosts is POSIX `sh` (`host/*.sh`), sent by standard input; nothing is installed. **Invariant of absence:** knows no
 //! workload and no checker; kills nothing by name, flushes no table, and undoes nothing that is not its own.
 
+mod bears;
 mod doors;
 mod engine;
 mod error;
@@ -24,10 +25,12 @@ mod host;
 mod journal;
 mod leg;
 mod lock;
+mod partition;
 mod registry;
 mod renew;
 mod target;
 
+pub use bears::{Lacks, Unbearable, unbearable, what_hosts_lack};
 pub use doors::{DoorError, Doors, doors};
 pub use engine::{Engine, EngineOptions, InForce, KillSemantics};
 pub use error::{FaultError, HealError, LockError};

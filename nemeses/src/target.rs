@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::fault::Scope;
+use crate::partition;
 
 /// A daemon that a fault of ours has taken away, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(crate) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    fn daemons(&self, kind: DaemonKind) -> impl Iterator<Item = (&Host, &DaemonEntry)> {
+    pub(crate) fn daemons(&self, kind: DaemonKind) -> impl Iterator<Item = (&Host, &DaemonEntry)> {
         let all = self.inventory.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)));
         all.filter(move |(_, daemon)| daemon.kind == kind)
     }
@@ -47,7 +48,7 @@ impl Scene<'_> {
         self.topics.iter().find(|entry| entry.topic == seen.topic && entry.partition == seen.partition).map(|entry| entry.key)
     }
 
-    fn keys_led(&self, broker: i32) -> Vec<Key> {
+    pub(crate) fn keys_led(&self, broker: i32) -> Vec<Key> {
         self.view.partitions.iter().filter(|seen| seen.leader == Some(broker)).filter_map(|seen| self.key(seen)).collect()
     }
 
@@ -63,19 +64,21 @@ impl Scene<'_> {
         self.view.zookeepers.get(&host.name).is_some_and(|seen| !matches!(seen.mode.as_str(), "" | "none"))
     }
 
-    fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
-        !self.taken.iter().any(|taken| taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label()))
+    pub(crate) fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
+        !self.taken.iter().any(|taken| taken.host == host.name && (taken.scope.is_of_host() || taken.daemon == daemon.label()))
     }
 }
 
 /// Finds the daemons that the target means, in the order of the inventory. Among equals the seed decides.
 pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64) -> Result<Vec<Chosen>, String> {
+    if target.is_partition() {
+        return partition::choose(scene, target, seed);
+    }
     let mut all = match (target, scope) {
         (Target::Minority | Target::Majority | Target::All, _) => several(scene, DaemonKind::Kafka, target, seed)?,
         (Target::ZooKeeperMinority | Target::ZooKeeperMajority | Target::ZooKeeperAll, _) => {
             several(scene, DaemonKind::Zookeeper, target, seed)?
         }
-        (Target::Cluster, Scope::Ways) => one_on_each_host(scene),
         (Target::Cluster, Scope::OneByOne) => several(scene, DaemonKind::Kafka, &Target::All, seed)?,
         (Target::Cluster, _) => vec![choose_one(scene, &Target::Controller, seed)?],
         _ => vec![choose_one(scene, target, seed)?],
@@ -90,12 +93,6 @@ pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64
 fn chosen(scene: &Scene<'_>, host: &Host, daemon: &DaemonEntry, evidence: String) -> Chosen {
     let keys_led = if daemon.kind == DaemonKind::Kafka { scene.keys_led(daemon.id) } else { Vec::new() };
     Chosen { host: host.name.clone(), daemon: daemon.label(), evidence, keys_led }
-}
-
-fn one_on_each_host(scene: &Scene<'_>) -> Vec<Chosen> {
-    let first = |host: &'_ Host| host.daemons.iter().min_by_key(|daemon| daemon.kind).cloned();
-    let hosts = scene.inventory.hosts.iter().filter_map(|host| Some((host, first(host)?)));
-    hosts.map(|(host, daemon)| chosen(scene, host, &daemon, "every host has its part".to_owned())).collect()
 }
 
 /// So many of those that are up; who is in the hands of another fault is not drawn.
@@ -150,6 +147,7 @@ fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, S
         }
         Target::ZooKeeperLeader => zookeeper(scene, "leader", seed)?,
         Target::ZooKeeperFollower => zookeeper(scene, "follower", seed)?,
+        Target::Halves | Target::Ring | Target::Bridge => return Err(format!("{target} is not one daemon")),
         Target::Host(name) => {
             let host = scene.inventory.hosts.iter().find(|host| host.name == *name).ok_or_else(|| {
                 let known: Vec<&str> = scene.inventory.hosts.iter().map(|host| host.name.as_str()).collect();
@@ -272,4 +270,4 @@ pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Resul
 
 #[cfg(test)]
 #[path = "target_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,10 @@
 //! `kchaos list`: the registries, as they are.
 
+use std::sync::Arc;
+
+use anyhow::Context;
+use kchaos_cluster::cluster::Cluster;
+use kchaos_cluster::inventory::Inventory;
 use kchaos_core::Target;
 use kchaos_synth::Injectable;
 
@@ -8,7 +13,31 @@ use crate::exit::{self, Failure};
 
 pub(super) fn run(args: &ListArgs) -> Result<u8, Failure> {
     crate::say_raw!("{}", render(args.what));
+    if args.what == Some(ListWhat::Nemeses)
+        && let Some(inventory) = super::find_inventory(&args.inventory)?
+    {
+        crate::say_raw!("\n{}", borne(&inventory)?);
+    }
     Ok(exit::VALID)
+}
+
+/// What the hosts were found to have. Nothing is changed on them.
+fn borne(inventory: &Arc<Inventory>) -> Result<String, Failure> {
+    let unbearable = super::within_network(inventory, async {
+        let cluster = Cluster::new(Arc::clone(inventory)).context("use the inventory")?;
+        Ok::<_, Failure>(kchaos_nemeses::unbearable(kchaos_nemeses::doors(Arc::new(cluster)).as_ref()).await)
+    })??;
+    let ruled_out = kchaos_nemeses::names().filter(|name| unbearable.iter().any(|one| one.rules_out(name))).count();
+    let mut text = format!(
+        "The cluster \"{}\" can bear {} of these {}\n",
+        inventory.cluster.name,
+        kchaos_nemeses::names().count() - ruled_out,
+        kchaos_nemeses::names().count()
+    );
+    for one in &unbearable {
+        text.push_str(&format!("  not {one}\n"));
+    }
+    Ok(text)
 }
 
 fn render(what: Option<ListWhat>) -> String {

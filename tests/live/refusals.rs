@@ -62,7 +62,7 @@ fn a_topic_that_exists_is_refused_since_its_records_are_not_ours() {
 #[ignore = "needs root and the lab"]
 fn a_malformed_inventory_or_history_is_named_with_line_and_column() {
     nothing_is_written_by(|lab, scratch| {
-        let inventory = lab.inventory_where(scratch, "[limits]\nhosts_down_max = 1", "[limits]\nhosts_down_maximum = 1");
+        let inventory = lab.inventory_where(scratch, "[limits]\nhosts_down_max = ", "[limits]\nhosts_down_maximum = ");
         let line = 1 + line_of(&inventory, "hosts_down_maximum");
         a_run(&[]).in_cluster(&inventory).run().says(USAGE, &[&format!("{}:{line}:", inventory.display()), "hosts_down_maximum"]);
 

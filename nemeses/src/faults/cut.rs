@@ -1,4 +1,4 @@
-//! What `isolate` and `depose` share: cutting a host off, in a table or chains of our own, and proving it from the cut side.
+//! What all cuts share: dropping packets in a table or chains of our own, and proving it from the cut side. What is dropped is in `cut_lines`.
 //!
 //! With **nftables** a table `inet kchaos_RUN_FAULT` is hooked before the host's firewall (priority -300), and the addresses and ports it
 //! drops stand in sets whose elements time out with the lease: the kernel itself ends the cut. Renewal is delete and add in one
@@ -19,101 +19,221 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::Firewall;
+use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, Firewall, Host};
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
 use crate::error::{Because, FaultError};
 use crate::fault::{HostFault, Injected, Undo};
+use crate::faults::cut_lines::{Lines, Manner, Way};
+use crate::faults::cut_seen::{Counted, Probed};
 use crate::ground::Ground;
 use crate::host::{self, Answers, CUT, feed};
 
-/// From whom.
+/// Who is cut from whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
-    /// All other hosts of the inventory.
+    /// The host from all other hosts of the inventory.
     Peers,
-    /// And everybody else who asks the daemons' ports.
+    /// And from everybody else who asks its daemons' ports.
     PeersAndClients,
+    /// The host from those on the other side of a partition.
+    OtherSide,
+    /// The broker from ZooKeeper.
+    ZooKeeper,
+    /// The daemon from those of its own kind.
+    OwnKind,
+    /// The daemon from all who are no peers of its own kind.
+    Clients,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backend {
+pub(crate) enum Backend {
     Nftables,
     Iptables,
 }
 
-/// What is cut and what is spared, as data.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Lines {
-    peers: BTreeSet<IpAddr>,
-    /// The daemons' own ports: whoever asks them is a client.
-    ports: BTreeSet<u16>,
-    /// Whence commands come, and sshd's port.
-    controller: Option<(IpAddr, u16)>,
-}
-
-struct Cut {
-    ground: Arc<Ground>,
-    chosen: Chosen,
+pub(crate) struct Cut {
+    pub(crate) ground: Arc<Ground>,
+    pub(crate) chosen: Chosen,
     backend: Backend,
-    lines: Lines,
-    /// Where peers listen.
-    probes: Vec<(IpAddr, u16)>,
+    pub(crate) lines: Lines,
+    /// Where those listen from whom it is cut; first those who answered before.
+    pub(crate) probes: Vec<(IpAddr, u16)>,
     /// How many of them answered before.
     answered_before: usize,
-    from: From,
+    /// Where others listen who answered before and must go on answering.
+    others: Vec<(IpAddr, u16)>,
+    /// Whether clients are to be cut off.
+    cuts_clients: bool,
     /// The chosen daemon as this machine, where the run's clients are, reaches it; `None` if it did not answer before the cut.
-    client: Option<(String, u16)>,
+    pub(crate) client: Option<(String, u16)>,
 }
 
 const MENDED_TRIES: u32 = 5;
 
-pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, from: From) -> Result<Box<dyn HostFault>, FaultError> {
-    let on = &chosen.host;
-    let facts = ground.ask(on, &[CUT], "k_facts", "the facts of the host").await;
-    let facts = facts.map_err(|error| FaultError::environment(&ground.nemesis, format!("{on} could not be asked for its facts"), error))?;
-    let backend = backend(ground.shared.doors.inventory().cluster.firewall, &facts)
-        .map_err(|why| FaultError::environment(&ground.nemesis, format!("{on} cannot be cut"), Because(why)))?;
-    let own: BTreeSet<IpAddr> = addresses(&facts).collect();
-    let mut lines = Lines { controller: controller(&facts), ..Lines::default() };
-    let mut probes = Vec::new();
-    for host in &ground.shared.doors.inventory().hosts {
-        if host.name == *on {
-            if from == From::PeersAndClients {
-                let ports = host.daemons.iter().flat_map(|daemon| daemon.peer_ports.iter().chain([&daemon.port]));
-                lines.ports.extend(ports);
+pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, from: From, way: Way) -> Result<Box<dyn HostFault>, FaultError> {
+    Ok(Box::new(Cut::plan(ground, chosen, from, way, Manner::Always).await?))
+}
+
+/// What a plan finds out about a host.
+pub(crate) struct Facts {
+    pub(crate) backend: Backend,
+    pub(crate) own: BTreeSet<IpAddr>,
+    pub(crate) controller: Option<(IpAddr, u16)>,
+}
+
+impl Facts {
+    pub(crate) async fn of(ground: &Ground, on: &str) -> Result<Self, FaultError> {
+        let facts = ground.ask(on, &[CUT], "k_facts", "the facts of the host").await;
+        let facts =
+            facts.map_err(|error| FaultError::environment(&ground.nemesis, format!("{on} could not be asked for its facts"), error))?;
+        let backend = backend(ground.shared.doors.inventory().cluster.firewall, &facts)
+            .map_err(|why| FaultError::environment(&ground.nemesis, format!("{on} cannot be cut"), Because(why)))?;
+        Ok(Self { backend, own: addresses(&facts).collect(), controller: controller(&facts) })
+    }
+}
+
+/// By what addresses a host is known, but those that are also ours.
+pub(crate) fn addresses_of(ground: &Ground, host: &Host, own: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
+    let known = ground.shared.addresses.get(&host.name);
+    known.into_iter().flatten().copied().filter(|address| !own.contains(address)).collect()
+}
+
+impl Cut {
+    pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, from: From, way: Way, manner: Manner) -> Result<Self, FaultError> {
+        let facts = Facts::of(&ground, &chosen.host).await?;
+        let mut cut = Self::bare(ground, chosen, &facts);
+        (cut.lines.way, cut.lines.manner) = (way, manner);
+        cut.cuts_clients = matches!(from, From::PeersAndClients | From::Clients);
+        cut.aim(from, &facts).map_err(|reason| FaultError::refused(&cut.ground.nemesis, reason))?;
+        cut.look_before().await?;
+        Ok(cut)
+    }
+
+    /// Without a line to drop.
+    pub(crate) fn bare(ground: Arc<Ground>, chosen: Chosen, facts: &Facts) -> Self {
+        let lines = Lines { controller: facts.controller, ..Lines::default() };
+        let (probes, others) = (Vec::new(), Vec::new());
+        Self { ground, chosen, backend: facts.backend, lines, probes, answered_before: 0, others, cuts_clients: false, client: None }
+    }
+
+    /// Fills in what is dropped, and whom to ask whether it is.
+    fn aim(&mut self, from: From, facts: &Facts) -> Result<(), String> {
+        let ground = Arc::clone(&self.ground);
+        let on = self.chosen.host.clone();
+        let daemon =
+            ground.daemon(&on, &self.chosen.daemon).ok_or_else(|| format!("{} on {on} is not in the inventory", self.chosen.daemon))?;
+        if from == From::ZooKeeper && daemon.kind != DaemonKind::Kafka {
+            return Err(format!(
+                "{} is no broker: cut-peers cuts a ZooKeeper from its own, cut-clients from all who ask it",
+                daemon.label()
+            ));
+        }
+        for host in &ground.shared.doors.inventory().hosts {
+            if host.name == on {
+                self.aim_at_own(from, host, daemon);
+                continue;
             }
-            continue;
+            let theirs = addresses_of(&ground, host, &facts.own);
+            for peer in &host.daemons {
+                let ports = self.aim_at(from, host, daemon, peer, &theirs);
+                if let Some(first) = theirs.first() {
+                    let list = if ports.is_empty() { &mut self.others } else { &mut self.probes };
+                    let asked = if ports.is_empty() { vec![peer.port] } else { ports };
+                    list.extend(asked.into_iter().map(|port| (*first, port)));
+                }
+            }
         }
-        let known = ground.shared.addresses.get(&host.name);
-        let theirs: Vec<IpAddr> = known.into_iter().flatten().copied().filter(|address| !own.contains(address)).collect();
-        if let Some(first) = theirs.first() {
-            probes.extend(host.daemons.iter().map(|daemon| (*first, daemon.port)));
+        if self.lines.is_empty() {
+            return Err(format!("{} on {on} has nobody to be cut from", daemon.label()));
         }
-        lines.peers.extend(theirs);
+        Ok(())
     }
-    if lines.peers.is_empty() && lines.ports.is_empty() {
-        return Err(FaultError::refused(&ground.nemesis, format!("{on} has no peer to be cut from")));
+
+    fn aim_at_own(&mut self, from: From, host: &Host, daemon: &DaemonEntry) {
+        match from {
+            From::PeersAndClients => {
+                let ports = host.daemons.iter().flat_map(|daemon| daemon.peer_ports.iter().chain([&daemon.port]));
+                self.lines.ports.extend(ports);
+            }
+            From::Clients => drop(self.lines.ports.insert(daemon.port)),
+            From::ZooKeeper => {
+                let own = host.daemons.iter().filter(|daemon| daemon.kind == DaemonKind::Zookeeper);
+                self.lines.local.extend(own.map(|daemon| daemon.port));
+            }
+            From::Peers | From::OtherSide | From::OwnKind => {}
+        }
     }
-    let mut cut =
-        Cut { ground: Arc::clone(&ground), chosen: chosen.clone(), backend, lines, probes, answered_before: 0, from, client: None };
-    let before = ground.ask(on, &[CUT], &cut.probe_call(), "the connections before the cut").await;
-    let before = before.map_err(|error| FaultError::environment(&ground.nemesis, format!("{on} could not be looked at"), error))?;
-    cut.answered_before = Probed::read(&before).reached;
-    cut.client = client(&cut).await;
-    Ok(Box::new(cut))
+
+    /// The ports of that peer which cannot be asked any more.
+    fn aim_at(&mut self, from: From, host: &Host, daemon: &DaemonEntry, peer: &DaemonEntry, theirs: &[IpAddr]) -> Vec<u16> {
+        let is_kin = peer.kind == daemon.kind;
+        match from {
+            From::Peers | From::PeersAndClients => {
+                self.lines.peers.extend(theirs);
+                vec![peer.port]
+            }
+            From::OtherSide if self.ground.cut_from.contains(&host.name) => {
+                self.lines.peers.extend(theirs);
+                vec![peer.port]
+            }
+            From::ZooKeeper if peer.kind == DaemonKind::Zookeeper => {
+                self.lines.asked.extend(theirs.iter().map(|address| (*address, peer.port)));
+                vec![peer.port]
+            }
+            From::OwnKind if is_kin => {
+                let (their_ports, own_ports) = (between_kin(peer), between_kin(daemon));
+                let pairs = |ports: &[u16]| -> Vec<(IpAddr, u16)> {
+                    theirs.iter().flat_map(|address| ports.iter().map(move |port| (*address, *port))).collect()
+                };
+                self.lines.asked.extend(pairs(&their_ports));
+                self.lines.asking.extend(pairs(&own_ports));
+                their_ports
+            }
+            // A broker's peers ask the port that clients ask.
+            From::Clients if is_kin && daemon.kind == DaemonKind::Kafka => {
+                self.lines.welcome.extend(theirs);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What can be reached before anything is cut.
+    async fn look_before(&mut self) -> Result<(), FaultError> {
+        let all: Vec<(IpAddr, u16)> = self.probes.iter().chain(&self.others).copied().collect();
+        let before = self.ground.ask(&self.chosen.host, &[CUT], &probe_call(&all), "the connections before the cut").await;
+        let before = before.map_err(|error| {
+            FaultError::environment(&self.ground.nemesis, format!("{} could not be looked at", self.chosen.host), error)
+        })?;
+        let probed = Probed::read(&before);
+        self.answered_before = probed.among(&self.probes);
+        self.others.retain(|one| probed.has_reached(one));
+        self.probes.sort_by_key(|one| !probed.has_reached(one));
+        self.client = self.find_client().await;
+        Ok(())
+    }
+
+    /// Whom clients on this machine ask, if they get an answer now. A machine that is itself a peer is cut as a peer.
+    pub(crate) async fn find_client(&self) -> Option<(String, u16)> {
+        let is_known = |address| self.lines.peers.contains(&address) || self.lines.welcome.contains(&address);
+        let is_peer = self.lines.controller.is_some_and(|(address, _)| is_known(address));
+        let port = self.ground.daemon(&self.chosen.host, &self.chosen.daemon)?.port;
+        let hosts = &self.ground.shared.doors.inventory().hosts;
+        let address = hosts.iter().find(|host| host.name == self.chosen.host)?.address.clone();
+        (!is_peer && self.ground.shared.doors.reaches(&address, port).await).then_some((address, port))
+    }
 }
 
-/// Whom clients on this machine ask, if they get an answer now. A machine that is itself a peer is cut as a peer.
-async fn client(cut: &Cut) -> Option<(String, u16)> {
-    let is_peer = cut.lines.controller.is_some_and(|(address, _)| cut.lines.peers.contains(&address));
-    let port = cut.ground.daemon(&cut.chosen.host, &cut.chosen.daemon)?.port;
-    let hosts = &cut.ground.shared.doors.inventory().hosts;
-    let address = hosts.iter().find(|host| host.name == cut.chosen.host)?.address.clone();
-    (!is_peer && cut.ground.shared.doors.reaches(&address, port).await).then_some((address, port))
+/// What daemons of one kind ask of each other: ZooKeepers their quorum and election ports, brokers their listeners.
+fn between_kin(daemon: &DaemonEntry) -> Vec<u16> {
+    match daemon.kind {
+        DaemonKind::Zookeeper => daemon.peer_ports.clone(),
+        DaemonKind::Kafka => daemon.peer_ports.iter().copied().chain([daemon.port]).collect(),
+    }
 }
 
-fn backend(wanted: Firewall, facts: &Answers) -> Result<Backend, String> {
+pub(crate) fn backend(wanted: Firewall, facts: &Answers) -> Result<Backend, String> {
     let has = |name: &str| facts.all("firewall").any(|known| known == name);
     match wanted {
         Firewall::Auto | Firewall::Nftables if has("nftables") => Ok(Backend::Nftables),
@@ -193,34 +313,46 @@ impl HostFault for Cut {
     }
 
     async fn proof(&self) -> Result<Proof, FaultError> {
-        let call = format!("{{ {counters}; echo mark; {}\n{counters}; }}", self.probe_call(), counters = self.counters_call());
+        let all: Vec<(IpAddr, u16)> = self.probes.iter().chain(&self.others).copied().collect();
+        let call = format!("{{ {counters}; echo mark; {}\n{counters}; }}", probe_call(&all), counters = self.counters_call());
         let asked = self.ground.ask(self.host(), &[CUT], &call, "the proof of the cut");
-        let (answers, client_reaches) = tokio::join!(asked, self.client_reaches());
+        // Where only clients are cut off, it is the client's packets that are counted.
+        let (client_reaches, answers) =
+            if self.probes.is_empty() { (self.client_reaches().await, asked.await) } else { tokio::join!(self.client_reaches(), asked) };
         let answers = answers.map_err(|error| {
             FaultError::environment(&self.ground.nemesis, format!("whether {} is cut could not be looked at", self.chosen.host), error)
         })?;
-        let (before, after) = Counted::read(&answers);
-        let probed = Probed::read(&answers);
-        let grew = after.peers > before.peers || (self.probes.is_empty() && after.clients > before.clients);
-        let (clients_as_meant, clients) = match (self.from, client_reaches) {
-            (_, None) => (true, "; clients were not tried, since the daemon did not answer this machine before"),
-            (From::PeersAndClients, Some(false)) => (true, "; a client's connection failed"),
-            (From::PeersAndClients, Some(true)) => (false, "; a client's connection still comes about"),
-            (From::Peers, Some(true)) => (true, "; a client still reaches it"),
-            (From::Peers, Some(false)) => (false, "; a client does not reach it any more"),
+        let (counted, probed) = (Counted::read(&answers), Probed::read(&answers));
+        let whose = if self.probes.is_empty() { "clients" } else { "peers" };
+        let ((before, after), silent, still) = (counted.of(whose), probed.silent(&self.probes), probed.among(&self.others));
+        let (clients_as_meant, clients) = match (self.cuts_clients, client_reaches) {
+            // Where only clients are cut off, nothing else is there to prove it.
+            (_, None) => (!self.probes.is_empty(), "; clients were not tried, since the daemon did not answer this machine before"),
+            (true, Some(false)) => (true, "; a client's connection failed"),
+            (true, Some(true)) => (false, "; a client's connection still comes about"),
+            (false, Some(true)) => (true, "; a client still reaches it"),
+            (false, Some(false)) => (false, "; a client does not reach it any more"),
         };
-        Ok(Proof {
-            proved: grew && probed.reached == 0 && (probed.silent > 0 || self.probes.is_empty()) && clients_as_meant,
-            text: format!(
-                "from {}: {} of {} connections to peers failed ({} of them answered before); packets dropped: {} then {} from and to peers{clients}",
-                self.chosen.host,
-                probed.silent,
+        let mut text = format!("from {}: ", self.chosen.host);
+        if !self.probes.is_empty() {
+            let _ = write!(
+                text,
+                "{silent} of {} connections to peers failed ({} of them answered before); ",
                 self.probes.len(),
-                self.answered_before,
-                before.peers,
-                after.peers,
-            ),
-        })
+                self.answered_before
+            );
+        }
+        if !self.others.is_empty() {
+            let _ = write!(text, "{still} of {} others still answer it; ", self.others.len());
+        }
+        let _ = write!(text, "packets dropped: {before} then {after} from and to {whose}{clients}");
+        if self.lines.way != Way::Both {
+            let (_, passed) = counted.of("passed");
+            let _ = write!(text, "; the other way {passed} packets passed");
+        }
+        let has_dropped = after > before || (self.probes.is_empty() && after > 0);
+        let is_cut = probed.among(&self.probes) == 0 && (silent > 0 || self.probes.is_empty());
+        Ok(Proof { proved: has_dropped && is_cut && still == self.others.len() && clients_as_meant, text })
     }
 
     async fn mend(&self) -> Result<Interval, String> {
@@ -231,7 +363,7 @@ impl HostFault for Cut {
 
     async fn mended(&self) -> Proof {
         let is_cut = if self.backend == Backend::Nftables { "k_nft_is_cut" } else { "k_ipt_is_cut" };
-        let call = format!("if {is_cut} {}; then echo cut; else echo uncut; fi\n{}", self.name(), self.probe_call());
+        let call = format!("if {is_cut} {}; then echo cut; else echo uncut; fi\n{}", self.name(), probe_call(&self.probes));
         let mut text = String::new();
         for turn in 0..MENDED_TRIES {
             if turn > 0 {
@@ -243,7 +375,7 @@ impl HostFault for Cut {
                 Ok(answers) => answers,
                 Err(error) => return Proof { proved: false, text: format!("{} could not be looked at: {error}", self.chosen.host) },
             };
-            let probed = Probed::read(&answers);
+            let reached = Probed::read(&answers).among(&self.probes);
             let gone = answers.has("uncut");
             let rules = if gone { "no rule of ours is left" } else { "our rules are still there" };
             let clients = match client_reaches {
@@ -251,14 +383,9 @@ impl HostFault for Cut {
                 Some(true) => "; a client's connection reaches it",
                 Some(false) => "; a client's connection does not come about",
             };
-            text = format!(
-                "on {}: {rules}; {} of {} connections to peers reach them{clients}",
-                self.chosen.host,
-                probed.reached,
-                self.probes.len()
-            );
+            text = format!("on {}: {rules}; {reached} of {} connections to peers reach them{clients}", self.chosen.host, self.probes.len());
             // Nobody could be reached before: then nobody need be reached now.
-            if gone && (probed.reached > 0 || self.answered_before == 0) && client_reaches != Some(false) {
+            if gone && (reached > 0 || self.answered_before == 0) && client_reaches != Some(false) {
                 return Proof { proved: true, text };
             }
         }
@@ -268,27 +395,19 @@ impl HostFault for Cut {
 
 impl Cut {
     /// `None` if there is nothing to compare with.
-    async fn client_reaches(&self) -> Option<bool> {
+    pub(crate) async fn client_reaches(&self) -> Option<bool> {
         let (address, port) = self.client.as_ref()?;
         Some(self.ground.shared.doors.reaches(address, *port).await)
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self.backend {
             Backend::Nftables => format!("kchaos_{}", self.ground.tag()),
             Backend::Iptables => format!("KCHAOS-{}", self.ground.tag()),
         }
     }
 
-    fn probe_call(&self) -> String {
-        let lines: String = self.probes.iter().fold(String::new(), |mut lines, (address, port)| {
-            let _ = writeln!(lines, "{address} {port}");
-            lines
-        });
-        feed("k_probes", &lines)
-    }
-
-    fn counters_call(&self) -> String {
+    pub(crate) fn counters_call(&self) -> String {
         let verb = if self.backend == Backend::Nftables { "k_nft_counters" } else { "k_ipt_counters" };
         format!("{verb} {}", self.name())
     }
@@ -310,108 +429,13 @@ impl Cut {
     }
 }
 
-impl Lines {
-    fn peers_of(&self, ipv6: bool) -> Vec<String> {
-        self.peers.iter().filter(|address| address.is_ipv6() == ipv6).map(IpAddr::to_string).collect()
-    }
-
-    /// The sets' elements with the lease as their timeout; `again`: instead of those that must still be there.
-    fn nft_elements(&self, table: &str, lease: Duration, again: bool) -> String {
-        let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
-        let mut text = String::new();
-        for (set, elements) in [("peers4", self.peers_of(false)), ("peers6", self.peers_of(true)), ("ports", ports)] {
-            if elements.is_empty() {
-                continue;
-            }
-            if again {
-                let _ = writeln!(text, "delete element inet {table} {set} {{ {} }}", elements.join(", "));
-            }
-            let timed: Vec<String> = elements.iter().map(|element| format!("{element} timeout {}ms", lease.as_millis())).collect();
-            let _ = writeln!(text, "add element inet {table} {set} {{ {} }}", timed.join(", "));
-        }
-        text
-    }
-
-    /// The whole table in one transaction, instead of one that may be there half.
-    fn nft_table(&self, table: &str, lease: Duration) -> String {
-        let chain = |hook: &str, side: &str, address: &str, port: &str, device: &str| {
-            let spared = self.controller.map_or_else(String::new, |(controller, ssh)| {
-                let family = if controller.is_ipv6() { "ip6" } else { "ip" };
-                format!("  {family} {address} {controller} tcp {port} {ssh} accept\n")
-            });
-            format!(
-                " chain {hook} {{\n  type filter hook {hook} priority -300; policy accept;\n  {device} \"lo\" accept\n{spared}\
-                 \x20 ip {address} @peers4 counter name peers_{side} drop\n  ip6 {address} @peers6 counter name peers_{side} drop\n\
-                 \x20 tcp {port} @ports counter name clients_{side} drop\n }}\n"
-            )
-        };
-        format!(
-            "add table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n set peers4 {{ type ipv4_addr; flags timeout; }}\n \
-             set peers6 {{ type ipv6_addr; flags timeout; }}\n set ports {{ type inet_service; flags timeout; }}\n counter peers_in {{ }}\n \
-             counter peers_out {{ }}\n counter clients_in {{ }}\n counter clients_out {{ }}\n{}{}}}\n{}",
-            chain("input", "in", "saddr", "dport", "iifname"),
-            chain("output", "out", "daddr", "sport", "oifname"),
-            self.nft_elements(table, lease, false),
-        )
-    }
-
-    fn iptables(&self, chain: &str, comment: &str, ipv6: bool) -> String {
-        let mut text = format!("*filter\n:{chain}-I - [0:0]\n:{chain}-O - [0:0]\n");
-        for (hook, side, device, address, port) in [("INPUT", "I", "-i", "-s", "--dport"), ("OUTPUT", "O", "-o", "-d", "--sport")] {
-            let _ = writeln!(text, "-I {hook} 1 -m comment --comment \"{comment}\" -j {chain}-{side}");
-            let _ = writeln!(text, "-A {chain}-{side} {device} lo -j RETURN");
-            if let Some((controller, ssh)) = self.controller.filter(|(controller, _)| controller.is_ipv6() == ipv6) {
-                let _ = writeln!(text, "-A {chain}-{side} {address} {controller} -p tcp {port} {ssh} -j RETURN");
-            }
-            for peer in self.peers_of(ipv6) {
-                let _ = writeln!(text, "-A {chain}-{side} {address} {peer} -j DROP");
-            }
-            for number in &self.ports {
-                let _ = writeln!(text, "-A {chain}-{side} -p tcp {port} {number} -j DROP");
-            }
-        }
-        text.push_str("COMMIT\n");
-        text
-    }
-}
-
-/// Packets that our rules dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counted {
-    peers: u64,
-    clients: u64,
-}
-
-impl Counted {
-    /// Before and after the line `mark`.
-    fn read(answers: &Answers) -> (Self, Self) {
-        let (mut before, mut after, mut marked) = (Self::default(), Self::default(), false);
-        for (word, rest) in answers.iter() {
-            marked |= word == "mark";
-            let counted = if marked { &mut after } else { &mut before };
-            if let (true, Some((name, Ok(packets)))) =
-                (word == "counter", rest.split_once(' ').map(|(name, text)| (name, text.parse::<u64>())))
-            {
-                let sum = if name.starts_with("peers") { &mut counted.peers } else { &mut counted.clients };
-                *sum = sum.saturating_add(packets);
-            }
-        }
-        (before, after)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Probed {
-    /// A refused connection reached the host all the same.
-    reached: usize,
-    silent: usize,
-}
-
-impl Probed {
-    fn read(answers: &Answers) -> Self {
-        let ends = |ends: &[&str]| answers.all("probe").filter(|rest| ends.iter().any(|end| rest.ends_with(end))).count();
-        Self { reached: ends(&[" open", " refused"]), silent: ends(&[" silent"]) }
-    }
+/// One line for each, on the standard input of `k_probes`.
+pub(crate) fn probe_call(probes: &[(IpAddr, u16)]) -> String {
+    let lines = probes.iter().fold(String::new(), |mut lines, (address, port)| {
+        let _ = writeln!(lines, "{address} {port}");
+        lines
+    });
+    feed("k_probes", &lines)
 }
 
 #[cfg(test)]

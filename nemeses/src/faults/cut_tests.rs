@@ -7,6 +7,7 @@ fn lines() -> Lines {
         peers: ["10.0.0.2", "10.0.0.3", "fd00::2"].iter().map(|text| text.parse().unwrap()).collect(),
         ports: [9092, 2181].into(),
         controller: Some(("10.0.0.9".parse().unwrap(), 22)),
+        ..Lines::default()
     }
 }
 
@@ -40,7 +41,39 @@ fn loopback_and_the_commanding_machine_are_spared_before_anything_is_dropped() {
     assert_eq!(rules[1], "-A KCHAOS-x_1-I -s 10.0.0.9 -p tcp --dport 22 -j RETURN");
     assert!(!iptables.contains("ACCEPT"), "an ACCEPT would let through what the host's own firewall refuses");
     assert!(!iptables.contains("fd00"));
-    assert!(lines().iptables("KCHAOS-x_1", "kchaos:r", true).contains("-A KCHAOS-x_1-O -d fd00::2 -j DROP"));
+    assert!(lines().iptables("KCHAOS-x_1", "kchaos:r", true).contains("-A KCHAOS-x_1-O -d fd00::2 -m comment --comment peers -j DROP"));
+}
+
+#[test]
+fn the_way_that_is_not_cut_is_counted_and_never_dropped() {
+    let lines = Lines { way: Way::In, ..lines() };
+    let nft = lines.nft_table("kchaos_x_1", Duration::from_secs(5));
+    let output = nft.split("chain output").nth(1).unwrap();
+    assert!(!output.contains("drop") && output.contains("passed_out"), "{nft}");
+    let iptables = lines.iptables("KCHAOS-x_1", "kchaos:r", false);
+    assert!(iptables.lines().filter(|line| line.starts_with("-A KCHAOS-x_1-O")).all(|line| !line.contains("DROP")), "{iptables}");
+}
+
+#[test]
+fn one_connection_is_cut_by_both_of_its_ends() {
+    let lines = Lines { connections: [("10.0.0.9".parse().unwrap(), 4000, 9092)].into(), way: Way::In, ..Lines::default() };
+    assert!(
+        lines
+            .nft_table("t", Duration::from_secs(5))
+            .contains("ip saddr . tcp sport . tcp dport @connections4 counter name connection_in drop")
+    );
+    let iptables = lines.iptables("KCHAOS-x_1", "kchaos:r", false);
+    assert!(
+        iptables.contains("-A KCHAOS-x_1-I -s 10.0.0.9 -p tcp --sport 4000 --dport 9092 -m comment --comment connection -j DROP"),
+        "{iptables}"
+    );
+}
+
+#[test]
+fn a_chance_is_written_as_each_backend_reads_it() {
+    let lines = Lines { manner: Manner::Chance(5), ..lines() };
+    assert!(lines.nft_table("t", Duration::from_secs(5)).contains("numgen random mod 100 < 5 counter name peers_in drop"));
+    assert!(lines.iptables("KCHAOS-x_1", "kchaos:r", false).contains("--probability 0.05 -m comment --comment peers -j DROP"));
 }
 
 #[test]
@@ -67,8 +100,10 @@ fn counters_and_probes_are_read_as_they_were_printed() {
         "counter peers_in 1\ncounter peers_out 2\ncounter clients_in 5\nmark\nprobe 10.0.0.2 9092 silent\nprobe 10.0.0.3 2181 refused\n\
          counter peers_in 1\ncounter peers_out 4\ncounter clients_in 5\n",
     );
-    assert_eq!(Counted::read(&answers), (Counted { peers: 3, clients: 5 }, Counted { peers: 5, clients: 5 }));
-    assert_eq!(Probed::read(&answers), Probed { reached: 1, silent: 1 });
+    let (counted, probed) = (Counted::read(&answers), Probed::read(&answers));
+    assert_eq!((counted.of("peers"), counted.of("clients"), counted.of("pee")), ((3, 5), (5, 5), (0, 0)));
+    let probes = [("10.0.0.2".parse().unwrap(), 9092), ("10.0.0.3".parse().unwrap(), 2181)];
+    assert_eq!((probed.among(&probes), probed.silent(&probes)), (1, 1));
     assert_eq!(controller(&Answers::parse("controller fe80::1%eth0 22\n")), Some(("fe80::1".parse().unwrap(), 22)));
 }
 
@@ -76,6 +111,6 @@ proptest! {
     #[test]
     fn no_answer_of_a_host_makes_it_panic(text in "((counter|probe|mark|controller|address|firewall) \\PC{0,30}\n){0,6}") {
         let answers = Answers::parse(&text);
-        let _ = (Counted::read(&answers), Probed::read(&answers), controller(&answers), addresses(&answers).count());
+        let _ = (Counted::read(&answers).of("peers"), Probed::read(&answers), controller(&answers), addresses(&answers).count());
     }
 }

@@ -7,6 +7,7 @@ use kchaos_core::Target;
 
 use crate::fault::{Need, Scope};
 use crate::faults::cut;
+use crate::faults::cut_lines::Way;
 use crate::registry::Spec;
 
 pub(crate) const SPEC: Spec = Spec {
@@ -15,5 +16,5 @@ pub(crate) const SPEC: Spec = Spec {
     targets: &[Target::Leader, Target::Controller, Target::ZooKeeperLeader],
     needs: &[Need::Firewall],
     scope: Scope::Host,
-    plan: |ground, chosen| Box::pin(cut::plan(ground, chosen, cut::From::Peers)),
+    plan: |ground, chosen| Box::pin(cut::plan(ground, chosen, cut::From::Peers, Way::Both)),
 };

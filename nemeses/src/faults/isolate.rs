@@ -1,6 +1,7 @@
 //! `isolate`: the host is cut from all other hosts of the cluster, and its daemons from all clients; SSH stays.
 
 use crate::fault::{Need, Scope};
+use crate::faults::cut_lines::Way;
 use crate::faults::{ROLES, cut};
 use crate::registry::Spec;
 
@@ -10,5 +11,5 @@ pub(crate) const SPEC: Spec = Spec {
     targets: ROLES,
     needs: &[Need::Firewall],
     scope: Scope::Host,
-    plan: |ground, chosen| Box::pin(cut::plan(ground, chosen, cut::From::PeersAndClients)),
+    plan: |ground, chosen| Box::pin(cut::plan(ground, chosen, cut::From::PeersAndClients, Way::Both)),
 };

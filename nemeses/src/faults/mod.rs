@@ -1,13 +1,24 @@
-//! One file for each fault; `cut`, `daemon`, `down` and `bring_up` are what several of them share.
+//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `down` and `bring_up` are what several of them share.
 
 pub(crate) mod bring_up;
 pub(crate) mod crash_loop;
 pub(crate) mod cut;
+pub(crate) mod cut_clients;
+pub(crate) mod cut_lines;
+pub(crate) mod cut_peers;
+pub(crate) mod cut_seen;
+pub(crate) mod cut_zookeeper;
 pub(crate) mod daemon;
+pub(crate) mod delay_connection;
 pub(crate) mod depose;
 pub(crate) mod down;
+pub(crate) mod flap;
 pub(crate) mod isolate;
 pub(crate) mod kill;
+pub(crate) mod link;
+pub(crate) mod loss;
+pub(crate) mod one_way;
+pub(crate) mod partition;
 pub(crate) mod pause;
 pub(crate) mod restart;
 pub(crate) mod rolling_restart;
@@ -37,3 +48,5 @@ pub(crate) const WIDE: &[Target] = &[
     Target::ZooKeeperMajority,
     Target::ZooKeeperAll,
 ];
+/// Those of them that are brokers.
+pub(crate) const BROKERS: &[Target] = &[Target::Leader, Target::Controller, Target::Follower, Target::Random];

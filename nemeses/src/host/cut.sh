@@ -32,6 +32,20 @@ k_probes() {
     wait
 }
 
+# ADDRESS PORT: asks again and again, for some seconds at most, until it was silent and then answered.
+k_flap_probes() {
+    _k_silent=0 _k_reached=0 _k_turn=0
+    while [ "$_k_turn" -lt 12 ] && [ "$_k_reached" -eq 0 ]; do
+        _k_turn=$((_k_turn + 1))
+        case $(k_probe "$1" "$2") in
+        silent) _k_silent=$((_k_silent + 1)) ;;
+        open | refused) [ "$_k_silent" -eq 0 ] || _k_reached=$((_k_reached + 1)) ;;
+        esac
+        k_nap 0.3
+    done
+    echo "beat $_k_silent $_k_reached"
+}
+
 k_nft_counters() {
     nft list counters table inet "$1" 2>/dev/null | while read -r _k_a _k_b _k_rest; do
         case $_k_a in
@@ -120,17 +134,12 @@ k_base_restore() {
     done
 }
 
+# By the comment that each rule of ours bears.
 k_ipt_counters() {
     for _k_ipt in iptables ip6tables; do
-        for _k_side in I:in:dpt O:out:spt; do
-            _k_chain=$1-${_k_side%%:*}
-            k_ipt_has "$_k_ipt" "$_k_chain" || continue
-            "$_k_ipt" -w 5 -nvx -L "$_k_chain" | while read -r _k_packets _k_bytes _k_verdict _k_rest; do
-                [ "$_k_verdict" = DROP ] || continue
-                _k_way=${_k_side#*:} && _k_way=${_k_way%:*}
-                case $_k_rest in *dpt:* | *spt:*) _k_whose=clients ;; *) _k_whose=peers ;; esac
-                echo "counter ${_k_whose}_$_k_way $_k_packets"
-            done
+        for _k_side in I:in O:out; do
+            "$_k_ipt-save" -c -t filter 2>/dev/null | sed -n \
+                "s/^\[\([0-9]*\):[0-9]*\] -A $1-${_k_side%:*} .*--comment \"\{0,1\}\([a-z]*\)\"\{0,1\}.*/counter \2_${_k_side#*:} \1/p"
         done
     done
 }

@@ -240,6 +240,7 @@ k_sweep() {
         echo "healed $K_KEY a lease without a fault"
     done
     k_sweep_cuts
+    k_sweep_links
     if k_lock_read; then
         if [ "$K_HELD_BY" != "$K_RUN" ] && [ "$1" = yes ]; then
             rm -rf "$K_VOLATILE/lock"

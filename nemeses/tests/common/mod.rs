@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod net;
+pub mod scene;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

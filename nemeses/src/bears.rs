@@ -1,0 +1,158 @@
+//! What the hosts of a cluster can bear: each fault's needs, looked for on each host, with what would mend what is missing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use futures_util::future::join_all;
+use kchaos_cluster::inventory::Firewall;
+use kchaos_core::{NemesisName, Target};
+
+use crate::doors::Doors;
+use crate::fault::Need;
+use crate::faults::{cut, link};
+use crate::ground::COMMAND_TIMEOUT;
+use crate::host::{self, Answers, CONNECTION, CUT, Caller, HostPaths, LINK};
+use crate::partition;
+use crate::registry::{ALL, Spec};
+use crate::target::Scene;
+
+/// One host: what it lacks, by need; or why it could not be looked at.
+pub type Lacks = Result<Vec<(Need, String)>, String>;
+
+/// A fault that this cluster cannot bear, on some or on all of its hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unbearable {
+    pub fault: &'static str,
+    /// Of a partition.
+    pub target: Option<Target>,
+    /// Why, and where: a reason that several hosts share is said once.
+    pub reasons: BTreeMap<String, Vec<String>>,
+    /// No host can bear it.
+    pub everywhere: bool,
+}
+
+/// Looks at every host, all at once; changes nothing.
+pub async fn what_hosts_lack(doors: &dyn Doors) -> BTreeMap<String, Lacks> {
+    let firewall = doors.inventory().cluster.firewall;
+    let looks = doors.inventory().hosts.iter().map(async |host| (host.name.clone(), lacks(doors, &host.name, firewall).await));
+    join_all(looks).await.into_iter().collect()
+}
+
+async fn lacks(doors: &dyn Doors, name: &str, firewall: Firewall) -> Lacks {
+    let paths = HostPaths::default();
+    let caller = Caller { paths: &paths, run: "", key: "", owner: "kchaos list" };
+    let call = "k_facts\nk_link_queues\n[ \"$(id -u)\" = 0 ] || echo powerless\ncommand -v ss >/dev/null 2>&1 || echo socketless";
+    let script = caller.script(&[CUT, LINK, CONNECTION], call);
+    let remote = doors.remote(name);
+    let answers = host::ask(remote.as_ref(), &script, COMMAND_TIMEOUT, "the facts of the host").await.map_err(|error| error.to_string())?;
+    Ok(read(&answers, firewall))
+}
+
+fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
+    let mut lacks = Vec::new();
+    if answers.has("powerless") {
+        let why = "commands are not run as root: use root, or `sudo = true` in the inventory";
+        lacks.extend([Need::Signals, Need::Manager].map(|need| (need, why.to_owned())));
+    }
+    lacks.extend(cut::backend(firewall, answers).err().map(|why| (Need::Firewall, why)));
+    lacks.extend([Need::Netem, Need::Rate].into_iter().filter_map(|need| Some((need, link::lacks(answers, need)?))));
+    if answers.has("socketless") {
+        lacks.push((Need::Sockets, "ss is not there (Debian's iproute2)".to_owned()));
+    }
+    lacks
+}
+
+/// What of the registry this cluster cannot bear, in reading order.
+pub async fn unbearable(doors: &dyn Doors) -> Vec<Unbearable> {
+    let hosts = what_hosts_lack(doors).await;
+    let mut all: Vec<Unbearable> = ALL.iter().filter_map(|spec| on_hosts(spec, &hosts)).collect();
+    if let Ok(view) = doors.view(&[]).await {
+        let scene = Scene { inventory: doors.inventory(), view: &view, topics: &[], taken: &[] };
+        for spec in ALL {
+            for target in spec.targets.iter().filter(|target| target.is_partition()) {
+                if let Err(why) = partition::choose(&scene, target, 0) {
+                    let reasons = [(why, Vec::new())].into();
+                    all.push(Unbearable { fault: spec.name, target: Some(target.clone()), reasons, everywhere: true });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn on_hosts(spec: &'static Spec, hosts: &BTreeMap<String, Lacks>) -> Option<Unbearable> {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut hit = 0;
+    for (host, lacks) in hosts {
+        let why = match lacks {
+            Err(why) => Some(why.clone()),
+            Ok(lacks) => lacks.iter().find(|(need, _)| spec.needs.contains(need)).map(|(_, why)| why.clone()),
+        };
+        if let Some(why) = why {
+            hit += 1;
+            reasons.entry(why).or_default().push(host.clone());
+        }
+    }
+    (hit > 0).then_some(Unbearable { fault: spec.name, target: None, reasons, everywhere: hit == hosts.len() })
+}
+
+impl Unbearable {
+    /// Whether this one of the product is meant, wherever it were aimed.
+    pub fn rules_out(&self, name: &NemesisName) -> bool {
+        self.everywhere && self.fault == name.fault && self.target.as_ref().is_none_or(|target| *target == name.target)
+    }
+}
+
+impl fmt::Display for Unbearable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Some(target) => write!(f, "{}", NemesisName { fault: self.fault.to_owned(), target: target.clone() })?,
+            None => write!(f, "{}", self.fault)?,
+        }
+        for (number, (why, hosts)) in self.reasons.iter().enumerate() {
+            let lead = if number == 0 { ": " } else { "; " };
+            if self.everywhere && self.reasons.len() == 1 {
+                write!(f, "{lead}{why}")?;
+            } else {
+                write!(f, "{lead}on {}: {why}", hosts.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{find, parse};
+
+    fn of(fault: &str, hosts: &[(&str, Lacks)]) -> Option<Unbearable> {
+        let hosts = hosts.iter().map(|(name, lacks)| ((*name).to_owned(), lacks.clone())).collect();
+        on_hosts(find(fault).unwrap(), &hosts)
+    }
+
+    #[test]
+    fn a_reason_that_hosts_share_is_said_once() {
+        let lacks = || Ok(vec![(Need::Netem, "its kernel has no netem".to_owned())]);
+        let all = of("latency", &[("b1", lacks()), ("b2", lacks())]).unwrap();
+        assert_eq!(all.to_string(), "latency: its kernel has no netem");
+        assert!(all.rules_out(&parse("latency-leader").unwrap()) && !all.rules_out(&parse("kill-leader").unwrap()));
+        let one = of("latency", &[("b1", lacks()), ("b2", Ok(Vec::new()))]).unwrap();
+        assert_eq!(one.to_string(), "latency: on b1: its kernel has no netem");
+        assert!(!one.rules_out(&parse("latency-leader").unwrap()), "on b2 it can be borne");
+        assert_eq!(of("kill", &[("b1", lacks())]), None);
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_looked_at_bears_nothing() {
+        assert!(of("kill", &[("b1", Err("no route".to_owned()))]).unwrap().everywhere);
+    }
+
+    #[test]
+    fn what_is_missing_is_read_from_what_the_host_has() {
+        let has = |text: &str| read(&Answers::parse(text), Firewall::Auto).into_iter().map(|(need, _)| need).collect::<Vec<_>>();
+        assert_eq!(has("firewall nftables\nqueue tbf\nqueue htb\n"), [Need::Netem]);
+        assert_eq!(has("firewall iptables\nqueue tbf\nqueue htb\nqueue netem\n"), []);
+        assert_eq!(has("missing tc\nsocketless\n"), [Need::Firewall, Need::Netem, Need::Rate, Need::Sockets]);
+    }
+}
