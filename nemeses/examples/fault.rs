@@ -86,6 +86,8 @@ async fn act(doors: Arc<dyn Doors>, wish: Wish) -> Result<bool, Failure> {
         clock: Arc::new(Started(Instant::now())),
         sink: Arc::new(|event| println!("{}", serde_json::to_string(&event).unwrap_or_default())),
         topics: wish.topics,
+        groups: Vec::new(),
+        transactional_ids: Vec::new(),
         kill: KillSemantics::HeldDown,
         paths: HostPaths::default(),
     };

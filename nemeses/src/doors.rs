@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::daemon::Manager;
 use kchaos_cluster::inventory::Inventory;
+use kchaos_cluster::protocol::{Client, CoordinatorKind, Timeouts};
 use kchaos_cluster::remote::Remote;
 use kchaos_cluster::view::{View, Viewer};
 use tokio::net::TcpStream;
@@ -29,6 +30,10 @@ pub trait Doors: Send + Sync {
     /// One look at the cluster; it must come back in bounded time whatever is broken. `topics` are those whose partitions are shown; none:
     /// all.
     async fn view(&self, topics: &[String]) -> Result<View, DoorError>;
+    /// The broker that coordinates this group or transactional id.
+    async fn coordinator(&self, _kind: CoordinatorKind, name: &str) -> Result<i32, DoorError> {
+        Err(DoorError(format!("nobody can be asked who coordinates {name}")))
+    }
 }
 
 /// The cluster could not be looked at.
@@ -77,6 +82,11 @@ impl Doors for Real {
     async fn view(&self, topics: &[String]) -> Result<View, DoorError> {
         let topics = (!topics.is_empty()).then_some(topics);
         self.viewer.look(topics).await.map_err(|error| DoorError(chain(&error)))
+    }
+
+    async fn coordinator(&self, kind: CoordinatorKind, name: &str) -> Result<i32, DoorError> {
+        let client = Client::new(&self.cluster.inventory, Timeouts::default()).map_err(|error| DoorError(chain(&error)))?;
+        client.coordinator(kind, name).await.map_err(|error| DoorError(chain(&error)))
     }
 }
 

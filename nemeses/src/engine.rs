@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kchaos_core::{Chosen, Clock, Effect, FaultEvent, FaultMoment, Interval, KeyEntry, NemesisName, Proof};
+use kchaos_cluster::protocol::CoordinatorKind;
+use kchaos_core::{Chosen, Clock, Effect, FaultEvent, FaultMoment, Interval, KeyEntry, NemesisName, Proof, Target};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::doors::{Doors, chain};
@@ -49,6 +50,9 @@ pub struct EngineOptions {
     pub sink: Arc<dyn Fn(FaultEvent) + Send + Sync>,
     /// The run's own topics; none: all partitions of the cluster count.
     pub topics: Vec<KeyEntry>,
+    /// Consumer groups and transactional ids of the run's workload: their coordinators are targets.
+    pub groups: Vec<String>,
+    pub transactional_ids: Vec<String>,
     pub kill: KillSemantics,
     pub paths: HostPaths,
 }
@@ -208,24 +212,40 @@ impl Inner {
         let view = self.shared.view().await;
         let view = view.map_err(|error| FaultError::environment(nemesis, "no target could be found", error))?;
         let taken: Vec<Taken> = self.all().iter().flat_map(|live| live.taken.clone()).collect();
-        let scene = Scene { inventory: self.shared.doors.inventory(), view: &view, topics: &self.shared.options.topics, taken: &taken };
-        let chosen = target::choose(&scene, &name.target, seed).map_err(|reason| FaultError::refused(nemesis, reason))?;
+        let coordinator = self.coordinator(&name.target).await.map_err(|reason| FaultError::refused(nemesis, reason))?;
+        let (inventory, topics) = (self.shared.doors.inventory(), &self.shared.options.topics);
+        let scene = Scene { inventory, view: &view, topics, taken: &taken, coordinator };
+        let chosen = target::choose(&scene, &name.target, spec.scope, seed).map_err(|reason| FaultError::refused(nemesis, reason))?;
         let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope: spec.scope };
         let next: Vec<Taken> = chosen.iter().map(take).collect();
-        target::guard(&scene, &next).map_err(|reason| {
+        target::guard(&scene, &name.target, &next).map_err(|reason| {
             let named: Vec<String> = chosen.iter().map(|one| format!("{} on {}", one.daemon, one.host)).collect();
             FaultError::refused(nemesis, format!("{}: {reason}", named.join(", ")))
         })?;
         let mut legs = Vec::new();
-        for (number, one) in chosen.into_iter().enumerate() {
-            let ground = ground.of_leg(number);
+        let all: Arc<[Chosen]> = chosen.into();
+        for (number, one) in all.iter().enumerate() {
+            let ground = ground.of_leg(number, &all, seed);
             let fault = (spec.plan)(Arc::clone(&ground), one.clone()).await?;
-            legs.push(Arc::new(Leg::new(ground, one, fault)));
+            legs.push(Arc::new(Leg::new(ground, one.clone(), fault)));
         }
         let live =
             Arc::new(Live { ground: Arc::clone(ground), taken: next, legs, done: tokio::sync::Mutex::new(false), since: Mutex::new(None) });
         self.lock().insert(ground.fault_id, Arc::clone(&live));
         Ok(live)
+    }
+
+    /// Asked of the cluster where the target is a coordinator: which broker, and who said so.
+    async fn coordinator(&self, target: &Target) -> Result<Option<(i32, String)>, String> {
+        let options = &self.shared.options;
+        let (kind, names, what) = match target {
+            Target::GroupCoordinator => (CoordinatorKind::Group, &options.groups, "consumer group"),
+            Target::TxnCoordinator => (CoordinatorKind::Transaction, &options.transactional_ids, "transactional id"),
+            _ => return Ok(None),
+        };
+        let name = names.first().ok_or_else(|| format!("the run's workload has no {what}, so nothing of it has a coordinator"))?;
+        let found = self.shared.doors.coordinator(kind, name).await.map_err(|error| error.to_string())?;
+        Ok(Some((found, format!("FindCoordinator names broker {found} for the {what} {name}"))))
     }
 
     /// Journal here and on the hosts, then the leases. The error comes with its host.

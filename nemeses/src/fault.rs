@@ -27,6 +27,17 @@ pub enum Scope {
     Daemon,
     /// Every daemon of the host.
     Host,
+    /// Nobody: only ways between hosts. Without a target it is planned once for every host ([`Ground::all`] says which leg one is).
+    Ways,
+    /// Nobody: the cluster is asked for something. Without a target it is planned once, and kept on the controller's host.
+    Cluster,
+}
+
+impl Scope {
+    /// `true` if a daemon is away while it lasts.
+    pub(crate) fn takes_away(self) -> bool {
+        matches!(self, Scope::Daemon | Scope::Host)
+    }
 }
 
 /// One leg of a fault, on one daemon or host, planned: it knows what it will do and how to undo it, and has done nothing yet.

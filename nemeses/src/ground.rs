@@ -10,7 +10,7 @@ use kchaos_cluster::daemon::{DaemonState, Manager};
 use kchaos_cluster::inventory::DaemonEntry;
 use kchaos_cluster::remote::{Output, Remote, RemoteError};
 use kchaos_cluster::view::View;
-use kchaos_core::{FaultEvent, FaultMoment, Interval};
+use kchaos_core::{Chosen, FaultEvent, FaultMoment, Interval};
 
 use crate::doors::{DoorError, Doors};
 use crate::engine::EngineOptions;
@@ -38,6 +38,12 @@ pub(crate) struct Ground {
     /// Counts the daemons that the fault chose, from 0.
     leg: usize,
     pub(crate) nemesis: String,
+    /// All whom the fault chose, in the order of its legs.
+    #[allow(dead_code, reason = "for faults whose legs know of one another")]
+    pub(crate) all: Arc<[Chosen]>,
+    /// Of this fault's own choices.
+    #[allow(dead_code, reason = "for faults whose legs draw")]
+    pub(crate) seed: u64,
     noted: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -64,11 +70,11 @@ impl Shared {
 
 impl Ground {
     pub(crate) fn new(shared: Arc<Shared>, fault_id: u32, nemesis: String) -> Self {
-        Self { shared, fault_id, leg: 0, nemesis, noted: Arc::default() }
+        Self { shared, fault_id, leg: 0, nemesis, all: Arc::default(), seed: 0, noted: Arc::default() }
     }
 
-    pub(crate) fn of_leg(&self, leg: usize) -> Arc<Self> {
-        Arc::new(Self { leg, ..self.clone() })
+    pub(crate) fn of_leg(&self, leg: usize, all: &Arc<[Chosen]>, seed: u64) -> Arc<Self> {
+        Arc::new(Self { leg, all: Arc::clone(all), seed, ..self.clone() })
     }
 
     /// Names the leg on its host: `RUN-FAULT`, or `RUN-FAULT_LEG` from the second on.

@@ -36,7 +36,7 @@ impl fmt::Display for UnknownNemesis {
             write!(f, "; did you mean {nearest}?")?;
         }
         let known: Vec<String> = names().map(|name| name.to_string()).collect();
-        write!(f, " Known: {}; and FAULT-host:NAME", known.join(", "))
+        write!(f, " Known: {}; and FAULT-host:NAME (kchaos list nemeses)", known.join(", "))
     }
 }
 
@@ -60,6 +60,7 @@ pub fn parse(name: &str) -> Result<NemesisName, UnknownNemesis> {
         Target::Host(host) if host.is_empty() => Err(unknown("host: wants a name".to_owned())),
         Target::Host(_) => Ok(parsed),
         target if spec.targets.contains(target) => Ok(parsed),
+        Target::Cluster => Err(unknown(format!("{} wants a target: {}-TARGET", spec.name, spec.name))),
         target => Err(unknown(format!("{} makes no sense for {target}", spec.name))),
     }
 }

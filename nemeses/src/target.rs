@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, Host, Inventory};
+use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, Environment, Host, Inventory};
 use kchaos_cluster::view::{PartitionView, View};
 use kchaos_core::{Chosen, Key, KeyEntry, Target};
 use rand::SeedableRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::fault::Scope;
 
@@ -24,6 +24,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) view: &'a View,
     pub(crate) topics: &'a [KeyEntry],
     pub(crate) taken: &'a [Taken],
+    /// Where the target is a coordinator: which broker, and who said so.
+    pub(crate) coordinator: Option<(i32, String)>,
 }
 
 impl Scene<'_> {
@@ -49,14 +51,77 @@ impl Scene<'_> {
         self.view.partitions.iter().filter(|seen| seen.leader == Some(broker)).filter_map(|seen| self.key(seen)).collect()
     }
 
+    /// Registered, or serving.
+    fn is_up(&self, host: &Host, daemon: &DaemonEntry) -> bool {
+        match daemon.kind {
+            DaemonKind::Kafka => self.view.brokers.contains_key(&daemon.id),
+            DaemonKind::Zookeeper => self.serves(host),
+        }
+    }
+
+    fn serves(&self, host: &Host) -> bool {
+        self.view.zookeepers.get(&host.name).is_some_and(|seen| !matches!(seen.mode.as_str(), "" | "none"))
+    }
+
     fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
         !self.taken.iter().any(|taken| taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label()))
     }
 }
 
-/// Finds the daemons that the target means (each target of today means one). Among equals the seed decides.
-pub(crate) fn choose(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Vec<Chosen>, String> {
-    choose_one(scene, target, seed).map(|chosen| vec![chosen])
+/// Finds the daemons that the target means, in the order of the inventory. Among equals the seed decides.
+pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64) -> Result<Vec<Chosen>, String> {
+    let mut all = match (target, scope) {
+        (Target::Minority | Target::Majority | Target::All, _) => several(scene, DaemonKind::Kafka, target, seed)?,
+        (Target::ZooKeeperMinority | Target::ZooKeeperMajority | Target::ZooKeeperAll, _) => {
+            several(scene, DaemonKind::Zookeeper, target, seed)?
+        }
+        (Target::Cluster, Scope::Ways) => one_on_each_host(scene),
+        (Target::Cluster, _) => vec![choose_one(scene, &Target::Controller, seed)?],
+        _ => vec![choose_one(scene, target, seed)?],
+    };
+    if scope == Scope::Host {
+        let mut hosts = BTreeSet::new();
+        all.retain(|one| hosts.insert(one.host.clone()));
+    }
+    Ok(all)
+}
+
+fn chosen(scene: &Scene<'_>, host: &Host, daemon: &DaemonEntry, evidence: String) -> Chosen {
+    let keys_led = if daemon.kind == DaemonKind::Kafka { scene.keys_led(daemon.id) } else { Vec::new() };
+    Chosen { host: host.name.clone(), daemon: daemon.label(), evidence, keys_led }
+}
+
+fn one_on_each_host(scene: &Scene<'_>) -> Vec<Chosen> {
+    let first = |host: &'_ Host| host.daemons.iter().min_by_key(|daemon| daemon.kind).cloned();
+    let hosts = scene.inventory.hosts.iter().filter_map(|host| Some((host, first(host)?)));
+    hosts.map(|(host, daemon)| chosen(scene, host, &daemon, "every host has its part".to_owned())).collect()
+}
+
+/// So many of those that are up; who is in the hands of another fault is not drawn.
+fn several(scene: &Scene<'_>, kind: DaemonKind, target: &Target, seed: u64) -> Result<Vec<Chosen>, String> {
+    let (who, up) = match kind {
+        DaemonKind::Kafka => ("brokers", "registered"),
+        DaemonKind::Zookeeper => ("ZooKeepers", "serving"),
+    };
+    let total = scene.daemons(kind).count();
+    let alive: Vec<_> = scene.daemons(kind).filter(|(host, daemon)| scene.is_up(host, daemon)).collect();
+    let mut free: Vec<usize> = (0..alive.len()).filter(|place| scene.is_free(alive[*place].0, alive[*place].1)).collect();
+    let (wanted, share) = match target {
+        Target::Minority | Target::ZooKeeperMinority => (total.saturating_sub(1) / 2, "a minority"),
+        Target::Majority | Target::ZooKeeperMajority => (total / 2 + 1, "a majority"),
+        _ => (alive.len(), "all"),
+    };
+    if total == 0 || (wanted == 0 && alive.len() == total) {
+        return Err(format!("{share} of {total} {who} is nobody"));
+    }
+    if wanted == 0 || free.len() < wanted {
+        return Err(format!("{share} of {total} {who} are {wanted}, and {} are {up} and free of faults", free.len()));
+    }
+    free.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed));
+    free.truncate(wanted);
+    free.sort_unstable();
+    let evidence = format!("{share}: {wanted} of the {} {up} {who} (of {total} in the inventory)", alive.len());
+    Ok(free.into_iter().map(|place| chosen(scene, alive[place].0, alive[place].1, evidence.clone())).collect())
 }
 
 fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, String> {
@@ -68,6 +133,12 @@ fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, S
             (host, daemon, "/controller in ZooKeeper names it".to_owned())
         }
         Target::Follower => follower(scene, seed)?,
+        Target::LastIsr => last_isr(scene, seed)?,
+        Target::GroupCoordinator | Target::TxnCoordinator => {
+            let (id, evidence) = scene.coordinator.as_ref().ok_or("nobody was asked who coordinates")?;
+            let (host, daemon) = scene.broker(*id).ok_or_else(|| format!("the coordinator, broker {id}, is not in the inventory"))?;
+            (host, daemon, evidence.clone())
+        }
         Target::Random => {
             let alive: Vec<_> = scene
                 .daemons(DaemonKind::Kafka)
@@ -87,12 +158,12 @@ fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, S
             let daemon = host.daemons.iter().min_by_key(|daemon| daemon.kind).ok_or_else(|| format!("host {name} has no daemon"))?;
             (host, daemon, "named".to_owned())
         }
+        other => return Err(format!("{other} is not one daemon")),
     };
     if !scene.is_free(host, daemon) {
         return Err(format!("{} on {} is in the hands of another fault", daemon.label(), host.name));
     }
-    let keys_led = if daemon.kind == DaemonKind::Kafka { scene.keys_led(daemon.id) } else { Vec::new() };
-    Ok(Chosen { host: host.name.clone(), daemon: daemon.label(), evidence, keys_led })
+    Ok(chosen(scene, host, daemon, evidence))
 }
 
 fn pick<'a>(candidates: &[(&'a Host, &'a DaemonEntry)], seed: u64) -> Option<(&'a Host, &'a DaemonEntry)> {
@@ -129,6 +200,22 @@ fn follower<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
     Ok((host, daemon, format!("in sync, and leads {fewest} of {} partitions, according to ZooKeeper", scene.partitions().count())))
 }
 
+fn last_isr<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
+    let mut alone: BTreeMap<i32, usize> = BTreeMap::new();
+    for seen in scene.partitions() {
+        if let [one] = seen.isr.as_slice() {
+            *alone.entry(*one).or_default() += 1;
+        }
+    }
+    let most = alone.values().copied().max().ok_or(
+        "no partition has a single in-sync replica at this moment: take the others away first, by a plan file in which another fault still \
+         lasts, or let the topic have one replica",
+    )?;
+    let candidates: Vec<_> = alone.iter().filter(|(_, count)| **count == most).filter_map(|(id, _)| scene.broker(*id)).collect();
+    let (host, daemon) = pick_free(scene, &candidates, seed).ok_or("the last in-sync replica is not in the inventory")?;
+    Ok((host, daemon, format!("alone in the ISR of {most} of {} partitions, according to ZooKeeper", scene.partitions().count())))
+}
+
 fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
     let serving = |host: &Host| scene.view.zookeepers.get(&host.name).is_some_and(|seen| seen.mode == mode);
     let candidates: Vec<_> = scene.daemons(DaemonKind::Zookeeper).filter(|(host, _)| serving(host)).collect();
@@ -137,27 +224,34 @@ fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
     Ok((host, daemon, format!("answers srvr with mode {mode}")))
 }
 
-/// Whether taking `next` away, with what is taken already, leaves the cluster able to recover.
-pub(crate) fn guard(scene: &Scene<'_>, next: &[Taken]) -> Result<(), String> {
-    let all: Vec<&Taken> = scene.taken.iter().chain(next).collect();
-    let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).collect();
+/// Whether taking `next` away, with what is taken already, leaves the cluster able to recover. A target whose own name says how many go
+/// (`kill-all`) is taken at its word, but not where people depend on the cluster.
+pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Result<(), String> {
+    let all: Vec<&Taken> = scene.taken.iter().chain(next).filter(|taken| taken.scope.takes_away()).collect();
+    let is_production = scene.inventory.cluster.environment == Environment::Production;
+    let by_name = target.takes_most() && !is_production;
+    let named: BTreeSet<&str> = next.iter().filter(|_| by_name).map(|taken| taken.host.as_str()).collect();
+    let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).filter(|host| !named.contains(host)).collect();
     let max = scene.inventory.limits.hosts_down_max;
     if hosts.len() > max {
-        return Err(format!("{} hosts would be down at once, and limits.hosts_down_max is {max}", hosts.len()));
+        let why = if target.takes_most() && is_production { ", which no name overrides in a production cluster" } else { "" };
+        return Err(format!("{} hosts would be down at once, and limits.hosts_down_max is {max}{why}", hosts.len()));
     }
     let hit = |taken: &Taken, host: &Host, daemon: &DaemonEntry| {
         taken.host == host.name && (taken.scope == Scope::Host || taken.daemon == daemon.label())
     };
     let is_hit = |host: &Host, daemon: &DaemonEntry| all.iter().any(|taken| hit(taken, host, daemon));
-    let newly = |host: &Host, daemon: &DaemonEntry| next.iter().any(|taken| hit(taken, host, daemon));
+    let newly = |host: &Host, daemon: &DaemonEntry| next.iter().any(|taken| taken.scope.takes_away() && hit(taken, host, daemon));
 
-    if scene.daemons(DaemonKind::Zookeeper).any(|(host, daemon)| newly(host, daemon)) {
+    if !(by_name && target.is_zookeeper()) && scene.daemons(DaemonKind::Zookeeper).any(|(host, daemon)| newly(host, daemon)) {
         let ensemble = scene.daemons(DaemonKind::Zookeeper).count();
-        let serves = |host: &Host| scene.view.zookeepers.get(&host.name).is_some_and(|seen| !matches!(seen.mode.as_str(), "" | "none"));
-        let left = scene.daemons(DaemonKind::Zookeeper).filter(|(host, daemon)| serves(host) && !is_hit(host, daemon)).count();
+        let left = scene.daemons(DaemonKind::Zookeeper).filter(|(host, daemon)| scene.serves(host) && !is_hit(host, daemon)).count();
         if left < ensemble / 2 + 1 {
             return Err(format!("ZooKeeper would lose its quorum: {left} of {ensemble} servers would be left"));
         }
+    }
+    if *target == Target::LastIsr || (by_name && !target.is_zookeeper()) {
+        return Ok(());
     }
     let down: BTreeSet<i32> =
         scene.daemons(DaemonKind::Kafka).filter(|(host, daemon)| is_hit(host, daemon)).map(|(_, daemon)| daemon.id).collect();

@@ -98,7 +98,7 @@ const WHOLE: &[i32] = &[1, 2, 3];
 
 fn check(target: &str, seed: u64, expect: Result<(&str, &str, &[Key]), &str>) {
     let (inventory, view, topics) = (inventory(3, 1), view(3, &[(3, WHOLE), (3, WHOLE), (1, WHOLE)]), keys(3));
-    let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
+    let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[], coordinator: None };
     match (choose_one(&scene, &target.parse().unwrap(), seed), expect) {
         (Ok(chosen), Ok((host, daemon, keys))) => {
             assert_eq!((chosen.host.as_str(), chosen.daemon.as_str(), chosen.keys_led.as_slice()), (host, daemon, keys), "{target}");
@@ -125,7 +125,7 @@ fn partitions_of_others_do_not_count_unless_the_run_has_none() {
     view.partitions[0].topic = "theirs".into();
     view.partitions[1].topic = "theirs".into();
     let topics = keys(3);
-    let own = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
+    let own = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[], coordinator: None };
     assert_eq!(choose_one(&own, &Target::Leader, 1).unwrap().daemon, "kafka:1");
     let all = Scene { topics: &[], ..own };
     let chosen = choose_one(&all, &Target::Leader, 1).unwrap();
@@ -138,7 +138,7 @@ fn without_a_leader_or_a_controller_nobody_is_chosen() {
     view.partitions[0].leader = None;
     view.controller = None;
     view.zookeepers.clear();
-    let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
+    let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[], coordinator: None };
     for target in [Target::Leader, Target::Controller, Target::ZooKeeperLeader, Target::ZooKeeperFollower] {
         assert!(choose_one(&scene, &target, 1).is_err(), "{target}");
     }
@@ -147,7 +147,7 @@ fn without_a_leader_or_a_controller_nobody_is_chosen() {
 #[test]
 fn among_equals_the_seed_decides_and_decides_alike() {
     let (inventory, view, topics) = (inventory(3, 1), view(3, &[(1, WHOLE), (2, WHOLE), (3, WHOLE)]), keys(3));
-    let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[] };
+    let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[], coordinator: None };
     let draw = |seed| choose_one(&scene, &Target::Leader, seed).unwrap().daemon;
     let drawn: BTreeSet<String> = (0..64).map(draw).collect();
     assert_eq!(drawn.len(), 3);
@@ -156,8 +156,8 @@ fn among_equals_the_seed_decides_and_decides_alike() {
 
 fn refused(down_max: usize, hosts: i32, partitions: &[(i32, &[i32])], before: &[Taken], next: &Taken, expect: Option<&str>) {
     let (inventory, view) = (inventory(hosts, down_max), view(hosts, partitions));
-    let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: before };
-    let said = guard(&scene, std::slice::from_ref(next)).err();
+    let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: before, coordinator: None };
+    let said = guard(&scene, &Target::Random, std::slice::from_ref(next)).err();
     match expect {
         Some(expect) => assert!(said.as_ref().is_some_and(|said| said.contains(expect)), "{said:?}"),
         None => assert_eq!(said, None),
@@ -191,6 +191,82 @@ fn the_last_in_sync_replica_is_left_alone() {
     refused(3, 3, &[(2, &[2])], &[], &next, None);
 }
 
+/// The daemons that are chosen, or the reason.
+fn several_of(hosts: i32, target: &Target, scope: Scope, taken: &[Taken], seed: u64) -> Result<Vec<String>, String> {
+    let (inventory, view) = (inventory(hosts, 1), view(hosts, &[(1, WHOLE)]));
+    let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken, coordinator: None };
+    let chosen = choose(&scene, target, scope, seed)?;
+    assert!(chosen.iter().all(|one| !one.evidence.is_empty()));
+    Ok(chosen.into_iter().map(|one| one.daemon).collect())
+}
+
+#[test]
+fn a_minority_and_a_majority_are_counted_for_brokers_and_zookeepers_apart() {
+    let of = |hosts, target| several_of(hosts, &target, Scope::Daemon, &[], 7).map(|all| all.len());
+    for (hosts, minority, majority) in [(3, 1, 2), (4, 1, 3), (5, 2, 3), (7, 3, 4)] {
+        assert_eq!(of(hosts, Target::Minority), Ok(minority));
+        assert_eq!(of(hosts, Target::ZooKeeperMajority), Ok(majority));
+        assert_eq!(of(hosts, Target::All), Ok(usize::try_from(hosts).unwrap()));
+    }
+    assert_eq!(of(1, Target::Minority), Err("a minority of 1 brokers is nobody".to_owned()));
+    assert_eq!(several_of(3, &Target::ZooKeeperAll, Scope::Daemon, &[], 1).unwrap(), ["zookeeper:1", "zookeeper:2", "zookeeper:3"]);
+    assert_eq!(several_of(3, &Target::Cluster, Scope::Ways, &[], 1).unwrap(), ["kafka:1", "kafka:2", "kafka:3"]);
+    assert_eq!(several_of(3, &Target::Cluster, Scope::Cluster, &[], 1).unwrap(), ["kafka:2"]);
+}
+
+#[test]
+fn who_is_in_the_hands_of_another_fault_is_not_drawn_and_all_are_not_all_without_it() {
+    let held = [taken("h2", "kafka:2", Scope::Daemon)];
+    assert_eq!(several_of(3, &Target::Majority, Scope::Daemon, &held, 1).unwrap(), ["kafka:1", "kafka:3"]);
+    assert!(several_of(3, &Target::All, Scope::Daemon, &held, 1).unwrap_err().contains("2 are registered and free of faults"));
+    let drawn: BTreeSet<_> = (0..64).map(|seed| several_of(3, &Target::Minority, Scope::Daemon, &[], seed).unwrap()).collect();
+    assert_eq!(drawn.len(), 3, "the seed decides who");
+}
+
+#[test]
+fn the_last_in_sync_replica_is_found_only_where_there_is_one() {
+    let (inventory, topics) = (inventory(3, 1), keys(2));
+    for (partitions, expect) in [(&[(1, WHOLE), (2, &[2_i32][..])][..], Ok("kafka:2")), (&[(1, WHOLE), (2, WHOLE)][..], Err("plan file"))] {
+        let view = view(3, partitions);
+        let scene = Scene { inventory: &inventory, view: &view, topics: &topics, taken: &[], coordinator: None };
+        match (choose(&scene, &Target::LastIsr, Scope::Daemon, 1), expect) {
+            (Ok(chosen), Ok(daemon)) => assert_eq!(chosen[0].daemon, daemon),
+            (Err(reason), Err(words)) => assert!(reason.contains(words), "{reason}"),
+            (found, _) => panic!("{found:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_name_that_says_how_many_go_is_taken_at_its_word_and_not_beyond_it_nor_in_production() {
+    let all = |kind: &str| -> Vec<Taken> { (1..=3).map(|id| taken(&format!("h{id}"), &format!("{kind}:{id}"), Scope::Daemon)).collect() };
+    let said = |inventory: &Inventory, before: &[Taken], target: Target, next: &[Taken]| {
+        let view = view(3, &[(1, WHOLE)]);
+        let scene = Scene { inventory, view: &view, topics: &[], taken: before, coordinator: None };
+        guard(&scene, &target, next).err()
+    };
+    let mut inventory = inventory(3, 1);
+    assert_eq!(said(&inventory, &[], Target::All, &all("kafka")), None);
+    assert_eq!(said(&inventory, &[], Target::ZooKeeperAll, &all("zookeeper")), None);
+    assert!(said(&inventory, &[], Target::Random, &all("kafka")).unwrap().contains("hosts_down_max is 1"));
+    // Those of another fault count as before; so does a quorum that goes with the hosts of brokers.
+    let before = [taken("h1", "kafka:1", Scope::Daemon)];
+    inventory.limits.hosts_down_max = 0;
+    assert!(said(&inventory, &before, Target::ZooKeeperMajority, &all("zookeeper")[1..]).unwrap().contains("hosts_down_max is 0"));
+    let hosts: Vec<Taken> = all("kafka").into_iter().map(|one| Taken { scope: Scope::Host, ..one }).collect();
+    assert!(said(&inventory, &[], Target::All, &hosts).unwrap().contains("quorum"));
+    inventory.cluster.environment = Environment::Production;
+    assert!(said(&inventory, &[], Target::All, &all("kafka")).unwrap().contains("production"));
+}
+
+#[test]
+fn what_takes_nobody_away_is_not_counted() {
+    let all: Vec<Taken> = (1..=3).map(|id| taken(&format!("h{id}"), &format!("kafka:{id}"), Scope::Ways)).collect();
+    let (inventory, view) = (inventory(3, 0), view(3, &[(1, &[1])]));
+    let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &all, coordinator: None };
+    assert_eq!(guard(&scene, &Target::Cluster, &all), None.map_or(Ok(()), Err));
+}
+
 proptest! {
     /// Whatever the view, who is chosen is in the inventory and in nobody's hands.
     #[test]
@@ -201,9 +277,9 @@ proptest! {
         let (inventory, mut view) = (inventory(3, 3), view(3, &partitions));
         view.controller = controller;
         let taken = [taken(&format!("h{held}"), &format!("kafka:{held}"), Scope::Host)];
-        let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &taken };
+        let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &taken, coordinator: None };
         for target in Target::all() {
-            if let Ok(chosen) = choose_one(&scene, &target, seed) {
+            for chosen in choose(&scene, &target, Scope::Daemon, seed).into_iter().flatten() {
                 prop_assert!(inventory.hosts.iter().any(|host| host.name == chosen.host));
                 prop_assert!(chosen.host != format!("h{held}"), "{target} {chosen:?}");
             }

@@ -162,6 +162,30 @@ async fn guards_refuse_before_anything_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_daemons_of_one_fault_go_at_once_and_come_back_and_one_lease_each_brings_them_back() {
+    let fake = cluster("several").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let id = engine.inject(&nemesis("kill-all"), 1).await.unwrap();
+    assert!(["b1", "b2", "b3"].iter().enumerate().all(|(n, host)| fake.sleeper(host, &format!("kafka:{}", n + 1)).pid().is_none()));
+    let chosen = fake.event(M::InEffect).unwrap().chosen;
+    assert_eq!(chosen.len(), 3);
+    assert!(chosen[0].evidence.contains("all: 3 of the 3 registered brokers"), "{chosen:?}");
+    engine.heal(id).await.unwrap();
+    assert!(fake.sleeper("b2", "kafka:2").pid().is_some());
+    assert_eq!(fake.moments(), WHOLE_LIFE);
+    engine.inject(&nemesis("pause-zk-majority"), 1).await.unwrap();
+    drop(engine);
+    let stopped = || ["b1", "b2", "b3"].iter().filter(|host| zookeeper(&fake, host) == Some("T".to_owned())).count();
+    assert_eq!(stopped(), 2);
+    assert!(wait_until(LEASE + Duration::from_secs(2), || stopped() == 0).await.is_some());
+    assert!(heal_cluster(fake.clone(), sweep(Some("r"))).await.iter().all(HostReport::is_whole));
+}
+
+fn zookeeper(fake: &Fake, host: &str) -> Option<String> {
+    fake.sleeper(host, &format!("zookeeper:{}", &host[1..])).state_letter()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_injected_where_the_lease_cannot_be_armed() {
     let fake = cluster("unarmed").await;
     let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;

@@ -278,6 +278,8 @@ impl Live {
             clock: self.clock.clone(),
             sink: books.fault_sink(self),
             topics: self.keys.clone(),
+            groups: self.setup.workload.groups(&self.setup.run_id),
+            transactional_ids: self.setup.workload.transactional_ids(&self.setup.run_id),
             holder: self.setup.holder(),
             kill: KillSemantics::HeldDown,
             paths: HostPaths::default(),

@@ -39,6 +39,7 @@ impl Setup {
     pub(crate) fn resolve(args: TestArgs, command: Vec<String>, inventory: Arc<Inventory>) -> Result<Self, Failure> {
         let clock = Arc::new(RunClock::start());
         let Names { nemeses, options, workload, slos } = Names::resolve(&args)?;
+        refuse_without_coordinators(&nemeses, workload.as_ref())?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
         if args.nemesis_duration.is_some_and(|duration| duration.as_secs() > limit) {
@@ -228,6 +229,21 @@ fn refuse_unknown_hosts(nemeses: &[NemesisName], inventory: &Inventory) -> Resul
         {
             let known = inventory.hosts.iter().map(|host| host.name.as_str());
             return Err(Failure::usage(anyhow!("nemesis \"{nemesis}\": the inventory has no host \"{host}\"{}", nearest(host, known))));
+        }
+    }
+    Ok(())
+}
+
+/// A coordinator is broken where the workload has something to coordinate.
+fn refuse_without_coordinators(nemeses: &[NemesisName], workload: &dyn Workload) -> Result<(), Failure> {
+    for nemesis in nemeses {
+        let (lacks, what) = match nemesis.target {
+            Target::GroupCoordinator => (workload.groups("").is_empty(), "consumer group"),
+            Target::TxnCoordinator => (workload.transactional_ids("").is_empty(), "transactional id"),
+            _ => continue,
+        };
+        if lacks {
+            return Err(Failure::usage(anyhow!("nemesis \"{nemesis}\": the workload has no {what}, so nothing of it is coordinated")));
         }
     }
     Ok(())

@@ -68,6 +68,13 @@ pub trait Workload: Send + Sync {
     fn keys(&self, run_id: &str) -> Vec<KeyEntry>;
     /// The topics to be made before the start.
     fn topics(&self, run_id: &str) -> Vec<TopicSpec>;
+    /// Consumer groups of the run, whose coordinators can be broken.
+    fn groups(&self, _run_id: &str) -> Vec<String> {
+        Vec::new()
+    }
+    fn transactional_ids(&self, _run_id: &str) -> Vec<String> {
+        Vec::new()
+    }
     /// Starts the clients. It fails if one cannot be made (a property, a key file), not if no broker can be reached.
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError>;
 }

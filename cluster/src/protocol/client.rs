@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use super::connection::Connection;
+use super::coordinator::{self, CoordinatorKind, FindCoordinatorRequest};
 use super::error::{Peer, ProtocolError};
 use super::messages::{
     ConfigEntry, DescribeConfigsRequest, EARLIEST, LATEST, ListOffsetsRequest, Metadata, MetadataRequest, Request, Resource,
@@ -92,6 +93,25 @@ impl Client {
         let start = self.log_offset(broker, topic, partition, leader_epoch, EARLIEST).await?;
         let end = self.log_offset(broker, topic, partition, leader_epoch, LATEST).await?;
         Ok(LogBounds { start, end })
+    }
+
+    /// The broker that coordinates this group or transactional id. Nobody has used one yet: refused, since asking would make a topic.
+    pub async fn coordinator(&self, kind: CoordinatorKind, name: &str) -> Result<i32, ProtocolError> {
+        let topic = kind.topic().to_owned();
+        let metadata = self.metadata_from_any(Some(std::slice::from_ref(&topic))).await?;
+        if !coordinator::is_there(&metadata.topics, kind) {
+            return Err(ProtocolError::NoCoordinators { topic });
+        }
+        let mut last = ProtocolError::NoBootstrap;
+        for address in &self.bootstrap {
+            let peer = Peer { broker: None, address: address.clone() };
+            match self.call(&peer, &FindCoordinatorRequest { kind, name }).await {
+                Ok(found) if found.error == 0 => return Ok(found.broker),
+                Ok(found) => last = ProtocolError::Refused { peer, what: format!("FindCoordinator of {name}"), code: found.error },
+                Err(error) => last = error,
+            }
+        }
+        Err(ProtocolError::NoneAnswered { what: FindCoordinatorRequest::NAME, last: Box::new(last) })
     }
 
     /// The settings in force in this broker, asked of itself.

@@ -40,6 +40,8 @@ pub enum ProtocolError {
         "security.protocol = {protocol:?} is not supported by the view and the observer, which speak PLAINTEXT; give them a plaintext listener"
     )]
     Security { protocol: String },
+    #[error("there is no topic {topic}, so nobody coordinates anything yet: start a consumer group or a transaction first")]
+    NoCoordinators { topic: String },
     #[error("[kafka] bootstrap names no broker")]
     NoBootstrap,
     #[error("no broker answered {what}; the last one: {last}")]
@@ -82,6 +84,9 @@ pub fn error_name(code: i16) -> &'static str {
         7 => "REQUEST_TIMED_OUT",
         8 => "BROKER_NOT_AVAILABLE",
         9 => "REPLICA_NOT_AVAILABLE",
+        14 => "COORDINATOR_LOAD_IN_PROGRESS",
+        15 => "COORDINATOR_NOT_AVAILABLE",
+        16 => "NOT_COORDINATOR",
         13 => "NETWORK_EXCEPTION",
         17 => "INVALID_TOPIC_EXCEPTION",
         29 => "TOPIC_AUTHORIZATION_FAILED",

@@ -15,6 +15,7 @@
 
 mod client;
 mod connection;
+mod coordinator;
 mod error;
 pub mod messages;
 #[cfg(test)]
@@ -24,5 +25,6 @@ pub mod wire;
 pub use client::{Client, ConfigMap, LogBounds, Timeouts};
 pub(crate) use client::{broker_addresses, check_plaintext};
 pub use connection::Connection;
+pub use coordinator::CoordinatorKind;
 pub use error::{Peer, ProtocolError, error_name};
 pub use messages::{BrokerEndpoint, ConfigEntry, ConfigSource, Metadata, MetadataPartition, MetadataTopic};

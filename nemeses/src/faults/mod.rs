@@ -15,3 +15,22 @@ use kchaos_core::Target;
 /// Every target that is found by its role.
 pub(crate) const ROLES: &[Target] =
     &[Target::Leader, Target::Controller, Target::ZooKeeperLeader, Target::ZooKeeperFollower, Target::Follower, Target::Random];
+
+/// The same, and those that are several daemons or are found by asking the cluster.
+pub(crate) const WIDE: &[Target] = &[
+    Target::Leader,
+    Target::Controller,
+    Target::ZooKeeperLeader,
+    Target::ZooKeeperFollower,
+    Target::Follower,
+    Target::Random,
+    Target::LastIsr,
+    Target::GroupCoordinator,
+    Target::TxnCoordinator,
+    Target::Minority,
+    Target::Majority,
+    Target::All,
+    Target::ZooKeeperMinority,
+    Target::ZooKeeperMajority,
+    Target::ZooKeeperAll,
+];

@@ -10,7 +10,7 @@ use kchaos_core::{Chosen, Effect, Interval, Proof};
 use crate::error::FaultError;
 use crate::fault::{HostFault, Injected, Need, Scope, Undo};
 use crate::faults::daemon::Daemon;
-use crate::faults::{ROLES, bring_up};
+use crate::faults::{WIDE, bring_up};
 use crate::ground::Ground;
 use crate::host::{Answers, PROCESS};
 use crate::registry::Spec;
@@ -18,7 +18,7 @@ use crate::registry::Spec;
 pub(crate) const SPEC: Spec = Spec {
     name: "pause",
     about: "SIGSTOP, by pid and start time; SIGCONT mends",
-    targets: ROLES,
+    targets: WIDE,
     needs: &[Need::Signals],
     scope: Scope::Daemon,
     plan: |ground, chosen| Box::pin(plan(ground, chosen)),

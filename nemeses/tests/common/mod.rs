@@ -322,6 +322,8 @@ impl Fake {
                 events.lock().unwrap().push(event);
             }),
             topics,
+            groups: Vec::new(),
+            transactional_ids: Vec::new(),
             kill,
             paths: Self::paths(),
         };
