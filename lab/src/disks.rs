@@ -184,11 +184,8 @@ pub(crate) fn attached(base_dir: &Path) -> Vec<String> {
         let file = file.strip_suffix(b"\n").unwrap_or(&file);
         Path::new(std::ffi::OsStr::from_bytes(file)).starts_with(&ours)
     };
-    let mut found: Vec<String> = entries
-        .flatten()
-        .filter(|entry| is_ours(&entry.path()))
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut found: Vec<String> =
+        entries.flatten().filter(|entry| is_ours(&entry.path())).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     found.sort();
     found
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use kchaos_cluster::inventory::{
-    ClockKind, ClusterSection, DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Firewall, Host, Inventory, KafkaSection, Limits, ManagerKind, SshOverride,
-    SshSection, ZooKeeperSection,
+    ClockKind, ClusterSection, DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Firewall, Host,
+    Inventory, KafkaSection, Limits, ManagerKind, SshOverride, SshSection, ZooKeeperSection,
 };
 
 use crate::LabError;

@@ -19,6 +19,12 @@ pub enum Need {
     Manager,
     /// nftables or iptables.
     Firewall,
+    /// The daemon's data directory in the inventory, and its owner's consent.
+    Disk,
+    /// A disk of its own on a loop device, which a lab makes.
+    LoopDisk,
+    /// A clock of its own, which a lab gives.
+    Clock,
 }
 
 /// How much of the host it takes away: the guards count with it.

@@ -13,6 +13,8 @@ pub(crate) const LIBRARY: &str = include_str!("host/library.sh");
 pub(crate) const GUARD: &str = include_str!("host/guard.sh");
 pub(crate) const WATCHDOG: &str = include_str!("host/watchdog.sh");
 pub(crate) const PROCESS: &str = include_str!("host/process.sh");
+pub(crate) const DISK: &str = include_str!("host/disk.sh");
+pub(crate) const CLOCK: &str = include_str!("host/clock.sh");
 pub(crate) const CUT: &str = include_str!("host/cut.sh");
 
 /// Where kchaos keeps its own on a host.

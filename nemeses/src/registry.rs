@@ -19,7 +19,20 @@ pub struct Spec {
 }
 
 /// In reading order.
-pub const ALL: &[Spec] = &[faults::kill::SPEC, faults::stop::SPEC, faults::pause::SPEC, faults::isolate::SPEC, faults::depose::SPEC];
+pub const ALL: &[Spec] = &[
+    faults::kill::SPEC,
+    faults::stop::SPEC,
+    faults::pause::SPEC,
+    faults::isolate::SPEC,
+    faults::depose::SPEC,
+    faults::power_loss::SPEC,
+    faults::dead_disk::SPEC,
+    faults::fill::SPEC,
+    faults::corrupt::SPEC,
+    faults::truncate::SPEC,
+    faults::bump::SPEC,
+    faults::skew::SPEC,
+];
 
 /// No nemesis has this name.
 #[derive(Clone, Debug, PartialEq, Eq)]

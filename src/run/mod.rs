@@ -11,6 +11,7 @@ mod daemon_logs;
 mod finale;
 mod preflight;
 mod progress;
+mod replica_logs;
 mod resources;
 mod schedule;
 mod setup;

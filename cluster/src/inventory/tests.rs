@@ -108,7 +108,11 @@ fn a_daemon_may_have_a_disk_and_a_clock() {
 fn a_disk_that_could_reach_a_hosts_own_file_system_is_an_error() {
     let disk = |lines: &str| format!("{LOG_DIR}[host.daemon.disk]\n{lines}\n");
     let of_loop = "kind = \"loop\"\ndata_dir = \"/d\"\ndevice = \"/dev/d\"\nbacking_file = \"/i\"\nmark = \"m\"";
-    check_says(LOG_DIR, &disk("kind = \"directory\"\ndata_dir = \"/\""), "kchaos.toml:35:1: host[1].daemon[1].disk.data_dir: \"/\" must be");
+    check_says(
+        LOG_DIR,
+        &disk("kind = \"directory\"\ndata_dir = \"/\""),
+        "kchaos.toml:35:1: host[1].daemon[1].disk.data_dir: \"/\" must be",
+    );
     check_says(LOG_DIR, &disk("kind = \"directory\"\ndata_dir = \"/d\"\nallow = [\"power-loss\"]"), "cannot be allowed of a directory");
     check_says(LOG_DIR, &disk("kind = \"directory\"\ndata_dir = \"/d\"\nmark = \"m\""), "mark is of a loop disk");
     check_says(LOG_DIR, &disk(&of_loop.replace("mark", "marc")), "kchaos.toml:38:1: host[1].daemon[1].disk.marc: unknown key `marc`");

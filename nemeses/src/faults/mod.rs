@@ -1,14 +1,24 @@
-//! One file for each fault; `cut`, `daemon`, `down` and `bring_up` are what several of them share.
+//! One file for each fault; `cut`, `daemon`, `disk`, `damage`, `clock`, `down` and `bring_up` are what several of them share.
 
 pub(crate) mod bring_up;
+pub(crate) mod bump;
+pub(crate) mod clock;
+pub(crate) mod corrupt;
 pub(crate) mod cut;
 pub(crate) mod daemon;
+pub(crate) mod damage;
+pub(crate) mod dead_disk;
 pub(crate) mod depose;
+pub(crate) mod disk;
 pub(crate) mod down;
+pub(crate) mod fill;
 pub(crate) mod isolate;
 pub(crate) mod kill;
 pub(crate) mod pause;
+pub(crate) mod power_loss;
+pub(crate) mod skew;
 pub(crate) mod stop;
+pub(crate) mod truncate;
 
 use kchaos_core::Target;
 
