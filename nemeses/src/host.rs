@@ -187,3 +187,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "host/disk_tests.rs"]
+mod disk_tests;
