@@ -2,6 +2,7 @@
 # The tests against real clusters, one after another: they share the machine, and there is one lab at a time.
 # The lab's own tests run in a sandbox. The others use one lab with a ZooKeeper session of 6 s: the one that is up, which is left as it is, or one
 # that is brought up here and taken down at the end, however it ends.
+# A second lab, with other settings, is for `disks::flushing`; with a lab that was up already it is left out.
 # Words after the script's name choose among the tests of the whole tool (tests/live), and only these run then.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,10 +33,12 @@ step 'a lab to work with'
 cargo build --workspace --locked --quiet
 if "$kchaos" lab status >/dev/null 2>&1; then
     echo 'a lab is up already: it is used, and left'
+    ours=
 else
     # Whatever a half-made lab left is in the way of `up`, and `down` after a failed `up` has nothing to do.
     trap '"$kchaos" lab down' EXIT
-    "$kchaos" lab up --zookeeper-session-timeout 6s
+    "$kchaos" lab up --zookeeper-session-timeout 6s --disks loop
+    ours=yes
 fi
 
 if [ $# -eq 0 ]; then
@@ -48,5 +51,12 @@ fi
 
 step 'the whole tool'
 tests=$(built tests/live/main.rs)
-"$tests" --include-ignored --test-threads=1 --nocapture "$@"
+"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing "$@"
+
+if [ -n "$ours" ] && { [ $# -eq 0 ] || [[ " $* " == *disks* ]]; }; then
+    step 'a lab whose brokers sync every message and whose daemons have clocks of their own'
+    "$kchaos" lab down
+    "$kchaos" lab up --zookeeper-session-timeout 6s --disks loop --clock faketime --set log.flush.interval.messages=1
+    "$tests" --include-ignored --test-threads=1 --nocapture disks::flushing
+fi
 step 'done'

@@ -390,6 +390,24 @@ pub(crate) struct LabUpArgs {
     pub(crate) settings: Vec<(String, String)>,
     #[arg(long, default_value = "18s", value_parser = duration)]
     pub(crate) zookeeper_session_timeout: Duration,
+    /// Where daemons keep their data; on loop devices each has a disk of its own, which can lose power, die and fill up
+    #[arg(long, value_enum, default_value = "directory")]
+    pub(crate) disks: LabDisks,
+    /// The daemons' clock; under libfaketime each has its own, which can be wrong
+    #[arg(long, value_enum, default_value = "machine")]
+    pub(crate) clock: LabClock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabDisks {
+    Directory,
+    Loop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabClock {
+    Machine,
+    Faketime,
 }
 
 #[derive(Debug, Subcommand)]

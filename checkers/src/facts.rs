@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 
 use crate::by_id::ById;
 use crate::log::{Id, Isolation, KeyLog, Outcome, PollOp, Written};
+use crate::replica_logs::ReplicaLogs;
 use crate::txns::{TxnId, Txns};
 
 /// How many names of unknown `f`s are kept apart.
@@ -76,6 +77,8 @@ pub(crate) struct Hints {
     pub(crate) reads_complete: Option<bool>,
     /// Keys whose final read stopped before their end.
     pub(crate) unfinished_keys: Vec<Key>,
+    /// `replica-log`: what each replica held on its disk.
+    pub(crate) replica_logs: ReplicaLogs,
 }
 
 /// Values of each key.
@@ -343,6 +346,7 @@ impl Facts {
                     .map(|(key, _)| key)
                     .collect();
             }
+            "replica-log" => self.hints.replica_logs.hear(value),
             _ => {}
         }
     }

@@ -38,6 +38,7 @@ mod load;
 mod log;
 mod pages;
 mod profile;
+mod replica_logs;
 mod report;
 mod rule;
 mod rules;

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+mod disk;
 mod load;
 mod lookup;
 mod validate;
@@ -19,6 +20,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use disk::{ClockKind, DaemonClock, Disk, DiskFault, DiskKind};
 pub use load::{InventoryError, Problem, find_inventory};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,6 +178,12 @@ pub struct DaemonEntry {
     pub find: Find,
     /// Where its daemon logs are; fetched at the end of a run.
     pub log_dir: PathBuf,
+    /// Without it the faults of disks are refused for this daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
+    /// Without it the faults of clocks are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<DaemonClock>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

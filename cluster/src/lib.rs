@@ -11,6 +11,7 @@ pub mod observer;
 pub mod protocol;
 pub mod remote;
 pub mod secret;
+pub mod segments;
 pub mod ssh;
 pub mod view;
 pub mod zookeeper;

@@ -7,12 +7,13 @@ use std::io;
 use std::path::Path;
 
 use crate::LabError;
+use crate::disks;
 use crate::network;
 
 const MARK: &str = ".kchaos-lab";
 /// Logs of an `up` that failed; they stay until the next `up`.
 pub(crate) const KEPT_LOGS: &str = "failed-up";
-const OWN_ENTRIES: &[&str] = &["hosts", "keys", "kchaos.toml"];
+const OWN_ENTRIES: &[&str] = &["hosts", disks::DIRECTORY, "keys", "kchaos.toml"];
 
 /// Refuses a directory in which something else is; makes nothing.
 pub(crate) fn refuse_foreign(base_dir: &Path) -> Result<(), LabError> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::LabError;
 use crate::base_dir;
+use crate::disks;
 use crate::host_init;
 use crate::network;
 use crate::processes::{self, ProcessId};
@@ -44,6 +45,11 @@ pub(crate) fn take_away(state: &State, lock: &Lock, patience: Duration) -> Resul
     report.hosts_ended = end_hosts(state, patience)?;
     report.strangers = strangers(&state.namespaces);
     report.namespaces_removed = network::remove(&state.namespaces, state.netns_dir_before, lock.file())?;
+    // A disk's file is removed when nobody writes to it any more.
+    let held = disks::release(&state.base_dir, patience);
+    if !held.is_empty() {
+        return Err(LabError::Left(held.iter().map(|name| format!("loop device {name}")).collect()));
+    }
     base_dir::clear(&state.base_dir)?;
     let left = left(state);
     if !left.is_empty() {

@@ -27,6 +27,8 @@ pub enum LabError {
         "not enough memory: {brokers} brokers and {zookeepers} ZooKeepers need about {need_mib} MiB, {available_mib} MiB are available"
     )]
     NotEnoughMemory { brokers: usize, zookeepers: usize, need_mib: u64, available_mib: u64 },
+    #[error("--disks loop needs loop devices, and this machine (or the container this is) has no /dev/loop-control")]
+    NoLoopDevices,
     #[error("{directory} holds files that are not a lab's; empty it, or name another directory by KCHAOS_LAB_DIR")]
     DirectoryTaken { directory: PathBuf },
     #[error("network namespace {name} exists and no lab that we know of made it; if nobody needs it: ip netns delete {name}")]

@@ -8,9 +8,11 @@ use std::path::Path;
 use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
+use crate::clock;
 use crate::commands;
+use crate::disks;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
-use crate::options::LabOptions;
+use crate::options::{Clock, Disks, LabOptions};
 use crate::settings;
 use crate::state::{Lock, State};
 
@@ -54,8 +56,14 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
         for (name, text) in SCRIPTS {
             write(&directory.join("bin").join(name), text, 0o755)?;
         }
+        if options.clock == Clock::Faketime {
+            clock::write_files(host, &directory)?;
+        }
         for daemon in &host.daemons {
             write_daemon(options, &state.layout, host, daemon, &directory)?;
+            if options.disks == Disks::Loop {
+                disks::format(state, host, daemon, &DaemonPlan::on_machine(&directory, &daemon.data_dir()), lock)?;
+            }
         }
     }
     write(&state.base_dir.join(KNOWN_HOSTS), &known_hosts, 0o600)

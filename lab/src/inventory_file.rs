@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use kchaos_cluster::inventory::{
-    ClusterSection, DaemonEntry, DaemonKind, Environment, Find, Firewall, Host, Inventory, KafkaSection, Limits, ManagerKind, SshOverride,
-    SshSection, ZooKeeperSection,
+    ClockKind, ClusterSection, DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Firewall, Host,
+    Inventory, KafkaSection, Limits, ManagerKind, SshOverride, SshSection, ZooKeeperSection,
 };
 
 use crate::LabError;
+use crate::disks;
 use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
 use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, LabOptions};
+use crate::options::{Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabOptions};
 use crate::settings::SESSION_TIMEOUT;
 use crate::state::State;
 
@@ -56,21 +57,21 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             chroot: String::new(),
             session_timeout_ms: OWN_SESSION_TIMEOUT_MS,
         },
-        hosts: layout.hosts.iter().map(host_entry).collect(),
+        hosts: layout.hosts.iter().map(|host| host_entry(options, state, host)).collect(),
     }
 }
 
-fn host_entry(host: &HostPlan) -> Host {
+fn host_entry(options: &LabOptions, state: &State, host: &HostPlan) -> Host {
     Host {
         name: host.name.clone(),
         address: host.address.to_string(),
         ssh: SshOverride::default(),
         opt_in_file: "/etc/kchaos/allow".into(),
-        daemons: host.daemons.iter().map(daemon_entry).collect(),
+        daemons: host.daemons.iter().map(|daemon| daemon_entry(options, state, host, daemon)).collect(),
     }
 }
 
-fn daemon_entry(daemon: &DaemonPlan) -> DaemonEntry {
+fn daemon_entry(options: &LabOptions, state: &State, host: &HostPlan, daemon: &DaemonPlan) -> DaemonEntry {
     DaemonEntry {
         kind: daemon.kind,
         id: daemon.id,
@@ -81,6 +82,27 @@ fn daemon_entry(daemon: &DaemonPlan) -> DaemonEntry {
         stop: daemon.stop_command().join(" "),
         find: Find::Argv(daemon.find()),
         log_dir: daemon.log_dir().into(),
+        disk: Some(disk(options, state, host, daemon)),
+        clock: (options.clock == Clock::Faketime).then(|| DaemonClock { kind: ClockKind::Faketime, file: daemon.clock_file().into() }),
+    }
+}
+
+/// A directory of the lab is on the machine's own file system, so it is never filled; what the lab's own daemons wrote there may be damaged.
+fn disk(options: &LabOptions, state: &State, host: &HostPlan, daemon: &DaemonPlan) -> Disk {
+    let data_dir = daemon.data_dir().into();
+    match options.disks {
+        Disks::Directory => {
+            let allow = vec![DiskFault::Corrupt, DiskFault::Truncate];
+            Disk { kind: DiskKind::Directory, data_dir, allow, device: None, backing_file: None, mark: None }
+        }
+        Disks::Loop => Disk {
+            kind: DiskKind::Loop,
+            data_dir,
+            allow: Vec::new(),
+            device: Some(daemon.disk_device().into()),
+            backing_file: Some(disks::image(&state.base_dir, host, daemon)),
+            mark: Some(disks::mark(state, daemon)),
+        },
     }
 }
 
@@ -102,6 +124,12 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
             seconds(session),
             seconds(DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS)
         ));
+    }
+    if options.disks == Disks::Loop {
+        notes.push("each daemon's data on a disk of its own (ext4 on a loop device)".to_owned());
+    }
+    if options.clock == Clock::Faketime {
+        notes.push("each daemon's clock is its own (libfaketime)".to_owned());
     }
     let set = options.settings.iter().filter(|(key, _)| key != SESSION_TIMEOUT && !is_secret(key));
     notes.extend(set.map(|(key, value)| format!("{key}={value}")));

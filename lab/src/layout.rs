@@ -152,6 +152,21 @@ impl DaemonPlan {
         format!("/var/lib/{}{}", self.kind.name(), self.suffix())
     }
 
+    /// `kafka-1`, in names of files.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{}-{}", self.kind.name(), self.id)
+    }
+
+    /// The device of its disk, where it has one of its own.
+    pub(crate) fn disk_device(&self) -> String {
+        format!("/dev/kchaos-{}", self.file_name())
+    }
+
+    /// Where libfaketime reads how wrong its clock is, where it has one of its own.
+    pub(crate) fn clock_file(&self) -> String {
+        format!("/etc/kchaos/clock/{}", self.file_name())
+    }
+
     pub(crate) fn log_dir(&self) -> String {
         format!("/var/log/{}{}", self.kind.name(), self.suffix())
     }

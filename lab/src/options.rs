@@ -26,8 +26,29 @@ pub struct LabOptions {
     /// Broker settings on top of the defaults, in the order given; a later one wins.
     pub settings: Vec<(String, String)>,
     pub zookeeper_session_timeout_ms: u64,
+    pub disks: Disks,
+    pub clock: Clock,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
     pub init_arguments: Vec<OsString>,
+}
+
+/// Where daemons keep their data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Disks {
+    /// In a directory of the machine.
+    #[default]
+    Directory,
+    /// Each on an ext4 file system of its own, on a loop device: it can lose power, die and fill up.
+    Loop,
+}
+
+/// The clock that daemons see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    #[default]
+    Machine,
+    /// Each its own, by libfaketime: it can be wrong while the machine's is right.
+    Faketime,
 }
 
 impl Default for LabOptions {
@@ -40,6 +61,8 @@ impl Default for LabOptions {
             kafka_version: DEFAULT_KAFKA_VERSION.to_owned(),
             settings: Vec::new(),
             zookeeper_session_timeout_ms: DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS,
+            disks: Disks::Directory,
+            clock: Clock::Machine,
             init_arguments: vec!["lab-init".into()],
         }
     }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disks::{self, DiskSpec};
+
 /// What a host's PID 1 must know to become it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct HostSpec {
@@ -25,6 +27,8 @@ pub(crate) struct HostSpec {
     /// A Java outside `/usr`, shown at `/opt/java`.
     pub(crate) java_home: Option<PathBuf>,
     pub(crate) sshd: PathBuf,
+    /// Daemons' disks, where they have disks of their own.
+    pub(crate) disks: Vec<DiskSpec>,
     /// Commands that start the daemons, in order.
     pub(crate) boot: Vec<Vec<String>>,
 }
@@ -58,7 +62,9 @@ pub(crate) fn enter(spec: &HostSpec) -> Outcome {
     mount(Some(Path::new("proc")), &root.join("proc"), Some("proc"), quiet, "")?;
     mount(Some(Path::new("sysfs")), &root.join("sys"), Some("sysfs"), quiet, "")?;
     make_dev(&root.join("dev"))?;
-    change_root(&root)
+    disks::attach(&spec.disks, &root.join("dev"))?;
+    change_root(&root)?;
+    disks::mount_all(&spec.disks)
 }
 
 /// `/usr`, what stands for it in the root directory, Java and the jars; all read-only.
@@ -154,7 +160,7 @@ fn bind(source: &Path, target: &Path, flags: libc::c_ulong) -> Outcome {
     mount(None, target, None, libc::MS_BIND | libc::MS_REMOUNT | flags, "")
 }
 
-fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, flags: libc::c_ulong, options: &str) -> Outcome {
+pub(crate) fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, flags: libc::c_ulong, options: &str) -> Outcome {
     let source_text = c_string(source.unwrap_or(Path::new("none")))?;
     let target_text = c_string(target)?;
     let kind_text = CString::new(kind.unwrap_or("none")).map_err(|error| error.to_string())?;
@@ -198,7 +204,7 @@ fn c_string(path: &Path) -> Result<CString, String> {
     CString::new(path.as_os_str().as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> String {
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> String {
     let path: PathBuf = path.to_owned();
     move |error| format!("{}: {error}", path.display())
 }

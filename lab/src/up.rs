@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use crate::LabError;
 use crate::base_dir;
+use crate::clock;
 use crate::commands;
+use crate::disks;
 use crate::down;
 use crate::host_files;
 use crate::host_init;
@@ -21,7 +23,7 @@ use crate::inventory_file;
 use crate::jars;
 use crate::layout::{HostPlan, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::LabOptions;
+use crate::options::{Clock, Disks, LabOptions};
 use crate::processes;
 use crate::read_back;
 use crate::ready;
@@ -112,6 +114,17 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
             return Err(LabError::ToolMissing { tool, package });
         }
     }
+    if options.disks == Disks::Loop {
+        if !commands::exists("mkfs.ext4") {
+            return Err(LabError::ToolMissing { tool: "mkfs.ext4", package: "e2fsprogs" });
+        }
+        if !Path::new("/dev/loop-control").exists() {
+            return Err(LabError::NoLoopDevices);
+        }
+    }
+    if options.clock == Clock::Faketime && clock::library().is_none() {
+        return Err(LabError::ToolMissing { tool: "libfaketimeMT.so.1", package: "libfaketime" });
+    }
     let need_mib = options.brokers as u64 * BROKER_MIB + options.zookeepers as u64 * ZOOKEEPER_MIB;
     // Unknown is no reason to refuse.
     let available_mib = available_memory_mib().unwrap_or(u64::MAX);
@@ -183,7 +196,7 @@ fn start_hosts(options: &LabOptions, state: &mut State, libs: &Path) -> Result<(
     let failed = |host: &HostPlan, reason: String| LabError::Host { host: host.name.clone(), reason };
     let mut children = Vec::new();
     for host in &state.layout.hosts {
-        let spec = host_spec(state, host, libs);
+        let spec = host_spec(options, state, host, libs);
         let child = host_init::start(&spec, &state.lab_id, &options.init_arguments).map_err(|error| failed(host, error.to_string()))?;
         children.push((host.clone(), child));
     }
@@ -214,7 +227,7 @@ fn expect_line(lines: &mut impl Iterator<Item = std::io::Result<String>>, wanted
     Err("its first process ended without a word".to_owned())
 }
 
-fn host_spec(state: &State, host: &HostPlan, libs: &Path) -> HostSpec {
+fn host_spec(options: &LabOptions, state: &State, host: &HostPlan, libs: &Path) -> HostSpec {
     let mut daemons: Vec<_> = host.daemons.iter().collect();
     // ZooKeepers first, for whoever shares a host with a broker.
     daemons.sort_by_key(|daemon| (daemon.kind != DaemonKind::Zookeeper, daemon.id));
@@ -225,6 +238,7 @@ fn host_spec(state: &State, host: &HostPlan, libs: &Path) -> HostSpec {
         libs_dir: libs.to_owned(),
         java_home: commands::find("java").and_then(|java| host_init::foreign_java_home(&java)),
         sshd: commands::find("sshd").unwrap_or_else(|| PathBuf::from("/usr/sbin/sshd")),
+        disks: if options.disks == Disks::Loop { disks::spec(state, host) } else { Vec::new() },
         boot: daemons.iter().map(|daemon| daemon.start_command()).collect(),
     }
 }

@@ -67,7 +67,7 @@ pub async fn unbearable(doors: &dyn Doors) -> Vec<Unbearable> {
     let hosts = what_hosts_lack(doors).await;
     let mut all: Vec<Unbearable> = ALL.iter().filter_map(|spec| on_hosts(spec, &hosts)).collect();
     if let Ok(view) = doors.view(&[]).await {
-        let scene = Scene { inventory: doors.inventory(), view: &view, topics: &[], taken: &[] };
+        let scene = Scene { inventory: doors.inventory(), view: &view, topics: &[], taken: &[], coordinator: None };
         for spec in ALL {
             for target in spec.targets.iter().filter(|target| target.is_partition()) {
                 if let Err(why) = partition::choose(&scene, target, 0) {

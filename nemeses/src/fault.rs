@@ -25,6 +25,12 @@ pub enum Need {
     Rate,
     /// `ss`: who is connected to whom.
     Sockets,
+    /// The daemon's data directory in the inventory, and its owner's consent.
+    Disk,
+    /// A disk of its own on a loop device, which a lab makes.
+    LoopDisk,
+    /// A clock of its own, which a lab gives.
+    Clock,
 }
 
 /// How much of the host it takes away: the guards count with it.

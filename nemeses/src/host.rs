@@ -13,6 +13,8 @@ pub(crate) const LIBRARY: &str = include_str!("host/library.sh");
 pub(crate) const GUARD: &str = include_str!("host/guard.sh");
 pub(crate) const WATCHDOG: &str = include_str!("host/watchdog.sh");
 pub(crate) const PROCESS: &str = include_str!("host/process.sh");
+pub(crate) const DISK: &str = include_str!("host/disk.sh");
+pub(crate) const CLOCK: &str = include_str!("host/clock.sh");
 pub(crate) const CUT: &str = include_str!("host/cut.sh");
 pub(crate) const CONNECTION: &str = include_str!("host/connection.sh");
 pub(crate) const LINK: &str = include_str!("host/link.sh");
@@ -187,3 +189,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "host/disk_tests.rs"]
+mod disk_tests;

@@ -6,7 +6,7 @@ use crate::target::tests::{WHOLE, inventory, view};
 /// The grudge of `seed` on hosts with a broker and a ZooKeeper each.
 fn drawn(target: &Target, hosts: i32, down_max: usize, seed: u64) -> Result<Grudge, String> {
     let (inventory, view) = (inventory(hosts, down_max), view(hosts, &[(1, WHOLE), (2, WHOLE)]));
-    draw(&Scene { inventory: &inventory, view: &view, topics: &[], taken: &[] }, target, seed)
+    draw(&Scene { inventory: &inventory, view: &view, topics: &[], taken: &[], coordinator: None }, target, seed)
 }
 
 fn refused(target: &Target, hosts: i32, down_max: usize, why: &str) {
@@ -53,7 +53,7 @@ fn what_cannot_be_divided_is_refused() {
 #[test]
 fn the_side_with_the_last_in_sync_replica_is_not_cut_off() {
     let (inventory, view) = (inventory(3, 1), view(3, &[(2, &[2])]));
-    let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &[] };
+    let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &[], coordinator: None };
     for seed in 0..40 {
         assert!(!draw(&scene, &Target::Halves, seed).unwrap().contains_key("h2"));
     }

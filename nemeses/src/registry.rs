@@ -43,6 +43,13 @@ pub const ALL: &[Spec] = &[
     faults::link::REORDER,
     faults::link::DUPLICATE,
     faults::link::SLOW,
+    faults::power_loss::SPEC,
+    faults::dead_disk::SPEC,
+    faults::fill::SPEC,
+    faults::corrupt::SPEC,
+    faults::truncate::SPEC,
+    faults::bump::SPEC,
+    faults::skew::SPEC,
 ];
 
 /// No nemesis has this name.

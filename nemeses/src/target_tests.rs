@@ -21,6 +21,8 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
         stop: String::new(),
         find: Find::Port(1),
         log_dir: PathBuf::new(),
+        disk: None,
+        clock: None,
     };
     Inventory {
         cluster: ClusterSection {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
-use kchaos_lab::{LabError, LabOptions};
+use kchaos_lab::{Clock, Disks, LabError, LabOptions};
 
-use crate::cli::{Format, LabCommand, LabUpArgs};
+use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabUpArgs};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
@@ -78,6 +78,14 @@ fn options(args: LabUpArgs) -> LabOptions {
         kafka_version: args.kafka_version,
         settings: args.settings,
         zookeeper_session_timeout_ms: millis(args.zookeeper_session_timeout),
+        disks: match args.disks {
+            LabDisks::Directory => Disks::Directory,
+            LabDisks::Loop => Disks::Loop,
+        },
+        clock: match args.clock {
+            LabClock::Machine => Clock::Machine,
+            LabClock::Faketime => Clock::Faketime,
+        },
         ..LabOptions::default()
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::abort::Abort;
 use super::whole::{self, Whole};
-use super::{Clients, Live, lock};
+use super::{Clients, Live, lock, replica_logs};
 
 const FIRST_ACKS_TIMEOUT: Duration = Duration::from_secs(30);
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -69,6 +69,7 @@ pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
         "final-offsets",
         Value::Object(targets.iter().map(|target| (target.bounds.key.to_string(), target.to_json())).collect()),
     );
+    replica_logs::tell(live).await;
     finale.incomplete = read(live, clients, &targets).await;
     finale
 }

@@ -12,6 +12,7 @@ mod exact;
 mod finale;
 mod preflight;
 mod progress;
+mod replica_logs;
 mod resources;
 mod schedule;
 mod setup;

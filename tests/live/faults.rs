@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{FaultEvent, FaultMoment, NemesisName, Observed, Target};
+use kchaos_nemeses::Need;
 
 use crate::lab::Lab;
 use crate::run::{Finished, Scratch, a_run_with};
@@ -39,7 +40,7 @@ fn faults_and_targets_are_proved_in_force_and_mended_with_nftables() {
 #[ignore = "needs root and the lab"]
 fn cuts_are_proved_in_force_and_mended_with_iptables() {
     let is_cut = |name: &NemesisName| {
-        kchaos_nemeses::ALL.iter().any(|spec| spec.name == name.fault && spec.needs.contains(&kchaos_nemeses::Need::Firewall))
+        kchaos_nemeses::ALL.iter().any(|spec| spec.name == name.fault && spec.needs.contains(&Need::Firewall))
     };
     let names = of_today(borne(is_cut), &["isolate-leader"]);
     for names in names.chunks(RUN) {
@@ -54,7 +55,11 @@ fn borne(is_wanted: impl Fn(&NemesisName) -> bool) -> Vec<NemesisName> {
     let said = crate::run::kchaos(&["list", "nemeses"]).run();
     assert_eq!(said.code, 0, "{}", said.stderr);
     let not: Vec<&str> = said.stdout.lines().filter_map(|line| line.trim().strip_prefix("not ")?.split(':').next()).collect();
+    // What needs a disk or a clock of its own has tests of its own, in `disks`.
+    let needs_more = |need: &Need| matches!(need, Need::Disk | Need::LoopDisk | Need::Clock);
+    let is_of_every_host = |name: &NemesisName| kchaos_nemeses::ALL.iter().any(|spec| spec.name == name.fault && !spec.needs.iter().any(needs_more));
     kchaos_nemeses::names()
+        .filter(is_of_every_host)
         .filter(|name| (ROLES.contains(&name.target) || name.target.is_partition()) && is_wanted(name) && !not.iter().any(|not| *not == name.fault || *not == name.to_string()))
         .collect()
 }
@@ -110,7 +115,7 @@ fn all_of(nemeses: &[NemesisName], firewall: &str) -> Finished {
 
 impl Finished {
     /// Seconds from asked to done, by nemesis.
-    fn each_was_proved_and_mended(&self) -> BTreeMap<String, f64> {
+    pub(crate) fn each_was_proved_and_mended(&self) -> BTreeMap<String, f64> {
         let mut faults: BTreeMap<u32, Vec<FaultEvent>> = BTreeMap::new();
         for event in self.faults() {
             faults.entry(event.fault_id).or_default().push(event);
@@ -136,7 +141,7 @@ impl Finished {
         took
     }
 
-    fn every_replica_was_in_sync_at_the_end(&self) {
+    pub(crate) fn every_replica_was_in_sync_at_the_end(&self) {
         let mut last = BTreeMap::new();
         for observation in self.timeline() {
             if let Observed::PartitionState { key, isr, .. } = observation.what {

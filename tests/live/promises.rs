@@ -110,7 +110,7 @@ impl Finished {
         cited.len()
     }
 
-    fn explanations(&self, anomaly: &str) -> impl Iterator<Item = String> {
+    pub(crate) fn explanations(&self, anomaly: &str) -> impl Iterator<Item = String> {
         let examples = self.verdict()["anomalies"][anomaly]["examples"].as_array().cloned().unwrap_or_default();
         examples.into_iter().filter_map(|example| Some(example["explanation"].as_str()?.to_owned()))
     }

@@ -125,7 +125,9 @@ fn accuse(fate: Fate, facts: &Facts, key: Key, log: &KeyLog, id: Id) -> Example 
         (Fate::Late | Fate::Unknown, ..) => "and no ok op returned it; nothing shows that the final read reached it".to_owned(),
     };
     let offsets = if offset >= 0 { vec![offset] } else { Vec::new() };
-    example(key, vec![written.value], offsets, &ops, format!("{acknowledged}, {rest}"))
+    let is_gone = matches!(fate, Fate::Truncated | Fate::Lost) && offset >= 0;
+    let disks = is_gone.then(|| facts.hints.replica_logs.at(key, offset)).flatten().map_or_else(String::new, |said| format!("; {said}"));
+    example(key, vec![written.value], offsets, &ops, format!("{acknowledged}, {rest}{disks}"))
 }
 
 /// Why nothing can be said of what was acknowledged and not read.

@@ -60,6 +60,8 @@ impl Place {
             stop: stop.to_owned(),
             find,
             log_dir: self.0.path().to_owned(),
+            disk: None,
+            clock: None,
         };
         ScriptsManager::new(&entry, TIMEOUT)
     }

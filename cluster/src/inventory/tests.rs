@@ -88,6 +88,40 @@ fn a_good_inventory_is_read_and_its_parts_are_found() {
     assert_eq!(host.opt_in_file, Path::new("/etc/kchaos/allow"));
 }
 
+const LOG_DIR: &str = "log_dir = \"/opt/kafka/logs\"\n";
+
+#[test]
+fn a_daemon_may_have_a_disk_and_a_clock() {
+    let disk = "[host.daemon.disk]\nkind = \"directory\"\ndata_dir = \"/var/lib/kafka\"\nallow = [\"fill\"]\n";
+    let clock = "[host.daemon.clock]\nkind = \"faketime\"\nfile = \"/etc/kchaos/clock/kafka-1\"\n";
+    let text = GOOD.replacen(LOG_DIR, &format!("{LOG_DIR}{disk}{clock}"), 1);
+    let inventory = parse(&text).unwrap();
+    let daemon = inventory.broker(1).unwrap().1;
+    let disk = daemon.disk.as_ref().unwrap();
+    assert_eq!(disk.allows(DiskFault::Fill), Ok(()));
+    assert!(disk.allows(DiskFault::Corrupt).unwrap_err().contains("allow = [\"corrupt\"]"));
+    assert!(disk.allows(DiskFault::PowerLoss).unwrap_err().contains("--disks loop"));
+    assert_eq!(parse(&toml::to_string(&inventory).unwrap()).unwrap(), inventory);
+}
+
+#[test]
+fn a_disk_that_could_reach_a_hosts_own_file_system_is_an_error() {
+    let disk = |lines: &str| format!("{LOG_DIR}[host.daemon.disk]\n{lines}\n");
+    let of_loop = "kind = \"loop\"\ndata_dir = \"/d\"\ndevice = \"/dev/d\"\nbacking_file = \"/i\"\nmark = \"m\"";
+    check_says(
+        LOG_DIR,
+        &disk("kind = \"directory\"\ndata_dir = \"/\""),
+        "kchaos.toml:35:1: host[1].daemon[1].disk.data_dir: \"/\" must be",
+    );
+    check_says(LOG_DIR, &disk("kind = \"directory\"\ndata_dir = \"/d\"\nallow = [\"power-loss\"]"), "cannot be allowed of a directory");
+    check_says(LOG_DIR, &disk("kind = \"directory\"\ndata_dir = \"/d\"\nmark = \"m\""), "mark is of a loop disk");
+    check_says(LOG_DIR, &disk(&of_loop.replace("mark", "marc")), "kchaos.toml:38:1: host[1].daemon[1].disk.marc: unknown key `marc`");
+    check_says(LOG_DIR, &disk(&of_loop.replace("\"/dev/d\"", "\"dev\"")), "disk.device: a loop disk has a device");
+    let staging = GOOD.replacen("environment = \"lab\"", "environment = \"staging\"", 1);
+    let error = parse(&staging.replacen(LOG_DIR, &disk(of_loop), 1)).unwrap_err().to_string();
+    assert!(error.contains("a loop disk is a lab's"), "{error}");
+}
+
 #[test]
 fn what_is_written_is_read_again() {
     let inventory = parse(GOOD).unwrap();

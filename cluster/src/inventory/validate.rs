@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::load::{Finding, Step};
 use super::lookup::is_secret_property;
-use super::{DaemonEntry, DaemonKind, Find, Host, Inventory};
+use super::{DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Host, Inventory};
 use crate::secret;
 
 /// sshd's own limit on channels is 10 by default; hundreds are a typing error.
@@ -25,6 +25,7 @@ pub(super) fn contents(inventory: &Inventory) -> Vec<Finding> {
     kafka_and_zookeeper(inventory, &mut findings);
     for (index, host) in inventory.hosts.iter().enumerate() {
         check_host(index, host, &mut findings);
+        check_disks_and_clocks(index, host, inventory.cluster.environment, &mut findings);
     }
     uniqueness(inventory, &mut findings);
     findings.0
@@ -157,6 +158,56 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
         _ => return,
     };
     findings.require_at(false, key(&["find"]), || message.to_owned());
+}
+
+/// What belongs to a lab alone is refused elsewhere, by whoever reads the file first.
+fn check_disks_and_clocks(index: usize, host: &Host, environment: Environment, findings: &mut Findings) {
+    for (daemon_index, daemon) in host.daemons.iter().enumerate() {
+        if let Some(disk) = &daemon.disk {
+            check_disk(|key| in_daemon(index, daemon_index, &[&["disk"], key].concat()), disk, environment, findings);
+        }
+        if let Some(DaemonClock { file, .. }) = &daemon.clock {
+            let key = |key| in_daemon(index, daemon_index, &["clock", key]);
+            findings.require_at(file.is_absolute(), key("file"), || not_absolute(file));
+            findings.require_at(environment == Environment::Lab, key("kind"), || {
+                "faketime is for daemons of a lab, which starts them under it: leave [host.daemon.clock] out".to_owned()
+            });
+        }
+    }
+}
+
+fn check_disk(key: impl Fn(&[&str]) -> Vec<Step>, disk: &Disk, environment: Environment, findings: &mut Findings) {
+    let has_name = disk.data_dir.is_absolute() && disk.data_dir.file_name().is_some();
+    findings.require_at(has_name, key(&["data_dir"]), || {
+        format!("\"{}\" must be an absolute path on the host, and not its root", disk.data_dir.display())
+    });
+    let of_loop = [
+        ("device", disk.device.as_ref().map(|path| path.is_absolute())),
+        ("backing_file", disk.backing_file.as_ref().map(|path| path.is_absolute())),
+        ("mark", disk.mark.as_ref().map(|mark| !mark.trim().is_empty() && !mark.contains(['\n', '\0']))),
+    ];
+    match disk.kind {
+        DiskKind::Loop => {
+            findings.require_at(environment == Environment::Lab, key(&["kind"]), || {
+                "a loop disk is a lab's, and may lose power: elsewhere write kind = \"directory\"".to_owned()
+            });
+            for (name, in_order) in of_loop {
+                findings.require_at(in_order == Some(true), key(&[name]), || {
+                    format!("a loop disk has a {name} (an absolute path, or a mark of one line); `kchaos lab up --disks loop` writes it")
+                });
+            }
+        }
+        DiskKind::Directory => {
+            for (name, given) in of_loop {
+                findings.require_at(given.is_none(), key(&[name]), || format!("{name} is of a loop disk, and this is a directory"));
+            }
+            for fault in [DiskFault::PowerLoss, DiskFault::DeadDisk] {
+                findings.require_at(!disk.allow.contains(&fault), key(&["allow"]), || {
+                    format!("{} cannot be allowed of a directory: it would hit the host's own file system", fault.name())
+                });
+            }
+        }
+    }
 }
 
 fn uniqueness(inventory: &Inventory, findings: &mut Findings) {

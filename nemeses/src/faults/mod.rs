@@ -1,6 +1,8 @@
-//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `down` and `bring_up` are what several of them share.
-
+//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `disk`, `damage`, `clock`, `down` and `bring_up` are what several of them share.
 pub(crate) mod bring_up;
+pub(crate) mod bump;
+pub(crate) mod clock;
+pub(crate) mod corrupt;
 pub(crate) mod crash_loop;
 pub(crate) mod cut;
 pub(crate) mod cut_clients;
@@ -9,9 +11,13 @@ pub(crate) mod cut_peers;
 pub(crate) mod cut_seen;
 pub(crate) mod cut_zookeeper;
 pub(crate) mod daemon;
+pub(crate) mod damage;
+pub(crate) mod dead_disk;
 pub(crate) mod delay_connection;
 pub(crate) mod depose;
+pub(crate) mod disk;
 pub(crate) mod down;
+pub(crate) mod fill;
 pub(crate) mod flap;
 pub(crate) mod isolate;
 pub(crate) mod kill;
@@ -20,9 +26,12 @@ pub(crate) mod loss;
 pub(crate) mod one_way;
 pub(crate) mod partition;
 pub(crate) mod pause;
+pub(crate) mod power_loss;
 pub(crate) mod restart;
 pub(crate) mod rolling_restart;
+pub(crate) mod skew;
 pub(crate) mod stop;
+pub(crate) mod truncate;
 
 use kchaos_core::Target;
 

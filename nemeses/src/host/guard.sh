@@ -197,7 +197,7 @@ k_disarm() {
         fi
     fi
     rm -rf "$_k_dir"
-    rm -f "$_k_file.sh" "$_k_file.base" "$_k_file.rules" "$_k_file.after" "$_k_file.tmp"
+    rm -f "$_k_file.sh" "$_k_file.base" "$_k_file.rules" "$_k_file.after" "$_k_file.damage" "$_k_file.tmp"
     [ -d "$K_STATE/undo.d" ] && k_durable "$K_STATE/undo.d"
     k_say "run=$K_RUN fault=$K_KEY phase=disarmed"
     echo disarmed

@@ -249,6 +249,8 @@ impl Fake {
                 stop: "true".into(),
                 find: Find::Port(port),
                 log_dir: PathBuf::from("/nonexistent"),
+                disk: None,
+                clock: None,
             };
             entries.push(Host {
                 name: name.clone(),

@@ -1,0 +1,18 @@
+//! `skew`: the daemon's wall clock is 90 s behind, and right again when it is mended.
+//!
+//! Time goes backwards when it begins, which programs expect least. A host that lost its time daemon long ago looks like this.
+
+use crate::fault::{Need, Scope};
+use crate::faults::clock;
+use crate::registry::Spec;
+
+const BEHIND_S: i64 = -90;
+
+pub(crate) const SPEC: Spec = Spec {
+    name: "skew",
+    about: "the daemon's wall clock is 90 s behind (lab up --clock faketime)",
+    targets: clock::TARGETS,
+    needs: &[Need::Clock],
+    scope: Scope::Daemon,
+    plan: |ground, chosen| Box::pin(clock::plan(ground, chosen, BEHIND_S)),
+};
