@@ -13,7 +13,7 @@ use crate::run::{Finished, Scratch, a_run_with};
 const TROUBLE: &[&str] = &["--nemesis-interval", "1s", "--nemesis-duration", "3s"];
 
 /// How many nemeses a run of the tests takes, of each kind.
-const PART: usize = 16;
+const PART: usize = 12;
 /// And one `kchaos test`.
 const RUN: usize = 30;
 
