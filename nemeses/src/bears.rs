@@ -97,9 +97,13 @@ fn on_hosts(spec: &'static Spec, hosts: &BTreeMap<String, Lacks>) -> Option<Unbe
 }
 
 impl Unbearable {
-    /// Whether this one of the product is meant, wherever it were aimed.
+    /// Whether this one of the product is ruled out, wherever its target were found.
     pub fn rules_out(&self, name: &NemesisName) -> bool {
-        self.everywhere && self.fault == name.fault && self.target.as_ref().is_none_or(|target| *target == name.target)
+        let is_there = match &name.target {
+            Target::Host(host) => self.reasons.values().any(|hosts| hosts.contains(host)),
+            _ => self.everywhere,
+        };
+        is_there && self.fault == name.fault && self.target.as_ref().is_none_or(|target| *target == name.target)
     }
 }
 
@@ -140,6 +144,7 @@ mod tests {
         let one = of("latency", &[("b1", lacks()), ("b2", Ok(Vec::new()))]).unwrap();
         assert_eq!(one.to_string(), "latency: on b1: its kernel has no netem");
         assert!(!one.rules_out(&parse("latency-leader").unwrap()), "on b2 it can be borne");
+        assert!(one.rules_out(&parse("latency-host:b1").unwrap()) && !one.rules_out(&parse("latency-host:b2").unwrap()));
         assert_eq!(of("kill", &[("b1", lacks())]), None);
     }
 

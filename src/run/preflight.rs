@@ -61,7 +61,22 @@ pub(super) async fn check(setup: &Arc<Setup>) -> Result<Ready, Failure> {
     if !problems.is_empty() {
         return Err(Failure::environment(anyhow!("{}", problems.join("\n  "))));
     }
-    Ok(Ready { doors: kchaos_nemeses::doors(Arc::clone(&cluster)), cluster })
+    let doors = kchaos_nemeses::doors(Arc::clone(&cluster));
+    refuse_unbearable(setup, doors.as_ref()).await?;
+    Ok(Ready { doors, cluster })
+}
+
+/// What the hosts cannot bear is refused by name, never skipped in silence.
+async fn refuse_unbearable(setup: &Setup, doors: &dyn Doors) -> Result<(), Failure> {
+    if setup.nemeses.is_empty() {
+        return Ok(());
+    }
+    let unbearable = kchaos_nemeses::unbearable(doors).await;
+    let mut said: Vec<String> = Vec::new();
+    for name in &setup.nemeses {
+        said.extend(unbearable.iter().filter(|one| one.rules_out(name)).map(|one| format!("this cluster cannot bear {name}: {one}")));
+    }
+    if said.is_empty() { Ok(()) } else { Err(Failure::environment(anyhow!("{}; nothing was touched", said.join("\n  ")))) }
 }
 
 /// A cluster that is already broken proves nothing about what breaks it.

@@ -18,7 +18,7 @@ const ROLES: &[Target] =
     &[Target::Leader, Target::Controller, Target::ZooKeeperLeader, Target::ZooKeeperFollower, Target::Follower, Target::Random];
 
 /// How many nemeses a run of the tests takes, of each kind.
-const PART: usize = 16;
+const PART: usize = 12;
 /// And one `kchaos test`.
 const RUN: usize = 30;
 

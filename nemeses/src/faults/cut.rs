@@ -383,7 +383,11 @@ impl HostFault for Cut {
                 Some(true) => "; a client's connection reaches it",
                 Some(false) => "; a client's connection does not come about",
             };
-            text = format!("on {}: {rules}; {reached} of {} connections to peers reach them{clients}", self.chosen.host, self.probes.len());
+            let peers = match self.probes.len() {
+                0 => String::new(),
+                all => format!("; {reached} of {all} connections to peers reach them"),
+            };
+            text = format!("on {}: {rules}{peers}{clients}", self.chosen.host);
             // Nobody could be reached before: then nobody need be reached now.
             if gone && (reached > 0 || self.answered_before == 0) && client_reaches != Some(false) {
                 return Proof { proved: true, text };
