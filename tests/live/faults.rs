@@ -39,9 +39,8 @@ fn faults_and_targets_are_proved_in_force_and_mended_with_nftables() {
 #[test]
 #[ignore = "needs root and the lab"]
 fn cuts_are_proved_in_force_and_mended_with_iptables() {
-    let is_cut = |name: &NemesisName| {
-        kchaos_nemeses::ALL.iter().any(|spec| spec.name == name.fault && spec.needs.contains(&Need::Firewall))
-    };
+    let is_cut =
+        |name: &NemesisName| kchaos_nemeses::ALL.iter().any(|spec| spec.name == name.fault && spec.needs.contains(&Need::Firewall));
     let names = of_today(borne(is_cut), &["isolate-leader"]);
     for names in names.chunks(RUN) {
         let run = all_of(names, "iptables");
@@ -57,10 +56,15 @@ fn borne(is_wanted: impl Fn(&NemesisName) -> bool) -> Vec<NemesisName> {
     let not: Vec<&str> = said.stdout.lines().filter_map(|line| line.trim().strip_prefix("not ")?.split(':').next()).collect();
     // What needs a disk or a clock of its own has tests of its own, in `disks`.
     let needs_more = |need: &Need| matches!(need, Need::Disk | Need::LoopDisk | Need::Clock);
-    let is_of_every_host = |name: &NemesisName| kchaos_nemeses::ALL.iter().any(|spec| spec.name == name.fault && !spec.needs.iter().any(needs_more));
+    let is_of_every_host =
+        |name: &NemesisName| kchaos_nemeses::ALL.iter().any(|spec| spec.name == name.fault && !spec.needs.iter().any(needs_more));
     kchaos_nemeses::names()
         .filter(is_of_every_host)
-        .filter(|name| (ROLES.contains(&name.target) || name.target.is_partition()) && is_wanted(name) && !not.iter().any(|not| *not == name.fault || *not == name.to_string()))
+        .filter(|name| {
+            (ROLES.contains(&name.target) || name.target.is_partition())
+                && is_wanted(name)
+                && !not.iter().any(|not| *not == name.fault || *not == name.to_string())
+        })
         .collect()
 }
 
