@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use kchaos_cluster::inventory::{DaemonKind, Inventory};
-use kchaos_lab::{LabError, LabOptions, LabPhase};
+use kchaos_lab::{Disks, LabError, LabOptions, LabPhase};
 
 type Test = (&'static str, fn());
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     match arguments.first().and_then(|first| first.to_str()) {
         Some("lab-init") => return ExitCode::from(kchaos_lab::host_init::run(&arguments[1..]) as u8),
-        Some("lab-up") => return ExitCode::from(u8::from(kchaos_lab::up(&LabOptions::default(), &mut |_| ()).is_err())),
+        Some("lab-up") => return ExitCode::from(u8::from(kchaos_lab::up(&LabOptions { disks: Disks::Loop, ..LabOptions::default() }, &mut |_| ()).is_err())),
         _ => {}
     }
     if has("--list") {
@@ -90,6 +90,13 @@ fn down() -> kchaos_lab::DownReport {
     kchaos_lab::down(&mut |_| ()).unwrap()
 }
 
+/// The loop devices whose file is below this test's directory: others' come and go.
+fn loop_devices() -> String {
+    let files = fs::read_dir("/sys/block").unwrap().flatten().map(|entry| entry.path().join("loop/backing_file"));
+    let ours = files.filter(|file| fs::read_to_string(file).is_ok_and(|text| text.starts_with(base_dir().to_str().unwrap())));
+    ours.map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n")
+}
+
 /// Everything that a lab could leave: mounts, names, links, rules, processes, files.
 fn traces() -> String {
     let said = |program: &str, arguments: &[&str]| {
@@ -109,6 +116,7 @@ fn traces() -> String {
         said("ip", &["netns"]),
         said("ip", &["-brief", "link"]),
         said("nft", &["list", "ruleset"]),
+        loop_devices(),
         said("find", &["/run", base_dir().to_str().unwrap()]).replace("/run/kchaos/lab.lock\n", "").replace("/run/kchaos\n", ""),
         processes.join("\n"),
     ]
