@@ -3,13 +3,14 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup build demo test test-unit test-live lint bench fuzz clean
+.PHONY: help setup build demo test test-unit test-live test-safety lint bench fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
 	@echo 'make test       lint, unit tests, and the tests against real clusters'
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
+	@echo 'make test-safety  whatever becomes of kchaos, the hosts are as before: 40 minutes, needs a cluster'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
@@ -30,6 +31,9 @@ test-unit: build lint
 
 test-live: build
 	@scripts/test-live.sh
+
+test-safety: build
+	@scripts/test-safety.sh
 
 lint: setup
 	cargo fmt --all --check

@@ -42,7 +42,6 @@ pub(crate) struct Ground {
     #[allow(dead_code, reason = "for faults whose legs know of one another")]
     pub(crate) all: Arc<[Chosen]>,
     /// Of this fault's own choices.
-    #[allow(dead_code, reason = "for faults whose legs draw")]
     pub(crate) seed: u64,
     noted: Arc<Mutex<HashSet<String>>>,
 }

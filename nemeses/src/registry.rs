@@ -28,6 +28,10 @@ pub const ALL: &[Spec] = &[
     faults::crash_loop::SPEC,
     faults::isolate::SPEC,
     faults::depose::SPEC,
+    faults::move_leader::SPEC,
+    faults::reassign::SPEC,
+    faults::change_config::SPEC,
+    faults::delete_records::SPEC,
 ];
 
 /// No nemesis has this name.

@@ -13,3 +13,5 @@ mod promises;
 mod refusals;
 mod rules;
 mod run;
+mod safety;
+mod wide;
