@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup build demo test test-unit test-live test-faults test-netem lint bench fuzz clean
+.PHONY: help setup build demo test test-unit test-live test-faults test-netem test-safety lint bench fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test-live  only what needs a cluster'
 	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
 	@echo 'make test-netem  the faults of the link, on a kernel with netem, in an emulated machine'
+	@echo 'make test-safety  whatever becomes of kchaos, the hosts are as before: 40 minutes, needs a cluster'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
@@ -39,6 +40,9 @@ test-faults: build
 
 test-netem:
 	@scripts/test-netem.sh
+
+test-safety: build
+	@scripts/test-safety.sh
 
 lint: setup
 	cargo fmt --all --check

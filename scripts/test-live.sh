@@ -50,8 +50,11 @@ if [ $# -eq 0 ]; then
 fi
 
 step 'the whole tool'
+# What takes half an hour has a command of its own (scripts/test-safety.sh).
+skip=(--skip safety::)
+case "$*" in *safety*) skip=() ;; esac
 tests=$(built tests/live/main.rs)
-"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing "$@"
+"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing "${skip[@]}" "$@"
 
 if [ -n "$ours" ] && { [ $# -eq 0 ] || [[ " $* " == *disks* ]]; }; then
     step 'a lab whose brokers sync every message and whose daemons have clocks of their own'

@@ -2,6 +2,7 @@
 //!
 //! **Invariant of absence:** knows nothing of workloads, checkers or nemeses. It looks, and runs what it is told to on a host; it breaks nothing.
 
+pub mod change;
 pub mod cluster;
 pub mod daemon;
 pub mod inventory;

@@ -25,6 +25,9 @@ pub struct Effect {
     pub rules: Vec<String>,
     pub files: Vec<String>,
     pub units: Vec<String>,
+    /// What the cluster was asked to change, from what to what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<String>,
 }
 
 /// How we know: the probe and its answer.

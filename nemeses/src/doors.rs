@@ -30,6 +30,10 @@ pub trait Doors: Send + Sync {
     /// One look at the cluster; it must come back in bounded time whatever is broken. `topics` are those whose partitions are shown; none:
     /// all.
     async fn view(&self, topics: &[String]) -> Result<View, DoorError>;
+    /// For asking the cluster by Kafka's own protocol.
+    fn protocol(&self) -> Result<Client, DoorError> {
+        Err(DoorError("nobody speaks Kafka's protocol here".to_owned()))
+    }
     /// The broker that coordinates this group or transactional id.
     async fn coordinator(&self, _kind: CoordinatorKind, name: &str) -> Result<i32, DoorError> {
         Err(DoorError(format!("nobody can be asked who coordinates {name}")))
@@ -84,9 +88,12 @@ impl Doors for Real {
         self.viewer.look(topics).await.map_err(|error| DoorError(chain(&error)))
     }
 
+    fn protocol(&self) -> Result<Client, DoorError> {
+        Client::new(&self.cluster.inventory, Timeouts::default()).map_err(|error| DoorError(chain(&error)))
+    }
+
     async fn coordinator(&self, kind: CoordinatorKind, name: &str) -> Result<i32, DoorError> {
-        let client = Client::new(&self.cluster.inventory, Timeouts::default()).map_err(|error| DoorError(chain(&error)))?;
-        client.coordinator(kind, name).await.map_err(|error| DoorError(chain(&error)))
+        self.protocol()?.coordinator(kind, name).await.map_err(|error| DoorError(chain(&error)))
     }
 }
 

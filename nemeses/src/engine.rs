@@ -283,6 +283,7 @@ impl Inner {
             effect.rules.extend(more.rules);
             effect.files.extend(more.files);
             effect.units.extend(more.units);
+            effect.settings.extend(more.settings);
         }
         let when = when.ok_or_else(|| FaultError::refused(nemesis, "nobody was chosen"))?;
         *live.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(when);

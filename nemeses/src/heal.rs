@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kchaos_cluster::change::Change;
 use serde::{Deserialize, Serialize};
 
 use crate::doors::Doors;
+use crate::faults::asked;
+use crate::ground::COMMAND_TIMEOUT;
 use crate::host::{self, Answers, CUT, Caller, GUARD, HostPaths, LINK, plain};
 
 /// Undo scripts nurse a daemon for two minutes at most.
@@ -83,13 +86,40 @@ async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostRepo
     loop {
         tries += 1;
         match host::ask(doors.mending(name).as_ref(), &script, SWEEP_TIMEOUT, "the sweep").await {
-            Ok(answers) => return report(name, &answers),
+            Ok(answers) => return report(name, &put_back(doors, options, name, answers).await),
             Err(error) if tries >= 2 => {
                 return HostReport { host: name.to_owned(), state: HostState::Unreachable(error.to_string()), notes: Vec::new() };
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
         }
     }
+}
+
+/// What a host keeps and cannot mend itself: changes of the cluster, which is asked for what was there before.
+async fn put_back(doors: &dyn Doors, options: &HealOptions, name: &str, answers: Answers) -> Answers {
+    let mut lines = Vec::new();
+    for (word, rest) in answers.iter() {
+        let changes = (word == "unhealed").then(|| asked::changes_in(rest)).flatten();
+        let Some(changes) = changes else {
+            lines.push(format!("{word} {rest}"));
+            continue;
+        };
+        let key = rest.split(' ').next().unwrap_or_default();
+        let words = rest.split(asked::TO_PUT_BACK).next().unwrap_or(rest);
+        lines.push(match put_back_one(doors, options, name, key, &changes).await {
+            Ok(()) => format!("healed {words}, put back"),
+            Err(why) => format!("unhealed {rest}: {}", why.replace(['\n', '\r'], " ")),
+        });
+    }
+    Answers::parse(&lines.join("\n"))
+}
+
+async fn put_back_one(doors: &dyn Doors, options: &HealOptions, name: &str, key: &str, changes: &[Change]) -> Result<(), String> {
+    let client = doors.protocol().map_err(|error| error.to_string())?;
+    asked::put_back(&client, changes).await?;
+    let run = options.run_id.as_deref().map_or_else(String::new, plain);
+    let script = Caller { paths: &options.paths, run: &run, key, owner: "kchaos heal" }.script(&[CUT, GUARD], "k_disarm");
+    host::ask(doors.mending(name).as_ref(), &script, COMMAND_TIMEOUT, "the disarming").await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn report(name: &str, answers: &Answers) -> HostReport {

@@ -50,6 +50,10 @@ pub const ALL: &[Spec] = &[
     faults::truncate::SPEC,
     faults::bump::SPEC,
     faults::skew::SPEC,
+    faults::move_leader::SPEC,
+    faults::reassign::SPEC,
+    faults::change_config::SPEC,
+    faults::delete_records::SPEC,
 ];
 
 /// No nemesis has this name.

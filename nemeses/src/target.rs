@@ -65,7 +65,8 @@ impl Scene<'_> {
     }
 
     pub(crate) fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
-        !self.taken.iter().any(|taken| taken.host == host.name && (taken.scope.is_of_host() || taken.daemon == daemon.label()))
+        let is_held = |taken: &&Taken| taken.scope != Scope::Cluster && taken.host == host.name;
+        !self.taken.iter().filter(is_held).any(|taken| taken.scope.is_of_host() || taken.daemon == daemon.label())
     }
 }
 
@@ -228,6 +229,11 @@ fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
 pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Result<(), String> {
     if next.len() > 1 && next.iter().all(|taken| taken.scope == Scope::OneByOne) {
         return next.iter().try_for_each(|one| guard(scene, &Target::Random, std::slice::from_ref(one)));
+    }
+    // What is put back at the end is what was found at the beginning: two of them would put back one another's doing.
+    let is_change = |taken: &Taken| taken.scope == Scope::Cluster;
+    if next.iter().any(is_change) && scene.taken.iter().any(is_change) {
+        return Err("another change of the cluster is still to be put back".to_owned());
     }
     let all: Vec<&Taken> = scene.taken.iter().chain(next).filter(|taken| taken.scope.takes_away()).collect();
     let is_production = scene.inventory.cluster.environment == Environment::Production;

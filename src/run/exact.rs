@@ -83,7 +83,14 @@ fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> 
     let before = Cli::try_parse_from(&plan.command).map_err(|error| anyhow!("its command is not understood any more: {error}"))?;
     if let Command::Test(before) = before.command {
         args.workload = before.workload;
-        args.load = before.load;
+        let typed = std::mem::replace(&mut args.load, before.load).properties;
+        for (name, value) in &mut args.load.properties {
+            if kchaos_workloads::is_hidden(value) {
+                let again = typed.iter().find(|(again, _)| again == name);
+                let again = again.ok_or_else(|| anyhow!("the value of -X {name} was not written down: give it again"))?;
+                value.clone_from(&again.1);
+            }
+        }
     }
     args.seed = args.seed.or(Some(plan.seed));
     let lines = read("faults.jsonl")?;

@@ -171,9 +171,9 @@ impl Setup {
         )))
     }
 
-    /// The command as typed, with the seed that was drawn.
+    /// The command as typed, with the seed that was drawn, and without what may be a secret: it is written down.
     fn repeat_command(&self) -> Vec<String> {
-        let mut command = self.command.clone();
+        let mut command = without_secrets(&self.command);
         if self.args.seed.is_none() {
             command.extend(["--seed".into(), self.seed.to_string()]);
         }
@@ -203,6 +203,21 @@ impl Setup {
     fn started(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_nanos(i64::try_from(self.clock.started_at_unix_ns).unwrap_or(0))
     }
+}
+
+/// `-X KEY=VALUE` and `-XKEY=VALUE` are where a secret may be typed.
+fn without_secrets(command: &[String]) -> Vec<String> {
+    let mut is_property = false;
+    let shown = command.iter().map(|word| match word.strip_prefix("-X") {
+        _ if std::mem::take(&mut is_property) => kchaos_workloads::shown_property(word),
+        Some("") => {
+            is_property = true;
+            word.clone()
+        }
+        Some(joined) => format!("-X{}", kchaos_workloads::shown_property(joined.strip_prefix('=').unwrap_or(joined))),
+        None => word.clone(),
+    });
+    shown.collect()
 }
 
 /// What the flags name, found in the registries.
@@ -323,5 +338,20 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clo
     match best {
         Some((distance, candidate)) if distance <= 3 => format!(": did you mean \"{candidate}\"? There are: {list}"),
         _ => format!("; there are: {list}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_was_typed_is_not_written_down_with_the_command() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let command =
+            words("kchaos test -X sasl.password=hunter2 -Xssl.key.password=hunter2 -X linger.ms=0 -X sasl.password=env:P -w append");
+        let expect =
+            words("kchaos test -X sasl.password=<hidden> -Xssl.key.password=<hidden> -X linger.ms=0 -X sasl.password=env:P -w append");
+        assert_eq!(without_secrets(&command), expect);
     }
 }

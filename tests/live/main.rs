@@ -14,3 +14,5 @@ mod promises;
 mod refusals;
 mod rules;
 mod run;
+mod safety;
+mod wide;

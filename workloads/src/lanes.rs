@@ -120,6 +120,11 @@ impl Lanes {
         self.lanes.len() - self.free.len()
     }
 
+    /// When the oldest of what is open was sent.
+    pub(crate) fn oldest_sent_ns(&self) -> Option<u64> {
+        self.lanes.iter().filter_map(|lane| Some(lane.open.as_ref()?.sent_ns)).min()
+    }
+
     /// Closes everything that is open.
     pub(crate) fn close_all(&mut self) -> Vec<(usize, OpenSend)> {
         (0..self.lanes.len()).filter_map(|lane| Some((lane, self.lanes[lane].open.take()?))).collect()

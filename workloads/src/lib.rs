@@ -33,7 +33,7 @@ pub use client_log::{LogLine, LogRing, LogSink};
 pub use counts::{Counts, KeyCounts};
 pub use options::{Acks, Isolation, Options, OptionsError};
 pub use payload::HEADER_BYTES;
-pub use properties::effective_client_properties;
+pub use properties::{effective_client_properties, is_hidden, shown_property};
 pub use topics::{TopicSpec, create_topics, delete_topics};
 
 /// Every workload, in the order in which lists show them.

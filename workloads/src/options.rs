@@ -38,6 +38,7 @@ pub struct Options {
     /// Of the topic made for the run: `flush.messages`, say.
     pub topic_settings: BTreeMap<String, String>,
     /// `-X key=value`, for librdkafka, in the order given: the last one wins.
+    #[serde(serialize_with = "properties::as_shown")]
     pub properties: Vec<(String, String)>,
 }
 

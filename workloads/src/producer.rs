@@ -41,6 +41,8 @@ const SLEEP_MIN: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(100);
 const FATAL_CHECK_EVERY: Duration = Duration::from_millis(100);
+/// A send that is open for so long may be one of a client that has forgotten its brokers.
+const STALL: Duration = Duration::from_secs(15);
 /// How long a dead client's own delivery reports are waited for before it is dropped.
 const FATAL_DRAIN: Duration = Duration::from_secs(5);
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -182,6 +184,7 @@ impl Generator {
 
     fn generate(&mut self, instance: &Instance, producer: &BaseProducer<InstanceContext>) -> End {
         let mut fatal_check = Instant::now();
+        let mut told = Instant::now();
         loop {
             if let Some(until) = self.shared.writes_until.get() {
                 return End::Stop(*until);
@@ -190,6 +193,11 @@ impl Generator {
                 fatal_check = Instant::now();
                 if let Some((code, reason)) = producer.client().fatal_error() {
                     return End::Fatal(format!("{}: {reason}", raw::code_name(code)));
+                }
+                if told.elapsed() >= STALL && instance.waits_for(self.shared.clock.now_ns()) >= STALL {
+                    told = Instant::now();
+                    instance.log.say("warning", "KCHAOS", "a send has been open for 15 s: telling the client its brokers again");
+                    raw::tell_brokers_again(producer.client(), self.shared.bootstrap());
                 }
             }
             let now_ns = self.shared.clock.now_ns();
@@ -281,6 +289,12 @@ impl Instance {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long its oldest open send has been waiting.
+    fn waits_for(&self, now_ns: u64) -> Duration {
+        let oldest_ns = self.lock().lanes.oldest_sent_ns();
+        Duration::from_nanos(oldest_ns.map_or(0, |sent_ns| now_ns.saturating_sub(sent_ns)))
     }
 
     /// Takes a lane and records the invoke.

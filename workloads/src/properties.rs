@@ -237,6 +237,27 @@ pub fn effective_client_properties(options: &Options, bootstrap: &str, inventory
     shown
 }
 
+/// `KEY=VALUE` as it may be written down: the value stays away if it might be a secret. A reference says only where one is.
+pub fn shown_property(text: &str) -> String {
+    match text.split_once('=') {
+        Some((name, value)) if !is_shown(name.trim()) && !value.starts_with("env:") && !value.starts_with("file:") => {
+            format!("{name}={HIDDEN}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Options are written down with every run.
+pub(crate) fn as_shown<S: serde::Serializer>(properties: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = properties.iter().map(|(name, value)| (name, if is_shown(name) { value.as_str() } else { HIDDEN }));
+    serializer.collect_seq(shown)
+}
+
+/// `true` for what [`shown_property`] left in the place of a value.
+pub fn is_hidden(value: &str) -> bool {
+    value == HIDDEN
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +284,18 @@ mod tests {
         let all = shown(&Options::default(), &inventory);
         assert!(!format!("{all:?}").contains(secret));
         assert!(names.iter().all(|name| all[&format!("producer.{name}")] == HIDDEN));
+    }
+
+    #[test]
+    fn a_secret_that_was_typed_is_not_written_down_with_the_options() {
+        let properties = vec![("sasl.password".to_owned(), "hunter2".to_owned()), ("linger.ms".to_owned(), "3".to_owned())];
+        let text = serde_json::to_string(&Options { properties, ..Options::default() }).unwrap();
+        assert!(!text.contains("hunter2") && text.contains("[\"linger.ms\",\"3\"]"), "{text}");
+        assert_eq!(shown_property("sasl.password=hunter2"), "sasl.password=<hidden>");
+        assert_eq!(
+            (shown_property("sasl.password=env:P"), shown_property("linger.ms=3")),
+            ("sasl.password=env:P".into(), "linger.ms=3".into())
+        );
     }
 
     #[test]

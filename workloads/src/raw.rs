@@ -3,7 +3,10 @@
 //! Why `unsafe` here and nowhere else: `rd_kafka_message_status` alone tells "certainly not written" from "nobody knows" (the error code
 //! maps to both), and it exists only while the message is borrowed, inside the delivery callback.
 
+use std::ffi::CString;
+
 use rdkafka::bindings;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
@@ -31,6 +34,16 @@ pub(crate) fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
     // SAFETY: as above.
     let epoch = unsafe { bindings::rd_kafka_message_leader_epoch(message.ptr()) };
     (epoch >= 0).then_some(epoch)
+}
+
+/// Tells a client again where the brokers are; those that it knows are not added twice.
+///
+/// librdkafka 2.12 may forget all brokers, its bootstrap servers too, when all of them were down and the first that is back answers a
+/// metadata request before it knows of any (librdkafka 5301). It then asks nobody any more, for good.
+pub(crate) fn tell_brokers_again<C: ClientContext>(client: &Client<C>, bootstrap: &str) {
+    let Ok(list) = CString::new(bootstrap) else { return };
+    // SAFETY: the client lives as long as the borrow, and the call copies the text.
+    unsafe { bindings::rd_kafka_brokers_add(client.native_ptr(), list.as_ptr()) };
 }
 
 /// librdkafka's own name of a code: `_MSG_TIMED_OUT`, `NOT_LEADER_FOR_PARTITION`.

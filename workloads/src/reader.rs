@@ -184,6 +184,7 @@ impl Reader {
             }
             if self.progress.elapsed() >= STALL && self.has_more() {
                 self.log.say("warning", "KCHAOS", "nothing read for 15 s although there is more: assigning anew");
+                raw::tell_brokers_again(consumer.client(), self.shared.bootstrap());
                 self.assign(consumer, false);
             }
         }

@@ -37,6 +37,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     pub(crate) fn new(options: Options, keys: Vec<KeyEntry>, context: Context) -> Result<Self, WorkloadError> {
         for (name, value) in &context.properties {
             properties::check_one(name, value)?;

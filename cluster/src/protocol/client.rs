@@ -152,7 +152,7 @@ impl Client {
         Ok(answer.configs.into_iter().collect())
     }
 
-    async fn peer(&self, broker: i32) -> Result<Peer, ProtocolError> {
+    pub(super) async fn peer(&self, broker: i32) -> Result<Peer, ProtocolError> {
         if let Some(address) = self.addresses.lock().await.get(&broker) {
             return Ok(Peer { broker: Some(broker), address: address.clone() });
         }
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// One call on the peer's connection, which is made when there is none.
-    async fn call<R: Request>(&self, peer: &Peer, request: &R) -> Result<R::Response, ProtocolError> {
+    pub(super) async fn call<R: Request>(&self, peer: &Peer, request: &R) -> Result<R::Response, ProtocolError> {
         let slot = self.connections.lock().await.entry(peer.address.clone()).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.as_mut() {

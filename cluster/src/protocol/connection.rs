@@ -81,6 +81,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.in_call = true;
             return Err(ProtocolError::Correlation { peer: self.peer.clone(), what: R::NAME, want: self.correlation, got });
         }
+        if R::IS_FLEXIBLE {
+            decoder.tags().map_err(malformed)?;
+        }
         R::decode(&mut decoder).map_err(malformed)
     }
 
@@ -122,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// A whole frame with its length: header version 1 and the request's body.
+/// A whole frame with its length: header version 1 (2 of a flexible request, whose client id is no compact string) and the request's body.
 fn request_frame<R: Request>(request: &R, correlation: i32) -> Vec<u8> {
     let mut encoder = Encoder::default();
     encoder.i32(0);
@@ -130,6 +133,9 @@ fn request_frame<R: Request>(request: &R, correlation: i32) -> Vec<u8> {
     encoder.i16(R::VERSION);
     encoder.i32(correlation);
     encoder.string(CLIENT_ID);
+    if R::IS_FLEXIBLE {
+        encoder.no_tags();
+    }
     request.encode(&mut encoder);
     let length = (encoder.bytes.len() - 4) as i32;
     encoder.bytes[..4].copy_from_slice(&length.to_be_bytes());

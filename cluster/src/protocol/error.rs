@@ -42,6 +42,12 @@ pub enum ProtocolError {
     Security { protocol: String },
     #[error("there is no topic {topic}, so nobody coordinates anything yet: start a consumer group or a transaction first")]
     NoCoordinators { topic: String },
+    #[error("the cluster has no controller at this moment")]
+    NoController,
+    #[error("the partition has no leader at this moment")]
+    NoLeader,
+    #[error("there is no partition {topic}-{partition}")]
+    NoPartition { topic: String, partition: i32 },
     #[error("[kafka] bootstrap names no broker")]
     NoBootstrap,
     #[error("no broker answered {what}; the last one: {last}")]
@@ -49,10 +55,11 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The broker's error code, where the broker refused.
+    /// The broker's error code, where the broker refused; of a partition that it does not know, UNKNOWN_TOPIC_OR_PARTITION.
     pub fn code(&self) -> Option<i16> {
         match self {
             ProtocolError::Refused { code, .. } => Some(*code),
+            ProtocolError::NoPartition { .. } => Some(3),
             _ => None,
         }
     }
@@ -92,15 +99,23 @@ pub fn error_name(code: i16) -> &'static str {
         29 => "TOPIC_AUTHORIZATION_FAILED",
         31 => "CLUSTER_AUTHORIZATION_FAILED",
         35 => "UNSUPPORTED_VERSION",
+        37 => "INVALID_PARTITIONS",
+        39 => "INVALID_REPLICA_ASSIGNMENT",
         40 => "INVALID_CONFIG",
         41 => "NOT_CONTROLLER",
         42 => "INVALID_REQUEST",
+        44 => "POLICY_VIOLATION",
         43 => "UNSUPPORTED_FOR_MESSAGE_FORMAT",
         56 => "KAFKA_STORAGE_ERROR",
+        60 => "REASSIGNMENT_IN_PROGRESS",
         72 => "LISTENER_NOT_FOUND",
         74 => "FENCED_LEADER_EPOCH",
         75 => "UNKNOWN_LEADER_EPOCH",
         78 => "OFFSET_NOT_AVAILABLE",
+        80 => "PREFERRED_LEADER_NOT_AVAILABLE",
+        83 => "ELIGIBLE_LEADERS_NOT_AVAILABLE",
+        84 => "ELECTION_NOT_NEEDED",
+        85 => "NO_REASSIGNMENT_IN_PROGRESS",
         _ => "an error without a name here",
     }
 }

@@ -13,6 +13,8 @@ pub trait Request {
     const VERSION: i16;
     /// Kafka's name of it.
     const NAME: &'static str;
+    /// Versions since KIP-482: headers end in tagged fields, and strings and arrays are compact.
+    const IS_FLEXIBLE: bool = false;
     type Response;
 
     fn encode(&self, encoder: &mut Encoder);
@@ -104,6 +106,21 @@ pub struct DescribeConfigsRequest<'a> {
 pub enum Resource<'a> {
     Topic(&'a str),
     Broker(i32),
+}
+
+impl Resource<'_> {
+    pub(super) fn encode(&self, encoder: &mut Encoder) {
+        match self {
+            Resource::Topic(topic) => {
+                encoder.i8(2);
+                encoder.string(topic);
+            }
+            Resource::Broker(broker) => {
+                encoder.i8(4);
+                encoder.string(&broker.to_string());
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -222,16 +239,7 @@ impl Request for DescribeConfigsRequest<'_> {
 
     fn encode(&self, encoder: &mut Encoder) {
         encoder.array(&[self.resource], |encoder, resource| {
-            match resource {
-                Resource::Topic(topic) => {
-                    encoder.i8(2);
-                    encoder.string(topic);
-                }
-                Resource::Broker(broker) => {
-                    encoder.i8(4);
-                    encoder.string(&broker.to_string());
-                }
-            }
+            resource.encode(encoder);
             encoder.null_array();
         });
         encoder.bool(false);

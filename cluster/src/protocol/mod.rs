@@ -1,18 +1,20 @@
-//! A small client for Kafka's protocol: only what looking needs.
+//! A small client for Kafka's protocol: only what looking and a few faults of the cluster need.
 //!
 //! Why not librdkafka: it asks whichever broker is usable and hides leader epochs, so it cannot say what *one* broker believes. A deposed
 //! leader that still answers, or a broker that has not heard of an election yet, is exactly what the observer and the finale must tell apart.
 //!
 //! Shapes: [`Client`] keeps one connection per broker and offers calls by name; [`Connection`] is one stream, whatever carries it (plain TCP
-//! now; TLS and SASL come in front of the same type); [`messages`] holds what is said; [`wire`] the bytes of it. Every version used here is a
-//! non-flexible one (before KIP-482's tagged fields) that every broker from 2.4 to 4.0 knows; ApiVersions is asked first all the same.
+//! now; TLS and SASL come in front of the same type); [`messages`] holds what is said; [`wire`] the bytes of it. Every version used here is one
+//! that every broker from 2.4 to 4.0 knows, and a non-flexible one (before KIP-482's tagged fields) where there is one; ApiVersions is asked
+//! first all the same.
 //!
 //! Promises: a timeout on everything; one request in flight per connection, its answer matched by correlation id; a bound on every frame and
-//! every array; malformed bytes are an error that names broker and address, never a panic. All calls only read, so a call that met a
-//! connection which the broker had closed while idle is made once more.
+//! every array; malformed bytes are an error that names broker and address, never a panic. All calls only read or are idempotent ([`admin`]),
+//! so a call that met a connection which the broker had closed while idle is made once more.
 //!
 //! Limit: `security.protocol` other than PLAINTEXT is refused by name.
 
+mod admin;
 mod client;
 mod connection;
 mod coordinator;

@@ -75,6 +75,48 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Seven bits a byte, the lowest first.
+    pub fn uvarint(&mut self) -> Result<u32, WireError> {
+        let at = self.at;
+        let mut value: u64 = 0;
+        for shift in (0..35).step_by(7) {
+            let byte = u64::from(self.fixed::<1>("a varint")?[0]);
+            value |= (byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return u32::try_from(value).map_err(|_| WireError { at, reason: format!("a varint of {value}") });
+            }
+        }
+        Err(WireError { at, reason: "a varint without end".to_owned() })
+    }
+
+    pub fn compact_nullable_string(&mut self) -> Result<Option<String>, WireError> {
+        let at = self.at;
+        let Some(length) = (self.uvarint()? as usize).checked_sub(1) else { return Ok(None) };
+        let bytes = self.take(length, "a compact string")?;
+        let text = std::str::from_utf8(bytes).map_err(|_| WireError { at, reason: "a string that is not UTF-8".to_owned() })?;
+        Ok(Some(text.to_owned()))
+    }
+
+    /// As [`Decoder::array`], compact.
+    pub fn compact_array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T, WireError>) -> Result<Vec<T>, WireError> {
+        let at = self.at;
+        let count = (self.uvarint()? as usize).saturating_sub(1);
+        if count > self.remaining() {
+            return Err(WireError { at, reason: format!("an array of {count} elements in {} bytes", self.remaining()) });
+        }
+        (0..count).map(|_| element(self)).collect()
+    }
+
+    /// Tagged fields, none of which is read here.
+    pub fn tags(&mut self) -> Result<(), WireError> {
+        for _ in 0..self.uvarint()? {
+            let _tag = self.uvarint()?;
+            let length = self.uvarint()? as usize;
+            self.take(length, "a tagged field")?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, length: usize, what: &str) -> Result<&'a [u8], WireError> {
         let at = self.at;
         let end = at.checked_add(length).filter(|end| *end <= self.bytes.len());
@@ -136,6 +178,37 @@ impl Encoder {
     pub fn null_array(&mut self) {
         self.i32(-1);
     }
+
+    pub fn nullable_string(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.string(text),
+            None => self.i16(-1),
+        }
+    }
+
+    pub fn uvarint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.bytes.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value.to_le_bytes()[0]);
+    }
+
+    pub fn compact_string(&mut self, text: &str) {
+        self.uvarint(text.len() as u32 + 1);
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    pub fn compact_array<T>(&mut self, elements: &[T], mut element: impl FnMut(&mut Self, &T)) {
+        self.uvarint(elements.len() as u32 + 1);
+        for each in elements {
+            element(self, each);
+        }
+    }
+
+    pub fn no_tags(&mut self) {
+        self.uvarint(0);
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +231,24 @@ mod tests {
         assert_eq!(decoder.array(Decoder::string).unwrap(), ["a", "", "ü"]);
         assert!(decoder.array(Decoder::string).unwrap().is_empty());
         assert_eq!(decoder.remaining(), 0);
+    }
+
+    #[test]
+    fn compact_strings_and_arrays_come_back_as_written_and_tags_are_passed_over() {
+        let long = "x".repeat(300);
+        let mut encoder = Encoder::default();
+        encoder.compact_array(&["a", "", &long], |encoder, text| encoder.compact_string(text));
+        encoder.uvarint(0);
+        encoder.bytes.extend_from_slice(&[1, 5, 2, 7, 7]);
+        let mut decoder = Decoder::new(&encoder.bytes);
+        let strings = decoder.compact_array(Decoder::compact_nullable_string).unwrap();
+        assert_eq!(strings, [Some("a".to_owned()), Some(String::new()), Some(long)]);
+        assert_eq!(decoder.compact_nullable_string().unwrap(), None);
+        decoder.tags().unwrap();
+        assert_eq!(decoder.remaining(), 0);
+        assert!(Decoder::new(&[0xff; 6]).uvarint().is_err());
+        assert!(Decoder::new(&[0x80]).uvarint().is_err());
+        assert!(Decoder::new(&[1, 5, 200, 7]).tags().is_err());
     }
 
     #[test]

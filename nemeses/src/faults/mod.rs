@@ -1,6 +1,9 @@
-//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `disk`, `damage`, `clock`, `down` and `bring_up` are what several of them share.
+//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `disk`, `damage`, `clock`, `asked`, `down` and `bring_up` are what several of them share.
+
+pub(crate) mod asked;
 pub(crate) mod bring_up;
 pub(crate) mod bump;
+pub(crate) mod change_config;
 pub(crate) mod clock;
 pub(crate) mod corrupt;
 pub(crate) mod crash_loop;
@@ -14,6 +17,7 @@ pub(crate) mod daemon;
 pub(crate) mod damage;
 pub(crate) mod dead_disk;
 pub(crate) mod delay_connection;
+pub(crate) mod delete_records;
 pub(crate) mod depose;
 pub(crate) mod disk;
 pub(crate) mod down;
@@ -23,10 +27,12 @@ pub(crate) mod isolate;
 pub(crate) mod kill;
 pub(crate) mod link;
 pub(crate) mod loss;
+pub(crate) mod move_leader;
 pub(crate) mod one_way;
 pub(crate) mod partition;
 pub(crate) mod pause;
 pub(crate) mod power_loss;
+pub(crate) mod reassign;
 pub(crate) mod restart;
 pub(crate) mod rolling_restart;
 pub(crate) mod skew;
