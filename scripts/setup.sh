@@ -41,7 +41,7 @@ installed() {
 install_packages() {
     command -v dpkg-query >/dev/null 2>&1 || fail "this is not Debian: install the packages of scripts/setup.sh by hand, then set KCHAOS_JARS_ONLY=1"
     missing=
-    for package in openssh-server openssh-client nftables iptables iproute2 procps util-linux jq zstd \
+    for package in openssh-server openssh-client nftables iptables iproute2 procps util-linux jq zstd debootstrap systemd-container \
         build-essential cmake pkg-config libcurl4-openssl-dev libssl-dev zlib1g-dev; do
         installed "$package" || missing="$missing $package"
     done

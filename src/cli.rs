@@ -80,6 +80,9 @@ pub(crate) struct TestArgs {
     /// How long each fault is held [default: the brokers' ZooKeeper session timeout and 7 s]
     #[arg(long, value_parser = duration)]
     pub(crate) nemesis_duration: Option<Duration>,
+    /// What a kill means where a service manager (systemd, Docker) may revive what was killed
+    #[arg(long, default_value = "held-down")]
+    pub(crate) kill: KillArg,
     /// After this time without kchaos the hosts mend themselves
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub(crate) lease: Duration,
@@ -163,6 +166,14 @@ pub(crate) enum Progress {
     /// A line every 10 s
     Plain,
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KillArg {
+    /// Down for the fault's duration: the manager is kept from reviving it, and gets it back as it was
+    HeldDown,
+    /// A crash: what the manager makes of it is watched and told
+    Crash,
 }
 
 #[derive(Debug, Args)]
@@ -381,6 +392,17 @@ pub(crate) struct LabUpArgs {
     pub(crate) settings: Vec<(String, String)>,
     #[arg(long, default_value = "18s", value_parser = duration)]
     pub(crate) zookeeper_session_timeout: Duration,
+    /// Who starts and stops the daemons
+    #[arg(long, default_value = "scripts")]
+    pub(crate) manager: LabManagerArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabManagerArg {
+    /// Bare hosts, kafka-server-start.sh -daemon
+    Scripts,
+    /// Hosts with Debian's systemd: kafka.service and zookeeper.service with Restart=on-abnormal
+    Systemd,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::daemon::{Manager, ScriptsManager};
+use crate::daemon::{Manager, ScriptsManager, SystemdManager};
 use crate::inventory::{DaemonEntry, Host, Inventory, InventoryError, ManagerKind};
 use crate::known_hosts::KnownHosts;
 use crate::remote::{Output, Remote, RemoteError};
@@ -101,6 +101,8 @@ impl Cluster {
 pub fn manager_of(entry: &DaemonEntry, timeout: Duration) -> Box<dyn Manager> {
     match entry.manager {
         ManagerKind::Scripts => Box::new(ScriptsManager::new(entry, timeout)),
+        ManagerKind::Systemd => Box::new(SystemdManager::new(entry, timeout)),
+        ManagerKind::Docker => Box::new(SystemdManager::new(entry, timeout)), // TODO
     }
 }
 

@@ -4,15 +4,19 @@ use async_trait::async_trait;
 
 use crate::remote::{Remote, RemoteError};
 
+mod evidence;
 mod find;
 mod process;
 mod scripts;
+mod systemd;
 
 #[cfg(test)]
 mod tests;
 
+pub use evidence::{Evidence, Hold};
 pub use process::{NOT_THAT_PROCESS, Signalled, process_state, process_state_script, signal, signal_script};
 pub use scripts::ScriptsManager;
+pub use systemd::SystemdManager;
 
 /// A process of a host that cannot be confused with another: a reused pid has another start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +36,7 @@ pub enum DaemonState {
     Gone,
 }
 
-/// How one daemon is started, stopped and found: scripts here, systemd and Docker later.
+/// How one daemon is started, stopped and found: by scripts, by systemd, by Docker.
 #[async_trait]
 pub trait Manager: Send + Sync {
     /// Starts it; returns when the starting command did, not when the daemon serves.
@@ -46,6 +50,14 @@ pub trait Manager: Send + Sync {
     /// POSIX sh whose standard output is `PID START_TIME STATE`, or nothing if the daemon is not there. A status other than 0 means that it
     /// cannot be told, for the reason on standard error.
     fn find_script(&self) -> String;
+    /// How the manager is kept from reviving it. `None`: nobody revives it.
+    fn hold(&self) -> Option<Hold> {
+        None
+    }
+    /// What the manager itself knows of it. `None`: there is nobody to ask.
+    async fn evidence(&self, _remote: &dyn Remote) -> Result<Option<Evidence>, RemoteError> {
+        Ok(None)
+    }
 }
 
 impl DaemonState {

@@ -27,6 +27,8 @@ pub enum LabError {
         "not enough memory: {brokers} brokers and {zookeepers} ZooKeepers need about {need_mib} MiB, {available_mib} MiB are available"
     )]
     NotEnoughMemory { brokers: usize, zookeepers: usize, need_mib: u64, available_mib: u64 },
+    #[error("the base of a systemd host is not in {directory}: {reason}; it is made once by debootstrap, with a network: kchaos lab up --manager systemd")]
+    BaseMissing { directory: PathBuf, reason: String },
     #[error("{directory} holds files that are not a lab's; empty it, or name another directory by KCHAOS_LAB_DIR")]
     DirectoryTaken { directory: PathBuf },
     #[error("network namespace {name} exists and no lab that we know of made it; if nobody needs it: ip netns delete {name}")]

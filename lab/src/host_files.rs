@@ -10,9 +10,10 @@ use kchaos_cluster::inventory::DaemonKind;
 use crate::LabError;
 use crate::commands;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
-use crate::options::LabOptions;
+use crate::options::{LabManager, LabOptions};
 use crate::settings;
 use crate::state::{Lock, State};
+use crate::systemd;
 
 const SCRIPTS: &[(&str, &str)] = &[
     ("kafka-server-start.sh", include_str!("../files/kafka-server-start.sh")),
@@ -56,6 +57,9 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
         }
         for daemon in &host.daemons {
             write_daemon(options, &state.layout, host, daemon, &directory)?;
+        }
+        if options.manager == LabManager::Systemd {
+            systemd::write_units(host, &directory)?;
         }
     }
     write(&state.base_dir.join(KNOWN_HOSTS), &known_hosts, 0o600)

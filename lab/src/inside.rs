@@ -29,7 +29,7 @@ pub struct LogFile {
 pub fn shell(host: &str, command: &[OsString]) -> Result<i32, LabError> {
     processes::must_be_root()?;
     let (state, plan) = find_host(host)?;
-    let init = state.inits.iter().find(|(name, _)| *name == plan.name).map(|(_, init)| *init).filter(|init| processes::is_alive(*init));
+    let init = state.first_process(&plan.name);
     let Some(init) = init else {
         return Err(LabError::Host { host: plan.name, reason: "its first process is gone; take the lab down and up again".to_owned() });
     };

@@ -12,7 +12,7 @@ use crate::LabError;
 use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
 use crate::layout::{DaemonPlan, HostPlan, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, LabOptions};
+use crate::options::{DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, LabManager, LabOptions};
 use crate::settings::SESSION_TIMEOUT;
 use crate::state::State;
 
@@ -56,37 +56,54 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             chroot: String::new(),
             session_timeout_ms: OWN_SESSION_TIMEOUT_MS,
         },
-        hosts: layout.hosts.iter().map(host_entry).collect(),
+        hosts: layout.hosts.iter().map(|host| host_entry(state.manager, host)).collect(),
     }
 }
 
-fn host_entry(host: &HostPlan) -> Host {
+fn host_entry(manager: LabManager, host: &HostPlan) -> Host {
     Host {
         name: host.name.clone(),
         address: host.address.to_string(),
         ssh: SshOverride::default(),
         opt_in_file: "/etc/kchaos/allow".into(),
-        daemons: host.daemons.iter().map(daemon_entry).collect(),
+        docker_host: None,
+        daemons: host.daemons.iter().map(|daemon| daemon_entry(manager, daemon)).collect(),
     }
 }
 
-fn daemon_entry(daemon: &DaemonPlan) -> DaemonEntry {
-    DaemonEntry {
+fn daemon_entry(manager: LabManager, daemon: &DaemonPlan) -> DaemonEntry {
+    let by_scripts = DaemonEntry {
         kind: daemon.kind,
         id: daemon.id,
         port: daemon.port(),
         peer_ports: daemon.peer_ports(),
         manager: ManagerKind::Scripts,
+        unit: None,
+        container: None,
         start: daemon.start_command().join(" "),
         stop: daemon.stop_command().join(" "),
         find: Find::Argv(daemon.find()),
         log_dir: daemon.log_dir().into(),
+    };
+    match manager {
+        LabManager::Scripts => by_scripts,
+        LabManager::Systemd => DaemonEntry {
+            manager: ManagerKind::Systemd,
+            start: String::new(),
+            stop: String::new(),
+            find: Find::default(),
+            unit: Some(daemon.unit()),
+            ..by_scripts
+        },
     }
 }
 
 /// What differs from a cluster as people run it, for the report.
 fn notes(options: &LabOptions, state: &State) -> Vec<String> {
     let mut notes = vec![format!("a lab on one machine: Kafka {}, no route out", state.kafka_version)];
+    if state.manager == LabManager::Systemd {
+        notes.push("hosts with Debian's systemd; units with Restart=on-abnormal".to_owned());
+    }
     let session = state.zookeeper_session_timeout_ms;
     if session != DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS {
         let seconds = |ms: u64| ms as f64 / 1000.0;

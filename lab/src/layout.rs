@@ -188,6 +188,16 @@ impl DaemonPlan {
         vec![format!("/opt/kafka/bin/{}-server-start.sh", self.kind.name()), "-daemon".to_owned(), self.settings_file()]
     }
 
+    /// Under systemd.
+    pub(crate) fn unit(&self) -> String {
+        format!("{}{}.service", self.kind.name(), self.suffix())
+    }
+
+    /// Under systemd each kind runs as a user of its own, and the user's number is its port: easy to remember, and nobody else's.
+    pub(crate) fn user_id(&self) -> u32 {
+        user_id(self.kind)
+    }
+
     pub(crate) fn stop_command(&self) -> Vec<String> {
         vec![format!("/opt/kafka/bin/{}-server-stop.sh", self.kind.name()), self.settings_file()]
     }
@@ -195,6 +205,13 @@ impl DaemonPlan {
     /// Turns a path of the host into one of the machine: `/var` of a host is a directory of the lab's.
     pub(crate) fn on_machine(host_dir: &std::path::Path, path: &str) -> PathBuf {
         host_dir.join(path.trim_start_matches('/'))
+    }
+}
+
+pub(crate) fn user_id(kind: DaemonKind) -> u32 {
+    match kind {
+        DaemonKind::Kafka => 9092,
+        DaemonKind::Zookeeper => 2181,
     }
 }
 

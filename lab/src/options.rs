@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use serde::{Deserialize, Serialize};
+
 use crate::LabError;
 use crate::layout::{ADDRESSES_MAX, Layout};
 use crate::settings;
@@ -26,6 +28,8 @@ pub struct LabOptions {
     /// Broker settings on top of the defaults, in the order given; a later one wins.
     pub settings: Vec<(String, String)>,
     pub zookeeper_session_timeout_ms: u64,
+    /// Who starts and stops the daemons on their hosts.
+    pub manager: LabManager,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
     pub init_arguments: Vec<OsString>,
 }
@@ -40,9 +44,21 @@ impl Default for LabOptions {
             kafka_version: DEFAULT_KAFKA_VERSION.to_owned(),
             settings: Vec::new(),
             zookeeper_session_timeout_ms: DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS,
+            manager: LabManager::Scripts,
             init_arguments: vec!["lab-init".into()],
         }
     }
+}
+
+/// What the hosts of a lab are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabManager {
+    /// Bare hosts: `kafka-server-start.sh -daemon`.
+    #[default]
+    Scripts,
+    /// Hosts with Debian's systemd: `kafka.service` and `zookeeper.service`, `Restart=on-abnormal`, users of their own.
+    Systemd,
 }
 
 /// Parses the value of `--set`: `KEY=VALUE`, where the value may be empty and may hold further `=`.

@@ -27,6 +27,18 @@ pub(crate) struct HostSpec {
     pub(crate) sshd: PathBuf,
     /// Commands that start the daemons, in order.
     pub(crate) boot: Vec<Vec<String>>,
+    /// A host with a systemd of its own.
+    pub(crate) systemd: Option<SystemdSpec>,
+}
+
+/// What such a host has beside: the rest of its file system is a Debian's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SystemdSpec {
+    pub(crate) base_root: PathBuf,
+    /// Its path below the mount point of each hierarchy.
+    pub(crate) cgroup: String,
+    /// The names of its units.
+    pub(crate) units: Vec<String>,
 }
 
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
@@ -154,7 +166,7 @@ fn bind(source: &Path, target: &Path, flags: libc::c_ulong) -> Outcome {
     mount(None, target, None, libc::MS_BIND | libc::MS_REMOUNT | flags, "")
 }
 
-fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, flags: libc::c_ulong, options: &str) -> Outcome {
+pub(crate) fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, flags: libc::c_ulong, options: &str) -> Outcome {
     let source_text = c_string(source.unwrap_or(Path::new("none")))?;
     let target_text = c_string(target)?;
     let kind_text = CString::new(kind.unwrap_or("none")).map_err(|error| error.to_string())?;
@@ -168,7 +180,7 @@ fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, flags: libc::
     Err(format!("cannot mount {} on {}: {error}", source_text.to_string_lossy(), target.display()))
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Outcome {
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Outcome {
     for entry in fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
@@ -186,7 +198,7 @@ fn copy_tree(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
-fn make_dir(path: &Path) -> Outcome {
+pub(crate) fn make_dir(path: &Path) -> Outcome {
     fs::create_dir_all(path).map_err(at(path))
 }
 
@@ -198,7 +210,7 @@ fn c_string(path: &Path) -> Result<CString, String> {
     CString::new(path.as_os_str().as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> String {
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> String {
     let path: PathBuf = path.to_owned();
     move |error| format!("{}: {error}", path.display())
 }

@@ -9,7 +9,7 @@ use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
-use crate::options::{LabOptions, TICK_TIME_MS};
+use crate::options::{LabManager, LabOptions, TICK_TIME_MS};
 
 pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
 /// A lab in which these are not as the lab chose them is none.
@@ -57,6 +57,11 @@ pub(crate) fn broker_settings(
         ("transaction.state.log.min.isr", min_insync),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ];
+    let mut defaults = defaults;
+    if options.manager == LabManager::Systemd {
+        // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.
+        defaults.push(("zookeeper.connection.timeout.ms", "60000".to_owned()));
+    }
     let mut settings: Vec<(String, String)> = defaults.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     for (key, value) in &options.settings {
         match settings.iter_mut().find(|(known, _)| known == key) {

@@ -91,7 +91,7 @@ pub fn status() -> Result<LabStatus, LabError> {
 }
 
 fn host_status(state: &State, host: &HostPlan) -> HostStatus {
-    let init = state.inits.iter().find(|(name, _)| *name == host.name).map(|(_, init)| *init).filter(|init| processes::is_alive(*init));
+    let init = state.first_process(&host.name);
     let pids = init.map(|init| members(init, "pid")).unwrap_or_default();
     let daemons = host.daemons.iter().map(|daemon| daemon_status(init, daemon)).collect();
     HostStatus {

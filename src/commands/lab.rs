@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
-use kchaos_lab::{LabError, LabOptions};
+use kchaos_lab::{LabError, LabManager, LabOptions};
 
-use crate::cli::{Format, LabCommand, LabUpArgs};
+use crate::cli::{Format, LabCommand, LabManagerArg, LabUpArgs};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
@@ -77,6 +77,10 @@ fn options(args: LabUpArgs) -> LabOptions {
         hosts: args.hosts,
         kafka_version: args.kafka_version,
         settings: args.settings,
+        manager: match args.manager {
+            LabManagerArg::Scripts => LabManager::Scripts,
+            LabManagerArg::Systemd => LabManager::Systemd,
+        },
         zookeeper_session_timeout_ms: millis(args.zookeeper_session_timeout),
         ..LabOptions::default()
     }

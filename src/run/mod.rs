@@ -30,7 +30,7 @@ use kchaos_cluster::observer::Observer;
 use kchaos_core::{
     Body, Clock, Draft, Extra, FaultEvent, FaultMoment, KeyEntry, Observation, OpType, Plan, PlannedFault, Process, Recorder,
 };
-use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport, KillSemantics};
+use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport};
 use kchaos_workloads::Running;
 use serde_json::{Value, json};
 
@@ -279,7 +279,7 @@ impl Live {
             sink: books.fault_sink(self),
             topics: self.keys.clone(),
             holder: self.setup.holder(),
-            kill: KillSemantics::HeldDown,
+            kill: self.setup.kill(),
             paths: HostPaths::default(),
         }
     }

@@ -7,13 +7,14 @@ use anyhow::anyhow;
 use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory};
 use kchaos_core::{NemesisName, Plan, Recorder, Target};
+use kchaos_nemeses::KillSemantics;
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
 
 use super::schedule::{Schedule, millis};
-use crate::cli::{LoadArgs, TestArgs};
+use crate::cli::{KillArg, LoadArgs, TestArgs};
 use crate::clock::RunClock;
 use crate::exit::Failure;
 use crate::slo::Slo;
@@ -113,6 +114,13 @@ impl Setup {
         format!("{user}@{}, pid {}", machine.trim(), std::process::id())
     }
 
+    pub(crate) fn kill(&self) -> KillSemantics {
+        match self.args.kill {
+            KillArg::HeldDown => KillSemantics::HeldDown,
+            KillArg::Crash => KillSemantics::RevivalAllowed,
+        }
+    }
+
     /// What mends the hosts when this run could not.
     pub(crate) fn heal_command(&self) -> String {
         match &self.args.inventory.inventory {
@@ -172,6 +180,9 @@ impl Setup {
         };
         values.insert("time_limit_ms".into(), json!(millis(self.args.time_limit)));
         values.insert("nemesis_interval_ms".into(), json!(millis(self.args.nemesis_interval)));
+        if self.args.kill == KillArg::Crash {
+            values.insert("kill".into(), json!("crash"));
+        }
         values.insert("lease_ms".into(), json!(millis(self.args.lease)));
         values
     }

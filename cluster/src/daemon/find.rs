@@ -107,6 +107,30 @@ esac
     )
 }
 
+/// The process in `main_pid`, which a service manager named. Nothing if that is 0, or a process that has ended.
+pub(super) fn by_main_pid(whose: &str) -> String {
+    let functions = FUNCTIONS.replace("SEVERAL", &SEVERAL.to_string());
+    let whose = quote(whose);
+    format!(
+        r#"{functions}case $main_pid in
+'' | 0 | *[!0-9]*) ;;
+*)
+    program=$(readlink /proc/$main_pid/exe 2>/dev/null)
+    case ${{program##*/}} in
+    {WRAPPERS})
+        echo "the main process $main_pid of "{whose}" is a shell or another that starts the daemon: use exec in its script," \
+            "or say find = {{ argv = [...] }} in the inventory" >&2
+        exit {DOUBTFUL}
+        ;;
+    esac
+    found "$main_pid"
+    ;;
+esac
+report {whose}
+"#
+    )
+}
+
 /// The processes that hold a socket which listens on this port, in this network namespace.
 fn by_port(port: u16) -> String {
     // Columns of /proc/net/tcp: 2 the local address and port in hexadecimal, 4 the state (0A: listening), 10 the inode.

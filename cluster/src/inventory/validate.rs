@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::load::{Finding, Step};
 use super::lookup::is_secret_property;
-use super::{DaemonEntry, DaemonKind, Find, Host, Inventory};
+use super::{DaemonEntry, DaemonKind, Find, Host, Inventory, ManagerKind};
 use crate::secret;
 
 /// sshd's own limit on channels is 10 by default; hundreds are a typing error.
@@ -140,13 +140,10 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
     });
     findings.require_at(daemon.port != 0, key(&["port"]), || "is 0: a port is between 1 and 65535".to_owned());
     findings.require_at(!daemon.peer_ports.contains(&0), key(&["peer_ports"]), || "holds 0: a port is between 1 and 65535".to_owned());
-    for (name, command) in [("start", &daemon.start), ("stop", &daemon.stop)] {
-        findings.require_at(!command.trim().is_empty(), key(&[name]), || format!("is empty: the command that would {name} it"));
-        findings.require_at(!command.contains('\0'), key(&[name]), || "holds a NUL".to_owned());
-    }
+    manager(&key, daemon, findings);
     findings.require_at(daemon.log_dir.is_absolute(), key(&["log_dir"]), || not_absolute(&daemon.log_dir));
     let message = match &daemon.find {
-        Find::Argv(words) if words.is_empty() => {
+        Find::Argv(words) if words.is_empty() && daemon.manager == ManagerKind::Scripts => {
             "is empty: give the arguments that only this daemon has, its main class and its settings file"
         }
         Find::Argv(words) if words.iter().any(|word| word.is_empty() || word.contains(['\0', '\n'])) => {
@@ -157,6 +154,34 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
         _ => return,
     };
     findings.require_at(false, key(&["find"]), || message.to_owned());
+}
+
+/// Each manager has its own keys, and those of another would be ignored in silence.
+fn manager(key: &impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findings: &mut Findings) {
+    let by_scripts = daemon.manager == ManagerKind::Scripts;
+    for (name, command) in [("start", &daemon.start), ("stop", &daemon.stop)] {
+        findings.require_at(!by_scripts || !command.trim().is_empty(), key(&[name]), || {
+            format!("is empty: the command that would {name} it")
+        });
+        findings.require_at(by_scripts || command.is_empty(), key(&[name]), || "is for manager = \"scripts\" alone".to_owned());
+        findings.require_at(!command.contains('\0'), key(&[name]), || "holds a NUL".to_owned());
+    }
+    let keys = [
+        ("unit", &daemon.unit, ManagerKind::Systemd, "systemd", "the unit's whole name, as in \"kafka.service\""),
+        ("container", &daemon.container, ManagerKind::Docker, "docker", "the container's name, as in \"kafka1\""),
+    ];
+    for (name, value, kind, manager, what) in keys {
+        match value {
+            None => findings.require_at(daemon.manager != kind, key(&["manager"]), || format!("is \"{manager}\": {name} is missing, {what}")),
+            Some(value) => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || (kind == ManagerKind::Systemd && ":@\\".contains(c));
+                let whole = kind != ManagerKind::Systemd || value.strip_suffix(".service").is_some_and(|stem| !stem.is_empty());
+                let in_order = !value.is_empty() && !value.starts_with(['.', '-']) && value.chars().all(plain) && whole;
+                findings.require_at(in_order, key(&[name]), || format!("\"{}\" is not {what}", value.escape_default()));
+                findings.require_at(daemon.manager == kind, key(&[name]), || format!("is for manager = \"{manager}\" alone"));
+            }
+        }
+    }
 }
 
 fn uniqueness(inventory: &Inventory, findings: &mut Findings) {

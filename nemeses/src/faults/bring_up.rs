@@ -23,9 +23,6 @@ const STARTS_MAX: u32 = 10;
 
 /// Returns when it is up: from before its last start until it was seen to be up. Says what was in the way otherwise.
 pub(crate) async fn bring_up(daemon: &Daemon) -> Result<Interval, String> {
-    if daemon.entry.kind == DaemonKind::Kafka && matches!(state(daemon).await, Ok(DaemonState::Gone)) {
-        wait_for_old_registration(daemon).await;
-    }
     let deadline = Instant::now() + UP_TIMEOUT;
     let (mut starts, mut started, mut last) = (0, false, String::new());
     let mut after_ns = daemon.ground.now();
@@ -39,6 +36,9 @@ pub(crate) async fn bring_up(daemon: &Daemon) -> Result<Interval, String> {
                         daemon.chosen.daemon
                     ));
                     tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                if daemon.entry.kind == DaemonKind::Kafka {
+                    wait_for_old_registration(daemon).await;
                 }
                 starts += 1;
                 after_ns = daemon.ground.now();
@@ -84,8 +84,14 @@ async fn serves(daemon: &Daemon, pid: Pid) -> Result<String, String> {
     let view = daemon.ground.shared.view().await.map_err(|error| error.to_string())?;
     let named = format!("{} on {} runs as pid {}", daemon.chosen.daemon, daemon.chosen.host, pid.pid);
     match daemon.entry.kind {
-        DaemonKind::Kafka if view.brokers.contains_key(&daemon.entry.id) => Ok(format!("{named} and is registered in ZooKeeper")),
-        DaemonKind::Kafka => Err(format!("{named} and is not registered")),
+        DaemonKind::Kafka => match view.brokers.get(&daemon.entry.id) {
+            // Revived, or started by somebody else, inside the session of its dead self: it will exit (NodeExists).
+            Some(seen) if pid != daemon.before && seen.registered_zxid.is_some() && seen.registered_zxid == daemon.registered_zxid => {
+                Err(format!("{named}, and what is registered is still the process before it"))
+            }
+            Some(_) => Ok(format!("{named} and is registered in ZooKeeper")),
+            None => Err(format!("{named} and is not registered")),
+        },
         DaemonKind::Zookeeper => match mode(&view, &daemon.chosen.host) {
             Some(mode) => Ok(format!("{named} and serves as {mode}")),
             None => Err(format!("{named} and does not serve")),

@@ -1,9 +1,10 @@
 //! One daemon of the inventory as a fault sees it: its process by pid and start time, its manager, what a signal did to it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kchaos_cluster::daemon::{DaemonState, Manager, Pid};
-use kchaos_cluster::inventory::DaemonEntry;
+use kchaos_cluster::inventory::{DaemonEntry, DaemonKind};
 use kchaos_core::{Chosen, Interval};
 
 use crate::error::FaultError;
@@ -17,6 +18,10 @@ pub(crate) struct Daemon {
     pub(crate) manager: Box<dyn Manager>,
     /// The process that was there when the fault was planned.
     pub(crate) before: Pid,
+    /// Of a broker: which registration was its own (by the transaction that made it).
+    pub(crate) registered_zxid: Option<i64>,
+    /// When the last signal was sent, in hundredths of a second since the host's boot; 0 if nobody knows.
+    pub(crate) signalled_cs: AtomicU64,
 }
 
 impl Daemon {
@@ -30,7 +35,10 @@ impl Daemon {
         let state = ground.state(manager.as_ref(), &chosen.host).await;
         let what = format!("{} on {} could not be looked for", chosen.daemon, chosen.host);
         match state.map_err(|error| FaultError::environment(&ground.nemesis, what, error))? {
-            DaemonState::Running(before) => Ok(Self { ground: Arc::clone(&ground), chosen, entry, manager, before }),
+            DaemonState::Running(before) => {
+                let registered_zxid = registration(&ground, &entry).await;
+                Ok(Self { ground: Arc::clone(&ground), chosen, entry, manager, before, registered_zxid, signalled_cs: AtomicU64::new(0) })
+            }
             DaemonState::Stopped(pid) => {
                 Err(refused(format!("{} on {} (pid {}) is stopped by a signal already", chosen.daemon, chosen.host, pid.pid)))
             }
@@ -59,10 +67,12 @@ impl Daemon {
 
     /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
     pub(crate) async fn signal(&self, signal: &str) -> Result<Interval, FaultError> {
-        let call = format!("k_signal {} {signal}", self.arguments());
+        let call = format!("k_signal {} {signal}\nk_now && echo \"at $K_NOW\"", self.arguments());
         let after_ns = self.ground.now();
         let answer = self.ground.ask_armed(&self.chosen.host, &[PROCESS], &call, "the signal").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };
+        let sent_cs = answer.as_ref().ok().and_then(|answers| answers.get("at")?.parse().ok()).unwrap_or(0);
+        self.signalled_cs.store(sent_cs, Ordering::SeqCst);
         match answer {
             Ok(answers) if answers.has("signalled") => Ok(when),
             Ok(answers) if answers.has("gone") => {
@@ -76,4 +86,12 @@ impl Daemon {
             Err(error) => Err(FaultError::environment(&self.ground.nemesis, format!("SIG{signal} to {}", self.name()), error)),
         }
     }
+}
+
+/// `None` where there is none, and where nobody could be asked.
+async fn registration(ground: &Ground, entry: &DaemonEntry) -> Option<i64> {
+    if entry.kind != DaemonKind::Kafka {
+        return None;
+    }
+    ground.shared.view().await.ok()?.brokers.get(&entry.id)?.registered_zxid
 }

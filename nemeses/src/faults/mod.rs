@@ -8,6 +8,7 @@ pub(crate) mod down;
 pub(crate) mod isolate;
 pub(crate) mod kill;
 pub(crate) mod pause;
+pub(crate) mod revival;
 pub(crate) mod stop;
 
 use kchaos_core::Target;
