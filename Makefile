@@ -3,13 +3,14 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup build demo test test-unit test-live lint bench fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-systemd test-docker lint bench fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
 	@echo 'make test       lint, unit tests, and the tests against real clusters'
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
+	@echo 'make test-systemd, make test-docker  what needs a cluster of systemd units, or of containers; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
@@ -30,6 +31,15 @@ test-unit: build lint
 
 test-live: build
 	@scripts/test-live.sh
+
+setup-doors:
+	@KCHAOS_DOORS=1 scripts/setup.sh
+
+test-systemd: setup-doors build
+	@scripts/test-doors.sh systemd
+
+test-docker: setup-doors build
+	@scripts/test-doors.sh docker
 
 lint: setup
 	cargo fmt --all --check

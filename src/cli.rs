@@ -403,6 +403,8 @@ pub(crate) enum LabManagerArg {
     Scripts,
     /// Hosts with Debian's systemd: kafka.service and zookeeper.service with Restart=on-abnormal
     Systemd,
+    /// One host with a Docker engine, and a container for each daemon
+    Docker,
 }
 
 #[derive(Debug, Subcommand)]

@@ -27,6 +27,8 @@ pub struct Inventory {
     pub cluster: ClusterSection,
     #[serde(default)]
     pub limits: Limits,
+    /// Needed but where all hosts are containers of an engine on this machine.
+    #[serde(default)]
     pub ssh: SshSection,
     pub kafka: KafkaSection,
     pub zookeeper: ZooKeeperSection,
@@ -222,6 +224,23 @@ pub enum Find {
     PidFile(PathBuf),
     /// The process that listens on this TCP port.
     Port(u16),
+}
+
+/// Nobody who could log in anywhere.
+impl Default for SshSection {
+    fn default() -> Self {
+        Self {
+            user: String::new(),
+            port: default_ssh_port(),
+            key_file: PathBuf::new(),
+            key_passphrase: None,
+            known_hosts_file: PathBuf::new(),
+            connect_timeout_ms: default_connect_timeout_ms(),
+            command_timeout_ms: default_command_timeout_ms(),
+            channels_max: default_channels_max(),
+            sudo: false,
+        }
+    }
 }
 
 /// Nothing: left to the manager.

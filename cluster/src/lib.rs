@@ -3,6 +3,7 @@
 //! **Invariant of absence:** knows nothing of workloads, checkers or nemeses. It looks, and runs what it is told to on a host; it breaks nothing.
 
 pub mod cluster;
+pub mod contained;
 pub mod daemon;
 pub mod inventory;
 pub mod known_hosts;

@@ -19,7 +19,7 @@ pub enum LabError {
     NotUp,
     #[error("the lab has no host {host}; its hosts are {known}")]
     NoSuchHost { host: String, known: String },
-    #[error("{tool} is missing; install what the lab needs: make setup (Debian package {package})")]
+    #[error("{tool} is missing; install what the lab needs: make setup, or make setup-doors for systemd and Docker (Debian package {package})")]
     ToolMissing { tool: &'static str, package: &'static str },
     #[error("the jars of Kafka {version} are not in {directory}: {reason}; fetch them, with a network: KCHAOS_KAFKA={version} make setup")]
     JarsMissing { version: String, directory: PathBuf, reason: String },

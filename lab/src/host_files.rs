@@ -9,6 +9,7 @@ use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
 use crate::commands;
+use crate::docker;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
 use crate::options::{LabManager, LabOptions};
 use crate::settings;
@@ -58,8 +59,10 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
         for daemon in &host.daemons {
             write_daemon(options, &state.layout, host, daemon, &directory)?;
         }
-        if options.manager == LabManager::Systemd {
-            systemd::write_units(host, &directory)?;
+        match options.manager {
+            LabManager::Scripts => {}
+            LabManager::Systemd => systemd::write_units(host, &directory)?,
+            LabManager::Docker => write(&directory.join("bin").join(docker::BOOT), &docker::boot_script(&state.lab_id, host), 0o755)?,
         }
     }
     write(&state.base_dir.join(KNOWN_HOSTS), &known_hosts, 0o600)

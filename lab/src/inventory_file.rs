@@ -56,7 +56,10 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             chroot: String::new(),
             session_timeout_ms: OWN_SESSION_TIMEOUT_MS,
         },
-        hosts: layout.hosts.iter().map(|host| host_entry(state.manager, host)).collect(),
+        hosts: match state.manager {
+            LabManager::Docker => layout.hosts.iter().flat_map(container_entries).collect(),
+            manager => layout.hosts.iter().map(|host| host_entry(manager, host)).collect(),
+        },
     }
 }
 
@@ -69,6 +72,15 @@ fn host_entry(manager: LabManager, host: &HostPlan) -> Host {
         docker_host: None,
         daemons: host.daemons.iter().map(|daemon| daemon_entry(manager, daemon)).collect(),
     }
+}
+
+/// Each container is a host, all of them at the address of their engine.
+fn container_entries(engine: &HostPlan) -> impl Iterator<Item = Host> {
+    engine.daemons.iter().map(|daemon| Host {
+        name: daemon.container(),
+        daemons: vec![daemon_entry(LabManager::Docker, daemon)],
+        ..host_entry(LabManager::Docker, engine)
+    })
 }
 
 fn daemon_entry(manager: LabManager, daemon: &DaemonPlan) -> DaemonEntry {
@@ -87,6 +99,14 @@ fn daemon_entry(manager: LabManager, daemon: &DaemonPlan) -> DaemonEntry {
     };
     match manager {
         LabManager::Scripts => by_scripts,
+        LabManager::Docker => DaemonEntry {
+            manager: ManagerKind::Docker,
+            start: String::new(),
+            stop: String::new(),
+            find: Find::default(),
+            container: Some(daemon.container()),
+            ..by_scripts
+        },
         LabManager::Systemd => DaemonEntry {
             manager: ManagerKind::Systemd,
             start: String::new(),
@@ -101,8 +121,10 @@ fn daemon_entry(manager: LabManager, daemon: &DaemonPlan) -> DaemonEntry {
 /// What differs from a cluster as people run it, for the report.
 fn notes(options: &LabOptions, state: &State) -> Vec<String> {
     let mut notes = vec![format!("a lab on one machine: Kafka {}, no route out", state.kafka_version)];
-    if state.manager == LabManager::Systemd {
-        notes.push("hosts with Debian's systemd; units with Restart=on-abnormal".to_owned());
+    match state.manager {
+        LabManager::Scripts => {}
+        LabManager::Systemd => notes.push("hosts with Debian's systemd; units with Restart=on-abnormal".to_owned()),
+        LabManager::Docker => notes.push("containers of one Docker engine; restart=unless-stopped".to_owned()),
     }
     let session = state.zookeeper_session_timeout_ms;
     if session != DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS {

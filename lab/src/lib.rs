@@ -14,6 +14,7 @@ mod base_dir;
 mod base_root;
 mod cgroups;
 mod commands;
+mod docker;
 mod down;
 mod error;
 mod host_files;

@@ -59,6 +59,8 @@ pub enum LabManager {
     Scripts,
     /// Hosts with Debian's systemd: `kafka.service` and `zookeeper.service`, `Restart=on-abnormal`, users of their own.
     Systemd,
+    /// One host with a Docker engine, and a container for each daemon.
+    Docker,
 }
 
 /// Parses the value of `--set`: `KEY=VALUE`, where the value may be empty and may hold further `=`.
@@ -86,6 +88,9 @@ impl LabOptions {
         }
         if self.brokers == 0 || self.zookeepers == 0 {
             return usage("a lab has at least one broker and one ZooKeeper".to_owned());
+        }
+        if self.hosts.is_some() && self.manager == LabManager::Docker {
+            return usage("--hosts: with Docker there is one engine, and each container is a host of its own".to_owned());
         }
         if self.hosts == Some(0) {
             return usage("a lab has at least one host".to_owned());
@@ -127,7 +132,10 @@ impl LabOptions {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        Layout::new(self.brokers, self.zookeepers, self.hosts)
+        match self.manager {
+            LabManager::Scripts | LabManager::Systemd => Layout::new(self.brokers, self.zookeepers, self.hosts),
+            LabManager::Docker => Layout::of_containers(self.brokers, self.zookeepers),
+        }
     }
 }
 

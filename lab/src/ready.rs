@@ -143,7 +143,7 @@ fn check_alive(state: &State, one: &mut Waiting, elapsed: Duration) -> Result<()
         one.seen = true;
         return Ok(());
     }
-    if !one.seen && elapsed < if state.manager == LabManager::Systemd { BOOTS_WITHIN } else { APPEARS_WITHIN } {
+    if !one.seen && elapsed < if state.manager == LabManager::Scripts { APPEARS_WITHIN } else { BOOTS_WITHIN } {
         return Ok(());
     }
     let log = telling_log(state, one);

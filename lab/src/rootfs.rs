@@ -29,6 +29,8 @@ pub(crate) struct HostSpec {
     pub(crate) boot: Vec<Vec<String>>,
     /// A host with a systemd of its own.
     pub(crate) systemd: Option<SystemdSpec>,
+    /// A host with an engine: it needs the machine's control groups.
+    pub(crate) has_engine: bool,
 }
 
 /// What such a host has beside: the rest of its file system is a Debian's.
@@ -69,6 +71,9 @@ pub(crate) fn enter(spec: &HostSpec) -> Outcome {
     let quiet = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     mount(Some(Path::new("proc")), &root.join("proc"), Some("proc"), quiet, "")?;
     mount(Some(Path::new("sysfs")), &root.join("sys"), Some("sysfs"), quiet, "")?;
+    if spec.has_engine {
+        bind(Path::new("/sys/fs/cgroup"), &root.join("sys/fs/cgroup"), 0)?;
+    }
     make_dev(&root.join("dev"))?;
     change_root(&root)
 }

@@ -15,6 +15,7 @@ use crate::LabError;
 use crate::base_dir;
 use crate::base_root;
 use crate::commands;
+use crate::docker;
 use crate::down;
 use crate::host_files;
 use crate::host_init;
@@ -112,7 +113,11 @@ fn refuse_second() -> Result<(), LabError> {
 }
 
 fn check_machine(options: &LabOptions) -> Result<(), LabError> {
-    let more = if options.manager == LabManager::Systemd { systemd::TOOLS } else { &[] };
+    let more = match options.manager {
+        LabManager::Scripts => &[],
+        LabManager::Systemd => systemd::TOOLS,
+        LabManager::Docker => docker::TOOLS,
+    };
     for (tool, package) in TOOLS.iter().chain(more) {
         if !commands::exists(tool) {
             return Err(LabError::ToolMissing { tool, package });
@@ -234,7 +239,11 @@ fn host_spec(state: &State, host: &HostPlan, libs: &Path) -> HostSpec {
         libs_dir: libs.to_owned(),
         java_home: commands::find("java").and_then(|java| host_init::foreign_java_home(&java)),
         sshd: commands::find("sshd").unwrap_or_else(|| PathBuf::from("/usr/sbin/sshd")),
-        boot: daemons.iter().map(|daemon| daemon.start_command()).collect(),
+        boot: match state.manager {
+            LabManager::Docker => vec![vec![format!("/opt/kafka/bin/{}", docker::BOOT)]],
+            _ => daemons.iter().map(|daemon| daemon.start_command()).collect(),
+        },
+        has_engine: state.manager == LabManager::Docker,
         systemd: (state.manager == LabManager::Systemd).then(|| systemd::spec(state, host)),
     }
 }

@@ -80,6 +80,7 @@ fn options(args: LabUpArgs) -> LabOptions {
         manager: match args.manager {
             LabManagerArg::Scripts => LabManager::Scripts,
             LabManagerArg::Systemd => LabManager::Systemd,
+            LabManagerArg::Docker => LabManager::Docker,
         },
         zookeeper_session_timeout_ms: millis(args.zookeeper_session_timeout),
         ..LabOptions::default()

@@ -118,8 +118,8 @@ pub(super) fn by_main_pid(whose: &str) -> String {
     program=$(readlink /proc/$main_pid/exe 2>/dev/null)
     case ${{program##*/}} in
     {WRAPPERS})
-        echo "the main process $main_pid of "{whose}" is a shell or another that starts the daemon: use exec in its script," \
-            "or say find = {{ argv = [...] }} in the inventory" >&2
+        echo "the main process $main_pid of "{whose}" is a shell or another that starts the daemon: use exec in its script" \
+            "(or, with systemd, say find = {{ argv = [...] }} in the inventory)" >&2
         exit {DOUBTFUL}
         ;;
     esac

@@ -125,7 +125,7 @@ fi
         if self.entry.find.is_unset() { format!("{}{}", self.main_pid(), find::by_main_pid(&self.unit)) } else { find::script(&self.entry.find) }
     }
 
-    fn hold(&self) -> Option<Hold> {
+    fn hold(&self, _before: &Evidence) -> Option<Hold> {
         let (unit, file) = (quote(&self.unit), quote(&self.drop_in()));
         let directory = quote(&format!("/run/systemd/system/{}.d", self.unit));
         let restart = format!("$(systemctl show -p Restart -- {unit})");

@@ -65,9 +65,21 @@ impl Daemon {
         )
     }
 
-    /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
+    /// SIGKILL, by the manager itself where that is not the same as a signal: an order, after which it does not revive.
+    pub(crate) async fn kill_by_manager(&self) -> Result<Interval, FaultError> {
+        match self.manager.kill_script(self.before) {
+            Some(script) => self.signal_by(&script, "KILL").await,
+            None => self.signal("KILL").await,
+        }
+    }
+
     pub(crate) async fn signal(&self, signal: &str) -> Result<Interval, FaultError> {
-        let call = format!("k_signal {} {signal}\nk_now && echo \"at $K_NOW\"", self.arguments());
+        self.signal_by(&format!("k_signal {} {signal}", self.arguments()), signal).await
+    }
+
+    /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
+    async fn signal_by(&self, script: &str, signal: &str) -> Result<Interval, FaultError> {
+        let call = format!("{script}\nk_now && echo \"at $K_NOW\"");
         let after_ns = self.ground.now();
         let answer = self.ground.ask_armed(&self.chosen.host, &[PROCESS], &call, "the signal").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };

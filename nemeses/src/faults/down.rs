@@ -88,7 +88,8 @@ impl HostFault for Down {
         let daemon = &self.daemon;
         self.hand.apply(daemon).await?;
         let when = match self.way {
-            Way::Kill => daemon.signal("KILL").await?,
+            Way::Kill if self.is_crash => daemon.signal("KILL").await?,
+            Way::Kill => daemon.kill_by_manager().await?,
             Way::Stop => self.ask_to_stop().await?,
         };
         if self.is_crash {

@@ -35,7 +35,7 @@ impl Hand {
         let before = before.map_err(|error| {
             FaultError::environment(&ground.nemesis, format!("the manager of {} could not be asked", daemon.name()), error)
         })?;
-        Ok(Self { hold: daemon.manager.hold().filter(|_| held), before })
+        Ok(Self { hold: before.as_ref().filter(|_| held).and_then(|before| daemon.manager.hold(before)), before })
     }
 
     /// Watches what the manager makes of a crash. `None`: there is no manager.
@@ -186,7 +186,7 @@ async fn cause(daemon: &Daemon) -> String {
     let directory = quote(&daemon.entry.log_dir.to_string_lossy());
     let call = format!(
         "for _k_log in {directory}/server.log {directory}/*.out; do\n\
-         [ -f \"$_k_log\" ] && tail -n 300 \"$_k_log\" | grep -o 'NodeExists[^,;]*' | tail -n 1 | sed 's/^/cause /'\n\
+         [ -f \"$_k_log\" ] && tail -n 300 \"$_k_log\" | grep -o 'KeeperErrorCode = NodeExists[^,;]*' | tail -n 1 | sed 's/^/cause /'\n\
          done\n:"
     );
     let remote = daemon.ground.shared.doors.remote(&daemon.chosen.host);
