@@ -113,12 +113,7 @@ impl Cluster {
 fn ways_of(host: &Host, work: Arc<dyn Remote>, mending: Arc<dyn Remote>, ssh: Option<[Arc<SshRemote>; 2]>) -> Ways {
     let Some(container) = host.container() else { return Ways { work, mending, ssh } };
     let enter = |engine: Arc<dyn Remote>| -> Arc<dyn Remote> {
-        Arc::new(Contained {
-            host: host.name.clone(),
-            container: container.to_owned(),
-            docker_host: host.docker_host.clone(),
-            engine,
-        })
+        Arc::new(Contained { host: host.name.clone(), container: container.to_owned(), docker_host: host.docker_host.clone(), engine })
     };
     Ways { work: enter(work), mending: enter(mending), ssh }
 }

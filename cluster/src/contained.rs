@@ -44,14 +44,18 @@ impl Contained {
         while script.contains(&end) {
             end.push('_');
         }
-        let engine = self.docker_host.as_ref().map_or(String::new(), |address| format!("DOCKER_HOST={} && export DOCKER_HOST\n", quote(address)));
+        let engine =
+            self.docker_host.as_ref().map_or(String::new(), |address| format!("DOCKER_HOST={} && export DOCKER_HOST\n", quote(address)));
         format!(
             r#"KCHAOS_PLACE={place} && export KCHAOS_PLACE
-{engine}main_pid=$(docker inspect --type container -f '{{{{.State.Pid}}}}' -- {container} 2>/dev/null)
-case $main_pid in
-'' | 0 | *[!0-9]*) set -- unshare --net ;;
-*) set -- nsenter --net="/proc/$main_pid/ns/net" ;;
-esac
+{engine}inspected=$(docker inspect --type container -f '{{{{.Id}}}} {{{{.State.Pid}}}}' -- {container} 2>/dev/null)
+main_pid=${{inspected##* }}
+# The container's own process, and not whoever has that pid here.
+if [ "${{main_pid:-0}}" != 0 ] && grep -qsF "${{inspected%% *}}" "/proc/$main_pid/cgroup"; then
+    set -- nsenter --net="/proc/$main_pid/ns/net"
+else
+    set -- unshare --net
+fi
 "$@" sh -s <<'{end}'
 {{
 {script}
@@ -84,7 +88,7 @@ mod tests {
         let way = Contained { host: "kafka1".into(), container: "kafka1".into(), docker_host: None, engine: Arc::new(Local) };
         let script = "echo \"$KCHAOS_PLACE\"\ncat\necho 'KCHAOS_CONTAINED $HOME'\nexit 7";
         // Neither a container nor the right to make a namespace is needed to see what would be run.
-        let text = way.framed(script).replace("set -- unshare --net ;;", "set -- env ;;");
+        let text = way.framed(script).replace("set -- unshare --net", "set -- env");
         let output = Local.run(&format!("docker() {{ :; }}\n{text}"), Duration::from_secs(10)).await.unwrap();
         assert_eq!((output.status, output.stdout_text().as_str()), (7, "kafka1\nKCHAOS_CONTAINED $HOME\n"), "{output:?}");
     }
@@ -92,7 +96,7 @@ mod tests {
     #[tokio::test]
     async fn a_script_that_is_cut_short_does_nothing() {
         let way = Contained { host: "kafka1".into(), container: "kafka1".into(), docker_host: None, engine: Arc::new(Local) };
-        let text = way.framed("echo began\nif true; then").replace("set -- unshare --net ;;", "set -- env ;;");
+        let text = way.framed("echo began\nif true; then").replace("set -- unshare --net", "set -- env");
         let output = Local.run(&format!("docker() {{ :; }}\n{text}"), Duration::from_secs(10)).await.unwrap();
         assert_eq!((output.status != 0, output.stdout_text().as_str()), (true, ""));
     }

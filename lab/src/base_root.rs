@@ -16,8 +16,7 @@ use crate::state::Lock;
 const DEFAULT_CACHE: &str = "/var/cache/kchaos";
 /// The number grows with what follows.
 const NAME: &str = "systemd-host-1";
-const PACKAGES: &str =
-    "systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,iptables,sudo,procps,default-jre-headless";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,iptables,sudo,procps,default-jre-headless";
 /// What a host that lives for minutes does not need.
 const MASKED: &[&str] = &[
     "apt-daily.timer",
@@ -47,7 +46,9 @@ pub(crate) fn ensure(lock: &Lock, progress: &mut dyn FnMut(&str)) -> Result<Path
     }
     let mirror = mirror(lock).map_err(missing)?;
     progress("making the base of systemd hosts with debootstrap (once, about a minute)");
-    let scratch = directory.with_file_name(format!(".{NAME}.{}", std::process::id()));
+    // Under the lab's lock, so what is there under such a name is of somebody who was killed.
+    let scratch = directory.with_file_name(format!(".{NAME}.half"));
+    let _ = fs::remove_dir_all(&scratch);
     let made = make(&mirror, &scratch, lock).map_err(|error| missing(error.to_string())).and_then(|()| {
         // Somebody else may have been faster; theirs is as good.
         fs::rename(&scratch, &directory).or_else(|error| if directory.is_dir() { Ok(()) } else { Err(missing(error.to_string())) })
@@ -62,7 +63,9 @@ fn make(mirror: &Mirror, scratch: &Path, lock: &Lock) -> Result<(), LabError> {
         fs::create_dir_all(cache).map_err(LabError::io("cannot make", cache))?;
     }
     let include = format!("--include={PACKAGES}");
-    commands::run("debootstrap", &["--variant=minbase", &include, &mirror.suite, &root, &mirror.uri], "", lock.file())?;
+    // In a mount namespace of its own: what it mounts in the tree on its way is gone whatever happens to it.
+    let debootstrap = ["--mount", "debootstrap", "--variant=minbase", &include, &mirror.suite, &root, &mirror.uri];
+    commands::run("unshare", &debootstrap, "", lock.file())?;
     for kind in [DaemonKind::Kafka, DaemonKind::Zookeeper] {
         let (name, id) = (kind.name(), user_id(kind).to_string());
         let home = format!("/var/lib/{name}");

@@ -12,7 +12,8 @@ use crate::cgroups;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
 
 /// Program and Debian package, beside what every lab needs.
-pub(crate) const TOOLS: &[(&str, &str)] = &[("dockerd", "docker.io"), ("docker", "docker.io"), ("containerd", "containerd"), ("runc", "runc")];
+pub(crate) const TOOLS: &[(&str, &str)] =
+    &[("dockerd", "docker.io"), ("docker", "docker.io"), ("containerd", "containerd"), ("runc", "runc")];
 
 /// What brings the engine and its containers up; among the host's scripts.
 pub(crate) const BOOT: &str = "engine-up.sh";

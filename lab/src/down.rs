@@ -115,5 +115,9 @@ fn left(state: &State) -> Vec<String> {
     let mounts = network::mount_points().into_iter().filter(|mount| mount.starts_with(state.base_dir.join("hosts")));
     let groups = cgroups::of(&state.lab_id).into_iter().filter(|path| path.exists());
     let groups = groups.map(|path| format!("control group {}", path.display()));
-    names.map(|path| format!("namespace {}", path.display())).chain(mounts.map(|mount| format!("mount {}", mount.display()))).chain(groups).collect()
+    names
+        .map(|path| format!("namespace {}", path.display()))
+        .chain(mounts.map(|mount| format!("mount {}", mount.display())))
+        .chain(groups)
+        .collect()
 }

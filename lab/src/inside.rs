@@ -97,11 +97,17 @@ fn files_in(directory: &std::path::Path) -> Vec<(PathBuf, u64)> {
 fn find_host(host: &str) -> Result<(State, HostPlan), LabError> {
     let state = State::load()?.ok_or(LabError::NotUp)?;
     let containers = |plan: &HostPlan| plan.daemons.iter().filter(|daemon| daemon.published.is_some()).map(DaemonPlan::container).collect();
-    let is_it = |plan: &&HostPlan| plan.name == host || { let names: Vec<String> = containers(plan); names.iter().any(|name| name == host) };
+    let is_it = |plan: &&HostPlan| {
+        plan.name == host || {
+            let names: Vec<String> = containers(plan);
+            names.iter().any(|name| name == host)
+        }
+    };
     match state.layout.hosts.iter().find(is_it).cloned() {
         Some(plan) => Ok((state, plan)),
         None => {
-            let known: Vec<String> = state.layout.hosts.iter().flat_map(|plan| [vec![plan.name.clone()], containers(plan)].concat()).collect();
+            let known: Vec<String> =
+                state.layout.hosts.iter().flat_map(|plan| [vec![plan.name.clone()], containers(plan)].concat()).collect();
             Err(LabError::NoSuchHost { host: host.to_owned(), known: known.join(", ") })
         }
     }

@@ -76,7 +76,9 @@ fn unit(daemon: &DaemonPlan) -> String {
 pub(crate) fn enter(spec: &HostSpec, own: &SystemdSpec) -> Outcome {
     cgroups::enter(&own.cgroup)?;
     if [&spec.host_dir, &own.base_root, &spec.libs_dir].iter().any(|path| path.starts_with("/run")) {
-        return Err("a host with systemd cannot have its files below /run: name other directories by KCHAOS_LAB_DIR and KCHAOS_CACHE".to_owned());
+        return Err(
+            "a host with systemd cannot have its files below /run: name other directories by KCHAOS_LAB_DIR and KCHAOS_CACHE".to_owned()
+        );
     }
     mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, "")?;
     mount(Some(Path::new("proc")), Path::new("/proc"), Some("proc"), libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC, "")?;

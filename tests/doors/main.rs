@@ -60,7 +60,9 @@ fn proof_of(event: &FaultEvent) -> &str {
 fn systemd_a_crash_is_revived_dies_of_its_old_registration_and_is_mended() {
     let run = a_run_with("kill-leader", ONE_FAULT).and(&["--kill", "crash", "--nemesis-duration", "14s"]).finish().ends_with(0);
     let notes = notes(&run);
-    for said in ["was revived as pid", "ms after it was killed", "NRestarts=", "died again", "exit code 1", "NodeExists", "does not start it again"] {
+    for said in
+        ["was revived as pid", "ms after it was killed", "NRestarts=", "died again", "exit code 1", "NodeExists", "does not start it again"]
+    {
         assert!(notes.contains(said), "{said:?} is not in:\n{notes}");
     }
     let healed = proved(&run, FaultMoment::Healed);
@@ -99,7 +101,11 @@ fn systemd_a_unit_held_down_is_given_back_by_its_host_when_kchaos_is_killed() {
     assert!(on(&host, UNIT).contains("Restart=on-abnormal\n"));
     assert!(nothing_is_left(&host));
     whole_again();
-    println!("hold undone {:.1} s after kchaos was killed (lease 5 s), unit up and swept after {:.1} s", freed.as_secs_f64(), up.as_secs_f64());
+    println!(
+        "hold undone {:.1} s after kchaos was killed (lease 5 s), unit up and swept after {:.1} s",
+        freed.as_secs_f64(),
+        up.as_secs_f64()
+    );
 }
 
 fn whole_again() {
@@ -146,5 +152,31 @@ fn docker_a_container_is_cut_off_in_its_own_network_and_paused() {
     assert_eq!(proved(&run, FaultMoment::InEffect).len(), 2);
     assert_eq!(proved(&run, FaultMoment::Healed).len(), 2);
     assert_eq!(rules(()), before, "the engine's host is as it was");
+    assert!(nothing_is_left("engine1"));
+}
+
+/// The same cluster as seen from the engine's host itself, where kchaos needs no SSH.
+#[test]
+#[ignore = "needs root and a lab of containers"]
+fn docker_an_engine_on_the_same_machine_needs_no_ssh() {
+    let lab = kchaos_lab::inventory_path().expect("a lab is up");
+    // Seen on the host as /root.
+    let home = lab.with_file_name("hosts").join("engine1/root");
+    std::fs::copy(env!("CARGO_BIN_EXE_kchaos"), home.join("kchaos")).expect("kchaos on the engine's host");
+    let mut inventory: toml::Table = std::fs::read_to_string(&lab).expect("the inventory").parse().expect("is TOML");
+    inventory.remove("ssh");
+    inventory["cluster"].as_table_mut().expect("a table").remove("network_namespace");
+    for host in inventory["host"].as_array_mut().expect("hosts") {
+        let host = host.as_table_mut().expect("a table");
+        host.remove("ssh");
+        host.insert("docker_host".to_owned(), "unix:///run/docker.sock".into());
+    }
+    std::fs::write(home.join("kchaos.toml"), inventory.to_string()).expect("write the inventory");
+    let checked = on("engine1", "cd /root && ./kchaos inventory check --inventory kchaos.toml 2>&1");
+    assert_eq!(checked.lines().filter(|line| line.ends_with(": good")).count(), 6, "{checked}");
+    let run = "cd /root && ./kchaos test --inventory kchaos.toml --results results --progress none --nemesis pause-leader,kill-zk-follower \
+               --faults 2 --nemesis-interval 1s --nemesis-duration 3s 2>&1; echo \"status $?\"";
+    let said = on("engine1", run);
+    assert!(said.contains("Faults: 2 of 2 in force, 2 mended") && said.ends_with("status 0\n"), "{said}");
     assert!(nothing_is_left("engine1"));
 }

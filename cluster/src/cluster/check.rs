@@ -108,7 +108,9 @@ impl Cluster {
             return check;
         }
         self.judge(host, &mut check);
-        for (daemon, found) in host.daemons.iter().zip(join_all(host.daemons.iter().map(|daemon| self.find(daemon, ways.work.as_ref()))).await) {
+        for (daemon, found) in
+            host.daemons.iter().zip(join_all(host.daemons.iter().map(|daemon| self.find(daemon, ways.work.as_ref()))).await)
+        {
             check.daemons.push(daemon_check(daemon, &found));
             check.problems.extend(daemon_problem(daemon, &found));
         }

@@ -53,8 +53,17 @@ impl DockerManager {
     /// Sets `status` and `main_pid`, or ends the shell: what the engine does not know is not gone.
     fn look(&self) -> String {
         format!(
-            "inspected=$({}) || exit\nstatus=${{inspected%% *}} main_pid=${{inspected##* }}\n",
-            self.inspect("{{.State.Status}} {{.State.Pid}}")
+            r#"inspected=$({}) || exit
+status=${{inspected%% *}} main_pid=${{inspected##* }} id=${{inspected#* }}
+id=${{id%% *}}
+if [ "$main_pid" != 0 ] && [ -e "/proc/$main_pid" ] && ! grep -qF "$id" "/proc/$main_pid/cgroup"; then
+    echo "process $main_pid is not in container "{}": this engine counts pids in a namespace or a machine of its own, out of kchaos' reach" >&2
+    exit {}
+fi
+"#,
+            self.inspect("{{.State.Status}} {{.Id}} {{.State.Pid}}"),
+            quote(&self.container),
+            find::DOUBTFUL,
         )
     }
 }
@@ -199,20 +208,21 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         for (status, is_stopped) in [("running", false), ("paused", true)] {
-            let output = with_docker(&format!("{status} {pid}"), &manager().find_script()).await;
+            let output = with_docker(&format!("{status} / {pid}"), &manager().find_script()).await;
             let state = parse_state(&output.stdout_text()).unwrap_or_else(|| panic!("{output:?}"));
             assert_eq!(matches!(state, DaemonState::Stopped(found) if found.pid == pid), is_stopped, "{output:?}");
             assert_eq!(state.pid().map(|found| found.pid), Some(pid));
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let output = with_docker("exited 0", &manager().find_script()).await;
+        let output = with_docker("exited / 0", &manager().find_script()).await;
         assert_eq!((output.status, output.stdout_text().as_str()), (0, ""), "{output:?}");
     }
 
     #[tokio::test]
     async fn what_is_down_is_started_what_is_frozen_goes_on_and_what_runs_is_left() {
-        for (says, asked) in [("exited 0", "asked: start -- kafka1\n"), ("paused 1", "asked: unpause -- kafka1\n"), ("running 1", "")] {
+        for (says, asked) in [("exited / 0", "asked: start -- kafka1\n"), ("paused / 1", "asked: unpause -- kafka1\n"), ("running / 1", "")]
+        {
             let output = with_docker(says, &manager().start_script()).await;
             assert_eq!((output.status, output.stderr_text().as_str()), (0, asked), "{says}");
         }
@@ -220,11 +230,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_kill_hits_the_process_that_was_meant_or_nobody() {
-        let pid = Pid { pid: 17, start_time: 1 };
+        // Every control group has a slash in its path, and no process of this machine is in one of that other name.
+        let own = std::process::id();
+        let output = with_docker(&format!("running c0ffee00c0ffee {own}"), &manager().find_script()).await;
+        assert_eq!((output.status, output.stdout_text().as_str()), (find::DOUBTFUL, ""), "a pid of another namespace: {output:?}");
+        let pid = Pid { pid: i32::try_from(own).unwrap(), start_time: 1 };
         let kill = manager().kill_script(pid).unwrap();
-        let output = with_docker("running 17", &kill).await;
-        assert_eq!((output.stdout_text().as_str(), output.stderr_text().as_str()), ("signalled\n", "asked: kill --signal KILL -- kafka1\n"));
-        let output = with_docker("running 18", &kill).await;
+        let output = with_docker(&format!("running / {own}"), &kill).await;
+        assert_eq!(
+            (output.stdout_text().as_str(), output.stderr_text().as_str()),
+            ("signalled\n", "asked: kill --signal KILL -- kafka1\n")
+        );
+        let output = with_docker("running / 1", &kill).await;
         assert_eq!((output.stdout_text().as_str(), output.stderr_text().as_str()), ("gone\n", ""));
     }
 

@@ -68,7 +68,13 @@ fn by_argv(words: &[String]) -> String {
     format!(
         r"nl='
 '
-for file in $(printf '%s\n' {first} | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null); do
+# busybox's grep sees no further than the first NUL: there every process is looked at.
+if printf 'a\0b\n' | grep -qF b; then
+    files=$(printf '%s\n' {first} | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null) || :
+else
+    files=$(echo /proc/[0-9]*/cmdline)
+fi
+for file in $files; do
     arguments=$nl$(tr '\n\0' '\001\n' <$file 2>/dev/null)$nl
 {tests}    pid=${{file#/proc/}} pid=${{pid%/cmdline}}
     program=$(readlink /proc/$pid/exe 2>/dev/null)

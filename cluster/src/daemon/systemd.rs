@@ -122,7 +122,11 @@ fi
     }
 
     fn find_script(&self) -> String {
-        if self.entry.find.is_unset() { format!("{}{}", self.main_pid(), find::by_main_pid(&self.unit)) } else { find::script(&self.entry.find) }
+        if self.entry.find.is_unset() {
+            format!("{}{}", self.main_pid(), find::by_main_pid(&self.unit))
+        } else {
+            find::script(&self.entry.find)
+        }
     }
 
     fn hold(&self, _before: &Evidence) -> Option<Hold> {

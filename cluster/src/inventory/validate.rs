@@ -180,9 +180,8 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
 fn manager(key: &impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findings: &mut Findings) {
     let by_scripts = daemon.manager == ManagerKind::Scripts;
     for (name, command) in [("start", &daemon.start), ("stop", &daemon.stop)] {
-        findings.require_at(!by_scripts || !command.trim().is_empty(), key(&[name]), || {
-            format!("is empty: the command that would {name} it")
-        });
+        findings
+            .require_at(!by_scripts || !command.trim().is_empty(), key(&[name]), || format!("is empty: the command that would {name} it"));
         findings.require_at(by_scripts || command.is_empty(), key(&[name]), || "is for manager = \"scripts\" alone".to_owned());
         findings.require_at(!command.contains('\0'), key(&[name]), || "holds a NUL".to_owned());
     }
@@ -192,9 +191,12 @@ fn manager(key: &impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findings: 
     ];
     for (name, value, kind, manager, what) in keys {
         match value {
-            None => findings.require_at(daemon.manager != kind, key(&["manager"]), || format!("is \"{manager}\": {name} is missing, {what}")),
+            None => {
+                findings.require_at(daemon.manager != kind, key(&["manager"]), || format!("is \"{manager}\": {name} is missing, {what}"))
+            }
             Some(value) => {
-                let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || (kind == ManagerKind::Systemd && ":@\\".contains(c));
+                let plain =
+                    |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || (kind == ManagerKind::Systemd && ":@\\".contains(c));
                 let whole = kind != ManagerKind::Systemd || value.strip_suffix(".service").is_some_and(|stem| !stem.is_empty());
                 let in_order = !value.is_empty() && !value.starts_with(['.', '-']) && value.chars().all(plain) && whole;
                 findings.require_at(in_order, key(&[name]), || format!("\"{}\" is not {what}", value.escape_default()));

@@ -103,10 +103,7 @@ impl Hand {
             Some(now) if now.is_managed_as(before) => Proof { proved: true, text: format!("; managed as before ({})", now.text) },
             Some(now) => Proof {
                 proved: false,
-                text: format!(
-                    "; it is not managed as before: {} {} was {} {}",
-                    now.policy, now.overrides, before.policy, before.overrides
-                ),
+                text: format!("; it is not managed as before: {} {} was {} {}", now.policy, now.overrides, before.policy, before.overrides),
             },
             None => Proof { proved: false, text: "; its manager did not say how it is managed now".to_owned() },
         }
