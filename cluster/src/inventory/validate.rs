@@ -192,7 +192,7 @@ fn manager(key: &impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findings: 
     for (name, value, kind, manager, what) in keys {
         match value {
             None => {
-                findings.require_at(daemon.manager != kind, key(&["manager"]), || format!("is \"{manager}\": {name} is missing, {what}"))
+                findings.require_at(daemon.manager != kind, key(&["manager"]), || format!("is \"{manager}\": {name} is missing, {what}"));
             }
             Some(value) => {
                 let plain =
