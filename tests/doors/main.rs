@@ -58,7 +58,7 @@ fn proof_of(event: &FaultEvent) -> &str {
 #[test]
 #[ignore = "needs root and a lab of systemd hosts"]
 fn systemd_a_crash_is_revived_dies_of_its_old_registration_and_is_mended() {
-    let run = a_run_with("kill-leader", ONE_FAULT).and(&["--kill", "crash", "--nemesis-duration", "14s"]).finish().ends_with(0);
+    let run = a_run_with("kill-leader", ONE_FAULT).and(&["--kill", "crash", "--nemesis-duration", "20s"]).finish().ends_with(0);
     let notes = notes(&run);
     for said in
         ["was revived as pid", "ms after it was killed", "NRestarts=", "died again", "exit code 1", "NodeExists", "does not start it again"]
