@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup build demo test test-unit test-live test-faults test-netem test-safety lint bench fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-netem test-safety test-systemd test-docker lint bench fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
 	@echo 'make test-netem  the faults of the link, on a kernel with netem, in an emulated machine'
 	@echo 'make test-safety  whatever becomes of kchaos, the hosts are as before: 40 minutes, needs a cluster'
+	@echo 'make test-systemd, make test-docker  what needs a cluster of systemd units, or of containers; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
@@ -43,6 +44,15 @@ test-netem:
 
 test-safety: build
 	@scripts/test-safety.sh
+
+setup-doors:
+	@KCHAOS_DOORS=1 scripts/setup.sh
+
+test-systemd: setup-doors build
+	@scripts/test-doors.sh systemd
+
+test-docker: setup-doors build
+	@scripts/test-doors.sh docker
 
 lint: setup
 	cargo fmt --all --check

@@ -4,6 +4,7 @@
 # Idempotent and quiet: says only what it does, and nothing when there is nothing to do.
 #   KCHAOS_CACHE       where jars are kept (default /var/cache/kchaos)
 #   KCHAOS_KAFKA       versions of Kafka to fetch, separated by spaces (default 3.9.1)
+#   KCHAOS_DOORS       if set, also what labs of systemd hosts and of containers need
 #   KCHAOS_JARS_ONLY   if set, Debian packages are left alone
 set -eu
 
@@ -42,6 +43,7 @@ install_packages() {
     command -v dpkg-query >/dev/null 2>&1 || fail "this is not Debian: install the packages of scripts/setup.sh by hand, then set KCHAOS_JARS_ONLY=1"
     missing=
     for package in openssh-server openssh-client nftables iptables iproute2 procps util-linux jq zstd e2fsprogs faketime \
+        ${KCHAOS_DOORS:+debootstrap systemd-container docker.io} \
         build-essential cmake pkg-config libcurl4-openssl-dev libssl-dev zlib1g-dev; do
         installed "$package" || missing="$missing $package"
     done

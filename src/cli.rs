@@ -89,6 +89,9 @@ pub(crate) struct TestArgs {
     /// How long each fault is held [default: the brokers' ZooKeeper session timeout and 7 s]
     #[arg(long, value_parser = duration)]
     pub(crate) nemesis_duration: Option<Duration>,
+    /// What a kill means where a service manager (systemd, Docker) may revive what was killed
+    #[arg(long, default_value = "held-down")]
+    pub(crate) kill: KillArg,
     /// After this time without kchaos the hosts mend themselves
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub(crate) lease: Duration,
@@ -172,6 +175,14 @@ pub(crate) enum Progress {
     /// A line every 10 s
     Plain,
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KillArg {
+    /// Down for the fault's duration: the manager is kept from reviving it, and gets it back as it was
+    HeldDown,
+    /// A crash: what the manager makes of it is watched and told
+    Crash,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -390,12 +401,25 @@ pub(crate) struct LabUpArgs {
     pub(crate) settings: Vec<(String, String)>,
     #[arg(long, default_value = "18s", value_parser = duration)]
     pub(crate) zookeeper_session_timeout: Duration,
+    /// Who starts and stops the daemons; the other two are without --disks loop and --clock faketime
+    #[arg(long, default_value = "scripts")]
+    pub(crate) manager: LabManagerArg,
     /// Where daemons keep their data; on loop devices each has a disk of its own, which can lose power, die and fill up
     #[arg(long, value_enum, default_value = "directory")]
     pub(crate) disks: LabDisks,
     /// The daemons' clock; under libfaketime each has its own, which can be wrong
     #[arg(long, value_enum, default_value = "machine")]
     pub(crate) clock: LabClock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabManagerArg {
+    /// Bare hosts, kafka-server-start.sh -daemon
+    Scripts,
+    /// Hosts with Debian's systemd: kafka.service and zookeeper.service with Restart=on-abnormal
+    Systemd,
+    /// One host with a Docker engine, and a container for each daemon
+    Docker,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::daemon::{Manager, ScriptsManager};
+use crate::contained::Contained;
+use crate::daemon::{DockerManager, Manager, ScriptsManager, SystemdManager};
 use crate::inventory::{DaemonEntry, Host, Inventory, InventoryError, ManagerKind};
 use crate::known_hosts::KnownHosts;
-use crate::remote::{Output, Remote, RemoteError};
+use crate::remote::{Local, Output, Remote, RemoteError};
 use crate::ssh::{Endpoint, Key, SshRemote};
 
 mod check;
@@ -26,8 +27,10 @@ pub struct Cluster {
 }
 
 struct Ways {
-    work: Arc<SshRemote>,
-    mending: Arc<SshRemote>,
+    work: Arc<dyn Remote>,
+    mending: Arc<dyn Remote>,
+    /// What both go over; none where the host's engine is on this machine.
+    ssh: Option<[Arc<SshRemote>; 2]>,
 }
 
 /// Why a cluster cannot even be tried to be reached.
@@ -44,6 +47,14 @@ pub enum ClusterError {
 impl Cluster {
     /// Reads keys and known hosts. Reaches out to nobody yet.
     pub fn new(inventory: Arc<Inventory>) -> Result<Self, ClusterError> {
+        let mut ways = BTreeMap::new();
+        let by_ssh: Vec<&Host> = inventory.hosts.iter().filter(|host| host.is_reached_by_ssh()).collect();
+        for host in inventory.hosts.iter().filter(|host| !host.is_reached_by_ssh()) {
+            ways.insert(host.name.clone(), ways_of(host, Arc::new(Local), Arc::new(Local), None));
+        }
+        if by_ssh.is_empty() {
+            return Ok(Self { inventory, ways });
+        }
         let path = &inventory.ssh.known_hosts_file;
         let known_hosts = match KnownHosts::load(path) {
             Ok(known_hosts) => Arc::new(known_hosts),
@@ -51,8 +62,7 @@ impl Cluster {
         };
         let passphrase = inventory.key_passphrase()?;
         let mut keys: BTreeMap<PathBuf, Key> = BTreeMap::new();
-        let mut ways = BTreeMap::new();
-        for host in &inventory.hosts {
+        for host in by_ssh {
             let path = host.ssh_key_file(&inventory).to_owned();
             let key = match keys.get(&path) {
                 Some(key) => key.clone(),
@@ -60,8 +70,9 @@ impl Cluster {
             };
             keys.insert(path, key.clone());
             let endpoint = endpoint(&inventory, host, key, &known_hosts);
-            let remotes = Ways { work: Arc::new(SshRemote::new(endpoint.clone())), mending: Arc::new(SshRemote::new(endpoint)) };
-            ways.insert(host.name.clone(), remotes);
+            let (work, mending) = (Arc::new(SshRemote::new(endpoint.clone())), Arc::new(SshRemote::new(endpoint)));
+            let ssh = Some([Arc::clone(&work), Arc::clone(&mending)]);
+            ways.insert(host.name.clone(), ways_of(host, work, mending, ssh));
         }
         Ok(Self { inventory, ways })
     }
@@ -69,7 +80,7 @@ impl Cluster {
     /// For looking and injecting. A host that is not in the inventory gives a way that says so.
     pub fn remote(&self, host: &str) -> Arc<dyn Remote> {
         match self.ways.get(host) {
-            Some(ways) => Arc::clone(&ways.work) as Arc<dyn Remote>,
+            Some(ways) => Arc::clone(&ways.work),
             None => Arc::new(Nowhere(host.to_owned())),
         }
     }
@@ -77,7 +88,7 @@ impl Cluster {
     /// For renewing and mending: a connection of its own.
     pub fn mending(&self, host: &str) -> Arc<dyn Remote> {
         match self.ways.get(host) {
-            Some(ways) => Arc::clone(&ways.mending) as Arc<dyn Remote>,
+            Some(ways) => Arc::clone(&ways.mending),
             None => Arc::new(Nowhere(host.to_owned())),
         }
     }
@@ -93,14 +104,26 @@ impl Cluster {
 
     /// Ends all connections in good order. What still runs on the hosts goes on.
     pub async fn disconnect(&self) {
-        futures_util::future::join_all(self.ways.values().flat_map(|ways| [ways.work.disconnect(), ways.mending.disconnect()])).await;
+        let connections = self.ways.values().filter_map(|ways| ways.ssh.as_ref()).flatten();
+        futures_util::future::join_all(connections.map(|connection| connection.disconnect())).await;
     }
+}
+
+/// A host that is a container is entered on its engine's host.
+fn ways_of(host: &Host, work: Arc<dyn Remote>, mending: Arc<dyn Remote>, ssh: Option<[Arc<SshRemote>; 2]>) -> Ways {
+    let Some(container) = host.container() else { return Ways { work, mending, ssh } };
+    let enter = |engine: Arc<dyn Remote>| -> Arc<dyn Remote> {
+        Arc::new(Contained { host: host.name.clone(), container: container.to_owned(), docker_host: host.docker_host.clone(), engine })
+    };
+    Ways { work: enter(work), mending: enter(mending), ssh }
 }
 
 /// The manager that the inventory names for a daemon. `timeout` is for each command.
 pub fn manager_of(entry: &DaemonEntry, timeout: Duration) -> Box<dyn Manager> {
     match entry.manager {
         ManagerKind::Scripts => Box::new(ScriptsManager::new(entry, timeout)),
+        ManagerKind::Systemd => Box::new(SystemdManager::new(entry, timeout)),
+        ManagerKind::Docker => Box::new(DockerManager::new(entry, timeout)),
     }
 }
 

@@ -4,15 +4,21 @@ use async_trait::async_trait;
 
 use crate::remote::{Remote, RemoteError};
 
+mod docker;
+mod evidence;
 mod find;
 mod process;
 mod scripts;
+mod systemd;
 
 #[cfg(test)]
 mod tests;
 
+pub use docker::DockerManager;
+pub use evidence::{Evidence, Hold};
 pub use process::{NOT_THAT_PROCESS, Signalled, process_state, process_state_script, signal, signal_script};
 pub use scripts::ScriptsManager;
+pub use systemd::SystemdManager;
 
 /// A process of a host that cannot be confused with another: a reused pid has another start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +38,7 @@ pub enum DaemonState {
     Gone,
 }
 
-/// How one daemon is started, stopped and found: scripts here, systemd and Docker later.
+/// How one daemon is started, stopped and found: by scripts, by systemd, by Docker.
 #[async_trait]
 pub trait Manager: Send + Sync {
     /// Starts it; returns when the starting command did, not when the daemon serves.
@@ -46,6 +52,19 @@ pub trait Manager: Send + Sync {
     /// POSIX sh whose standard output is `PID START_TIME STATE`, or nothing if the daemon is not there. A status other than 0 means that it
     /// cannot be told, for the reason on standard error.
     fn find_script(&self) -> String;
+    /// How the manager, which says this of it now, is kept from reviving it. `None`: nobody revives it.
+    fn hold(&self, _before: &Evidence) -> Option<Hold> {
+        None
+    }
+    /// POSIX sh that has the manager itself send SIGKILL to exactly this process, and prints `signalled` or `gone`. `None`: a signal is as
+    /// good.
+    fn kill_script(&self, _pid: Pid) -> Option<String> {
+        None
+    }
+    /// What the manager itself knows of it. `None`: there is nobody to ask.
+    async fn evidence(&self, _remote: &dyn Remote) -> Result<Option<Evidence>, RemoteError> {
+        Ok(None)
+    }
 }
 
 impl DaemonState {

@@ -29,6 +29,8 @@ pub struct Inventory {
     pub cluster: ClusterSection,
     #[serde(default)]
     pub limits: Limits,
+    /// Needed but where all hosts are containers of an engine on this machine.
+    #[serde(default)]
     pub ssh: SshSection,
     pub kafka: KafkaSection,
     pub zookeeper: ZooKeeperSection,
@@ -154,6 +156,10 @@ pub struct Host {
     /// The consent on the host: a file that holds the cluster's name, made by its administrator, never by kchaos.
     #[serde(default = "default_opt_in_file")]
     pub opt_in_file: PathBuf,
+    /// The engine that runs this host's container, if it is not the one that the `docker` command finds by itself: `unix:///run/…`. Then the
+    /// engine is on this machine and the host is reached without SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker_host: Option<String>,
     #[serde(rename = "daemon", default)]
     pub daemons: Vec<DaemonEntry>,
 }
@@ -172,9 +178,19 @@ pub struct DaemonEntry {
     #[serde(default)]
     pub manager: ManagerKind,
     /// With `manager = "scripts"`: the command that starts it and returns.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub start: String,
     /// The command that stops it in good order; it may return before the daemon is gone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stop: String,
+    /// With `manager = "systemd"`: its unit, `kafka.service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// With `manager = "docker"`: its container, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Needed with `manager = "scripts"`. systemd and Docker know the process themselves; a unit whose main process is a shell needs it too.
+    #[serde(default, skip_serializing_if = "Find::is_unset")]
     pub find: Find,
     /// Where its daemon logs are; fetched at the end of a run.
     pub log_dir: PathBuf,
@@ -193,12 +209,17 @@ pub enum DaemonKind {
     Zookeeper,
 }
 
-/// How a daemon is started, stopped and found. systemd and Docker come behind the same trait.
+/// How a daemon is started, stopped and found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ManagerKind {
+    /// By commands of its own.
     #[default]
     Scripts,
+    /// A unit of the host's systemd.
+    Systemd,
+    /// A container of a Docker engine.
+    Docker,
 }
 
 /// How to tell the daemon's process from all others. Never by a name alone: a broker and a ZooKeeper are both `java`.
@@ -211,6 +232,36 @@ pub enum Find {
     PidFile(PathBuf),
     /// The process that listens on this TCP port.
     Port(u16),
+}
+
+/// Nobody who could log in anywhere.
+impl Default for SshSection {
+    fn default() -> Self {
+        Self {
+            user: String::new(),
+            port: default_ssh_port(),
+            key_file: PathBuf::new(),
+            key_passphrase: None,
+            known_hosts_file: PathBuf::new(),
+            connect_timeout_ms: default_connect_timeout_ms(),
+            command_timeout_ms: default_command_timeout_ms(),
+            channels_max: default_channels_max(),
+            sudo: false,
+        }
+    }
+}
+
+/// Nothing: left to the manager.
+impl Default for Find {
+    fn default() -> Self {
+        Self::Argv(Vec::new())
+    }
+}
+
+impl Find {
+    pub fn is_unset(&self) -> bool {
+        matches!(self, Self::Argv(words) if words.is_empty())
+    }
 }
 
 impl Default for Limits {

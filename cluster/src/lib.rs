@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod cluster;
+pub mod contained;
 pub mod daemon;
 pub mod inventory;
 pub mod known_hosts;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::LabError;
 use crate::base_dir;
+use crate::cgroups;
 use crate::disks;
 use crate::host_init;
 use crate::network;
@@ -43,6 +44,7 @@ pub fn down(progress: &mut dyn FnMut(&str)) -> Result<DownReport, LabError> {
 pub(crate) fn take_away(state: &State, lock: &Lock, patience: Duration) -> Result<DownReport, LabError> {
     let mut report = DownReport { name: Some(state.name.clone()), ..DownReport::default() };
     report.hosts_ended = end_hosts(state, patience)?;
+    cgroups::remove(&state.lab_id)?;
     report.strangers = strangers(&state.namespaces);
     report.namespaces_removed = network::remove(&state.namespaces, state.netns_dir_before, lock.file())?;
     // A disk's file is removed when nobody writes to it any more.
@@ -117,5 +119,11 @@ fn strangers(namespaces: &[String]) -> Vec<String> {
 fn left(state: &State) -> Vec<String> {
     let names = state.namespaces.iter().map(|name| network::namespace_path(name)).filter(|path| fs::symlink_metadata(path).is_ok());
     let mounts = network::mount_points().into_iter().filter(|mount| mount.starts_with(state.base_dir.join("hosts")));
-    names.map(|path| format!("namespace {}", path.display())).chain(mounts.map(|mount| format!("mount {}", mount.display()))).collect()
+    let groups = cgroups::of(&state.lab_id).into_iter().filter(|path| path.exists());
+    let groups = groups.map(|path| format!("control group {}", path.display()));
+    names
+        .map(|path| format!("namespace {}", path.display()))
+        .chain(mounts.map(|mount| format!("mount {}", mount.display())))
+        .chain(groups)
+        .collect()
 }

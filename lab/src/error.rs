@@ -19,7 +19,9 @@ pub enum LabError {
     NotUp,
     #[error("the lab has no host {host}; its hosts are {known}")]
     NoSuchHost { host: String, known: String },
-    #[error("{tool} is missing; install what the lab needs: make setup (Debian package {package})")]
+    #[error(
+        "{tool} is missing; install what the lab needs: make setup, or make setup-doors for systemd and Docker (Debian package {package})"
+    )]
     ToolMissing { tool: &'static str, package: &'static str },
     #[error("the jars of Kafka {version} are not in {directory}: {reason}; fetch them, with a network: KCHAOS_KAFKA={version} make setup")]
     JarsMissing { version: String, directory: PathBuf, reason: String },
@@ -29,6 +31,10 @@ pub enum LabError {
     NotEnoughMemory { brokers: usize, zookeepers: usize, need_mib: u64, available_mib: u64 },
     #[error("--disks loop needs loop devices, and this machine (or the container this is) has no /dev/loop-control")]
     NoLoopDevices,
+    #[error(
+        "the base of a systemd host is not in {directory}: {reason}; it is made once by debootstrap, with a network: kchaos lab up --manager systemd"
+    )]
+    BaseMissing { directory: PathBuf, reason: String },
     #[error("{directory} holds files that are not a lab's; empty it, or name another directory by KCHAOS_LAB_DIR")]
     DirectoryTaken { directory: PathBuf },
     #[error("network namespace {name} exists and no lab that we know of made it; if nobody needs it: ip netns delete {name}")]

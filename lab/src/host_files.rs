@@ -11,10 +11,12 @@ use crate::LabError;
 use crate::clock;
 use crate::commands;
 use crate::disks;
+use crate::docker;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
-use crate::options::{Clock, Disks, LabOptions};
+use crate::options::{Clock, Disks, LabManager, LabOptions};
 use crate::settings;
 use crate::state::{Lock, State};
+use crate::systemd;
 
 const SCRIPTS: &[(&str, &str)] = &[
     ("kafka-server-start.sh", include_str!("../files/kafka-server-start.sh")),
@@ -64,6 +66,11 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
             if options.disks == Disks::Loop {
                 disks::format(state, host, daemon, &DaemonPlan::on_machine(&directory, &daemon.data_dir()), lock)?;
             }
+        }
+        match options.manager {
+            LabManager::Scripts => {}
+            LabManager::Systemd => systemd::write_units(host, &directory)?,
+            LabManager::Docker => write(&directory.join("bin").join(docker::BOOT), &docker::boot_script(&state.lab_id, host), 0o755)?,
         }
     }
     write(&state.base_dir.join(KNOWN_HOSTS), &known_hosts, 0o600)

@@ -15,7 +15,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::rootfs::{self, HostSpec};
+use crate::rootfs::{self, HostSpec, SystemdSpec};
+use crate::systemd;
 
 /// The argument that marks every PID 1 of a lab.
 pub(crate) fn mark(lab_id: &str) -> String {
@@ -63,6 +64,9 @@ fn make_host() -> Result<i32, String> {
 }
 
 fn be_first(spec: &HostSpec) -> Result<(), String> {
+    if let Some(own) = &spec.systemd {
+        return be_first_of_systemd(spec, own);
+    }
     rootfs::enter(spec)?;
     set_hostname(&spec.name)?;
     // Blocked before the first child can end, taken by `sigwait` below. Children get an empty mask from `Command`.
@@ -73,7 +77,19 @@ fn be_first(spec: &HostSpec) -> Result<(), String> {
     }
     say("ready");
     detach_output()?;
-    reap_until_told(&signals);
+    reap_until_told(&signals, None);
+    Ok(())
+}
+
+/// A pid namespace around the one that systemd is the first of: with this process everything ends, mounts included.
+fn be_first_of_systemd(spec: &HostSpec, own: &SystemdSpec) -> Result<(), String> {
+    systemd::enter(spec, own)?;
+    let signals = block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]);
+    let failed = |error: io::Error| format!("systemd-nspawn: {error}");
+    let booted = clean(&mut systemd::boot(spec).map_err(failed)?).spawn().map_err(failed)?;
+    say("ready");
+    detach_output()?;
+    reap_until_told(&signals, Some(booted.id() as libc::pid_t));
     Ok(())
 }
 
@@ -110,10 +126,17 @@ fn clean(command: &mut Command) -> &mut Command {
         .process_group(0)
 }
 
-fn reap_until_told(signals: &libc::sigset_t) {
+/// Or until that child has ended: a host whose systemd powered it off is off.
+fn reap_until_told(signals: &libc::sigset_t, whole_host: Option<libc::pid_t>) {
     loop {
-        // SAFETY: no status is asked for; -1 means that there is nobody left, 0 that all that are left run.
-        while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+        loop {
+            // SAFETY: no status is asked for; -1 means that there is nobody left, 0 that all that are left run.
+            match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } {
+                pid if pid > 0 && Some(pid) == whole_host => return,
+                pid if pid > 0 => {}
+                _ => break,
+            }
+        }
         let mut signal = 0;
         // SAFETY: both point to valid values of this frame or the caller's.
         unsafe { libc::sigwait(signals, &raw mut signal) };

@@ -29,13 +29,17 @@ pub struct LogFile {
 pub fn shell(host: &str, command: &[OsString]) -> Result<i32, LabError> {
     processes::must_be_root()?;
     let (state, plan) = find_host(host)?;
-    let init = state.inits.iter().find(|(name, _)| *name == plan.name).map(|(_, init)| *init).filter(|init| processes::is_alive(*init));
+    let is_container = plan.name != host;
+    let init = state.first_process(&plan.name);
     let Some(init) = init else {
         return Err(LabError::Host { host: plan.name, reason: "its first process is gone; take the lab down and up again".to_owned() });
     };
     let mut shell = Command::new("nsenter");
     // Not `ip netns exec`: that would leave the host's mounts outside and pin the machine's.
     shell.args(["--target", &init.pid.to_string(), "--mount", "--uts", "--net", "--pid", "--"]);
+    if is_container {
+        shell.args(["docker", "exec", "--interactive", host]);
+    }
     if command.is_empty() {
         shell.args(["/bin/bash", "-l"]);
     } else {
@@ -92,10 +96,18 @@ fn files_in(directory: &std::path::Path) -> Vec<(PathBuf, u64)> {
 
 fn find_host(host: &str) -> Result<(State, HostPlan), LabError> {
     let state = State::load()?.ok_or(LabError::NotUp)?;
-    match state.layout.host(host).cloned() {
+    let containers = |plan: &HostPlan| plan.daemons.iter().filter(|daemon| daemon.published.is_some()).map(DaemonPlan::container).collect();
+    let is_it = |plan: &&HostPlan| {
+        plan.name == host || {
+            let names: Vec<String> = containers(plan);
+            names.iter().any(|name| name == host)
+        }
+    };
+    match state.layout.hosts.iter().find(is_it).cloned() {
         Some(plan) => Ok((state, plan)),
         None => {
-            let known: Vec<&str> = state.layout.hosts.iter().map(|host| host.name.as_str()).collect();
+            let known: Vec<String> =
+                state.layout.hosts.iter().flat_map(|plan| [vec![plan.name.clone()], containers(plan)].concat()).collect();
             Err(LabError::NoSuchHost { host: host.to_owned(), known: known.join(", ") })
         }
     }

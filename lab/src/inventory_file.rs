@@ -13,7 +13,7 @@ use crate::disks;
 use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
 use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabOptions};
+use crate::options::{Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabManager, LabOptions};
 use crate::settings::SESSION_TIMEOUT;
 use crate::state::State;
 
@@ -57,33 +57,71 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             chroot: String::new(),
             session_timeout_ms: OWN_SESSION_TIMEOUT_MS,
         },
-        hosts: layout.hosts.iter().map(|host| host_entry(options, state, host)).collect(),
+        hosts: match state.manager {
+            LabManager::Docker => layout.hosts.iter().flat_map(|engine| container_entries(options, state, engine)).collect(),
+            LabManager::Scripts | LabManager::Systemd => {
+                layout.hosts.iter().map(|host| host_entry(host, daemon_entries(options, state, host))).collect()
+            }
+        },
     }
 }
 
-fn host_entry(options: &LabOptions, state: &State, host: &HostPlan) -> Host {
+fn host_entry(host: &HostPlan, daemons: Vec<DaemonEntry>) -> Host {
     Host {
         name: host.name.clone(),
         address: host.address.to_string(),
         ssh: SshOverride::default(),
         opt_in_file: "/etc/kchaos/allow".into(),
-        daemons: host.daemons.iter().map(|daemon| daemon_entry(options, state, host, daemon)).collect(),
+        docker_host: None,
+        daemons,
     }
 }
 
+fn daemon_entries(options: &LabOptions, state: &State, host: &HostPlan) -> Vec<DaemonEntry> {
+    host.daemons.iter().map(|daemon| daemon_entry(options, state, host, daemon)).collect()
+}
+
+/// Each container is a host, all of them at the address of their engine.
+fn container_entries(options: &LabOptions, state: &State, engine: &HostPlan) -> Vec<Host> {
+    let entries = daemon_entries(options, state, engine);
+    let of = |(daemon, entry): (&DaemonPlan, DaemonEntry)| Host { name: daemon.container(), ..host_entry(engine, vec![entry]) };
+    engine.daemons.iter().zip(entries).map(of).collect()
+}
+
 fn daemon_entry(options: &LabOptions, state: &State, host: &HostPlan, daemon: &DaemonPlan) -> DaemonEntry {
-    DaemonEntry {
+    let by_scripts = DaemonEntry {
         kind: daemon.kind,
         id: daemon.id,
         port: daemon.port(),
         peer_ports: daemon.peer_ports(),
         manager: ManagerKind::Scripts,
+        unit: None,
+        container: None,
         start: daemon.start_command().join(" "),
         stop: daemon.stop_command().join(" "),
         find: Find::Argv(daemon.find()),
         log_dir: daemon.log_dir().into(),
         disk: Some(disk(options, state, host, daemon)),
         clock: (options.clock == Clock::Faketime).then(|| DaemonClock { kind: ClockKind::Faketime, file: daemon.clock_file().into() }),
+    };
+    match state.manager {
+        LabManager::Scripts => by_scripts,
+        LabManager::Docker => DaemonEntry {
+            manager: ManagerKind::Docker,
+            start: String::new(),
+            stop: String::new(),
+            find: Find::default(),
+            container: Some(daemon.container()),
+            ..by_scripts
+        },
+        LabManager::Systemd => DaemonEntry {
+            manager: ManagerKind::Systemd,
+            start: String::new(),
+            stop: String::new(),
+            find: Find::default(),
+            unit: Some(daemon.unit()),
+            ..by_scripts
+        },
     }
 }
 
@@ -92,7 +130,8 @@ fn disk(options: &LabOptions, state: &State, host: &HostPlan, daemon: &DaemonPla
     let data_dir = daemon.data_dir().into();
     match options.disks {
         Disks::Directory => {
-            let allow = vec![DiskFault::Corrupt, DiskFault::Truncate];
+            // A service manager would start the daemon while its files are damaged.
+            let allow = if state.manager == LabManager::Scripts { vec![DiskFault::Corrupt, DiskFault::Truncate] } else { Vec::new() };
             Disk { kind: DiskKind::Directory, data_dir, allow, device: None, backing_file: None, mark: None }
         }
         Disks::Loop => Disk {
@@ -116,6 +155,11 @@ fn hosts_down_max(layout: &Layout) -> usize {
 /// What differs from a cluster as people run it, for the report.
 fn notes(options: &LabOptions, state: &State) -> Vec<String> {
     let mut notes = vec![format!("a lab on one machine: Kafka {}, no route out", state.kafka_version)];
+    match state.manager {
+        LabManager::Scripts => {}
+        LabManager::Systemd => notes.push("hosts with Debian's systemd; units with Restart=on-abnormal".to_owned()),
+        LabManager::Docker => notes.push("containers of one Docker engine; restart=unless-stopped".to_owned()),
+    }
     let session = state.zookeeper_session_timeout_ms;
     if session != DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS {
         let seconds = |ms: u64| ms as f64 / 1000.0;

@@ -13,6 +13,8 @@ pub(crate) const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub(crate) const PREFIX_LENGTH: u8 = 24;
 const FIRST_HOST: u8 = 11;
 pub(crate) const ADDRESSES_MAX: usize = 240;
+/// The host of the engine, where daemons are containers.
+const ENGINE: &str = "engine1";
 /// The namespace of the bridge, which the client side of a run enters.
 pub const NETWORK_NAMESPACE: &str = "kchaos-net";
 
@@ -35,6 +37,9 @@ pub(crate) struct DaemonPlan {
     pub(crate) id: i32,
     /// How many of its kind stand before it on the same host.
     pub(crate) slot: u16,
+    /// Of a container: its port on the engine's host.
+    #[serde(default)]
+    pub(crate) published: Option<u16>,
 }
 
 impl Layout {
@@ -62,6 +67,19 @@ impl Layout {
         layout
     }
 
+    /// One host with an engine; each daemon is a container on it, published as people do it in Compose files: brokers on 32001 and up,
+    /// ZooKeepers on 2181 and up.
+    pub(crate) fn of_containers(brokers: usize, zookeepers: usize) -> Self {
+        let mut layout = Self::new(brokers, zookeepers, Some(1));
+        for host in &mut layout.hosts {
+            ENGINE.clone_into(&mut host.name);
+            for daemon in &mut host.daemons {
+                daemon.published = Some(daemon.slot + if daemon.kind == DaemonKind::Kafka { 32_001 } else { 2_181 });
+            }
+        }
+        layout
+    }
+
     /// Moves ZooKeepers from the fullest hosts to hosts that have nothing.
     fn fill_empty_hosts(&mut self) {
         while let Some(empty) = self.hosts.iter().position(|host| host.daemons.is_empty()) {
@@ -70,10 +88,6 @@ impl Layout {
             daemon.slot = 0;
             self.hosts[empty].daemons.push(daemon);
         }
-    }
-
-    pub(crate) fn host(&self, name: &str) -> Option<&HostPlan> {
-        self.hosts.iter().find(|host| host.name == name)
     }
 
     /// Every daemon of a kind with its host, by id.
@@ -97,7 +111,7 @@ impl Layout {
 impl HostPlan {
     fn add(&mut self, kind: DaemonKind, index: usize) {
         let slot = self.daemons.iter().filter(|daemon| daemon.kind == kind).count() as u16;
-        self.daemons.push(DaemonPlan { kind, id: index as i32 + 1, slot });
+        self.daemons.push(DaemonPlan { kind, id: index as i32 + 1, slot, published: None });
     }
 
     /// The name under `/run/netns`.
@@ -120,16 +134,25 @@ impl DaemonPlan {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.slot
-            + match self.kind {
-                DaemonKind::Kafka => 9092,
-                DaemonKind::Zookeeper => 2181,
-            }
+        let usual = match self.kind {
+            DaemonKind::Kafka => 9092,
+            DaemonKind::Zookeeper => 2181,
+        };
+        self.published.unwrap_or(usual + self.slot)
+    }
+
+    /// `kafka1`, `zoo1`: the container, where daemons are containers.
+    pub(crate) fn container(&self) -> String {
+        let stem = if self.kind == DaemonKind::Kafka { "kafka" } else { "zoo" };
+        format!("{stem}{}", self.id)
     }
 
     /// ZooKeeper's quorum and election ports.
     pub(crate) fn peer_ports(&self) -> Vec<u16> {
         match self.kind {
+            // Each has its own address, and so the usual ports.
+            DaemonKind::Kafka if self.published.is_some() => vec![9092],
+            DaemonKind::Zookeeper if self.published.is_some() => vec![2181, 2888, 3888],
             DaemonKind::Kafka => Vec::new(),
             DaemonKind::Zookeeper => vec![2888 + self.slot, 3888 + self.slot],
         }
@@ -203,6 +226,16 @@ impl DaemonPlan {
         vec![format!("/opt/kafka/bin/{}-server-start.sh", self.kind.name()), "-daemon".to_owned(), self.settings_file()]
     }
 
+    /// Under systemd.
+    pub(crate) fn unit(&self) -> String {
+        format!("{}{}.service", self.kind.name(), self.suffix())
+    }
+
+    /// Under systemd each kind runs as a user of its own, and the user's number is its port: easy to remember, and nobody else's.
+    pub(crate) fn user_id(&self) -> u32 {
+        user_id(self.kind)
+    }
+
     pub(crate) fn stop_command(&self) -> Vec<String> {
         vec![format!("/opt/kafka/bin/{}-server-stop.sh", self.kind.name()), self.settings_file()]
     }
@@ -210,6 +243,13 @@ impl DaemonPlan {
     /// Turns a path of the host into one of the machine: `/var` of a host is a directory of the lab's.
     pub(crate) fn on_machine(host_dir: &std::path::Path, path: &str) -> PathBuf {
         host_dir.join(path.trim_start_matches('/'))
+    }
+}
+
+pub(crate) fn user_id(kind: DaemonKind) -> u32 {
+    match kind {
+        DaemonKind::Kafka => 9092,
+        DaemonKind::Zookeeper => 2181,
     }
 }
 
@@ -256,6 +296,15 @@ mod tests {
         let third = &layout.hosts[0].daemons[1];
         assert_eq!(third.settings_file(), "/etc/kafka/server-3.properties");
         assert_eq!((third.data_dir().as_str(), third.log_dir().as_str()), ("/var/lib/kafka-3", "/var/log/kafka-3"));
+    }
+
+    #[test]
+    fn containers_are_published_as_in_the_compose_file() {
+        let layout = Layout::of_containers(3, 3);
+        assert_eq!(layout.endpoints(DaemonKind::Kafka), ["10.99.0.11:32001", "10.99.0.11:32002", "10.99.0.11:32003"]);
+        assert_eq!(layout.endpoints(DaemonKind::Zookeeper), ["10.99.0.11:2181", "10.99.0.11:2182", "10.99.0.11:2183"]);
+        let names: Vec<String> = layout.hosts[0].daemons.iter().map(DaemonPlan::container).collect();
+        assert_eq!(names, ["kafka1", "kafka2", "kafka3", "zoo1", "zoo2", "zoo3"]);
     }
 
     #[test]

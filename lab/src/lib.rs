@@ -11,9 +11,12 @@
 //! Limits: hosts share the machine's kernel, and with it its clock and its load; a host has no cgroup of its own. `/usr` is the machine's.
 
 mod base_dir;
+mod base_root;
+mod cgroups;
 mod clock;
 mod commands;
 mod disks;
+mod docker;
 mod down;
 mod error;
 mod host_files;
@@ -31,6 +34,7 @@ mod rootfs;
 mod settings;
 mod state;
 mod status;
+mod systemd;
 mod up;
 
 use std::path::PathBuf;
@@ -39,7 +43,7 @@ pub use down::{DownReport, down};
 pub use error::LabError;
 pub use inside::{LogFile, logs, print_logs, shell};
 pub use layout::NETWORK_NAMESPACE;
-pub use options::{Clock, DEFAULT_KAFKA_VERSION, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabOptions, parse_setting};
+pub use options::{Clock, DEFAULT_KAFKA_VERSION, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabManager, LabOptions, parse_setting};
 pub use status::{DaemonStatus, HostStatus, LabPhase, LabStatus, status};
 pub use up::{LabInfo, up};
 

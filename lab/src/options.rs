@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use serde::{Deserialize, Serialize};
+
 use crate::LabError;
 use crate::layout::{ADDRESSES_MAX, Layout};
 use crate::settings;
@@ -28,6 +30,8 @@ pub struct LabOptions {
     pub zookeeper_session_timeout_ms: u64,
     pub disks: Disks,
     pub clock: Clock,
+    /// Who starts and stops the daemons on their hosts.
+    pub manager: LabManager,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
     pub init_arguments: Vec<OsString>,
 }
@@ -63,9 +67,23 @@ impl Default for LabOptions {
             zookeeper_session_timeout_ms: DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS,
             disks: Disks::Directory,
             clock: Clock::Machine,
+            manager: LabManager::Scripts,
             init_arguments: vec!["lab-init".into()],
         }
     }
+}
+
+/// What the hosts of a lab are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabManager {
+    /// Bare hosts: `kafka-server-start.sh -daemon`.
+    #[default]
+    Scripts,
+    /// Hosts with Debian's systemd: `kafka.service` and `zookeeper.service`, `Restart=on-abnormal`, users of their own.
+    Systemd,
+    /// One host with a Docker engine, and a container for each daemon.
+    Docker,
 }
 
 /// Parses the value of `--set`: `KEY=VALUE`, where the value may be empty and may hold further `=`.
@@ -94,6 +112,7 @@ impl LabOptions {
         if self.brokers == 0 || self.zookeepers == 0 {
             return usage("a lab has at least one broker and one ZooKeeper".to_owned());
         }
+        self.check_manager()?;
         if self.hosts == Some(0) {
             return usage("a lab has at least one host".to_owned());
         }
@@ -112,6 +131,26 @@ impl LabOptions {
             }
         }
         self.check_session_timeout()
+    }
+
+    /// What is made for bare hosts alone.
+    fn check_manager(&self) -> Result<(), LabError> {
+        let usage = |text: &str| Err(LabError::Usage(text.to_owned()));
+        if self.hosts.is_some() && self.manager == LabManager::Docker {
+            return usage("--hosts: with Docker there is one engine, and each container is a host of its own");
+        }
+        if self.manager == LabManager::Scripts {
+            return Ok(());
+        }
+        if self.disks == Disks::Loop {
+            return usage("--disks loop is for daemons that scripts start: leave --disks out, or bring the lab up with --manager scripts");
+        }
+        if self.clock == Clock::Faketime {
+            return usage(
+                "--clock faketime is for daemons that scripts start: leave --clock out, or bring the lab up with --manager scripts",
+            );
+        }
+        Ok(())
     }
 
     fn check_session_timeout(&self) -> Result<(), LabError> {
@@ -134,7 +173,10 @@ impl LabOptions {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        Layout::new(self.brokers, self.zookeepers, self.hosts)
+        match self.manager {
+            LabManager::Scripts | LabManager::Systemd => Layout::new(self.brokers, self.zookeepers, self.hosts),
+            LabManager::Docker => Layout::of_containers(self.brokers, self.zookeepers),
+        }
     }
 }
 
@@ -180,6 +222,17 @@ mod tests {
         check(|o| o.hosts = Some(7), Err("some would be empty"));
         check(|o| o.brokers = 500, Err("room for"));
         check(|o| o.hosts = Some(2), Ok(()));
+    }
+
+    #[test]
+    fn disks_and_clocks_of_their_own_are_for_daemons_that_scripts_start() {
+        for manager in [LabManager::Systemd, LabManager::Docker] {
+            check(|o| (o.manager, o.disks) = (manager, Disks::Loop), Err("--disks loop is for daemons that scripts start"));
+            check(|o| (o.manager, o.clock) = (manager, Clock::Faketime), Err("--clock faketime is for daemons that scripts start"));
+            check(|o| o.manager = manager, Ok(()));
+        }
+        check(|o| (o.manager, o.hosts) = (LabManager::Docker, Some(1)), Err("--hosts: with Docker"));
+        check(|o| (o.disks, o.clock) = (Disks::Loop, Clock::Faketime), Ok(()));
     }
 
     #[test]

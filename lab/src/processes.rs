@@ -72,6 +72,31 @@ pub(crate) fn inner_pid(pid: i32) -> Option<i32> {
     status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_ascii_whitespace().last()?.parse().ok()
 }
 
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether it is below that process, at any depth.
+pub(crate) fn descends(pid: i32, from: ProcessId) -> bool {
+    let mut next = pid;
+    // Deeper than any tree of a lab; a tree that changes meanwhile cannot hold us up.
+    for _ in 0..32 {
+        match parent(next) {
+            Some(parent) if parent == from.pid => return true,
+            Some(parent) if parent > 1 => next = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// The first process that people on the host would call so: of a host with a systemd of its own the systemd, two below the lab's.
+pub(crate) fn first_on_host(init: ProcessId) -> ProcessId {
+    let is_it = |pid: &i32| inner_pid(*pid) == Some(1) && parent(*pid).and_then(parent) == Some(init.pid);
+    all().into_iter().find(is_it).and_then(identify).unwrap_or(init)
+}
+
 /// Proportional set size in KiB: shared pages count by their share.
 pub(crate) fn memory_kib(pid: i32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;

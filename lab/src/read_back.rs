@@ -44,7 +44,10 @@ pub(crate) fn verify(options: &LabOptions, state: &State) -> Result<String, LabE
 
 fn read_log(state: &State, host: &HostPlan, broker: &DaemonPlan) -> Result<String, LabError> {
     // The same lines as in server.log, in a file that is not rolled at the turn of the hour.
-    let path = DaemonPlan::on_machine(&state.host_dir(&host.name), &broker.log_dir()).join(broker.console_log());
+    let directory = DaemonPlan::on_machine(&state.host_dir(&host.name), &broker.log_dir());
+    // A container's console is with its engine.
+    let name = if broker.published.is_some() { broker.main_log() } else { broker.console_log() };
+    let path = directory.join(name);
     let bytes = fs::read(&path).map_err(LabError::io("cannot read", &path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -12,7 +12,7 @@ use crate::LabError;
 use crate::commands;
 use crate::layout::{DaemonPlan, HostPlan, NETWORK_NAMESPACE};
 use crate::network;
-use crate::processes;
+use crate::options::LabManager;
 use crate::state::State;
 use crate::status;
 
@@ -21,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// A start script that returned has started its JVM; the process shows within milliseconds.
 const APPEARS_WITHIN: Duration = Duration::from_secs(5);
+/// A systemd has to boot before it starts anything.
+const BOOTS_WITHIN: Duration = Duration::from_secs(60);
 const LAST_LINES: usize = 15;
 
 /// ApiVersions, version 0, correlation id 7, no client id: the one request that every broker answers to everybody.
@@ -130,8 +132,7 @@ fn greets(host: &HostPlan) -> bool {
 
 /// A daemon that was seen and is gone, or that never showed, will not serve any more.
 fn check_alive(state: &State, one: &mut Waiting, elapsed: Duration) -> Result<(), LabError> {
-    let init = state.inits.iter().find(|(name, _)| *name == one.host.name).map(|(_, init)| *init);
-    let Some(init) = init.filter(|init| processes::is_alive(*init)) else {
+    let Some(init) = state.first_process(&one.host.name) else {
         let log = state.host_dir(&one.host.name).join("init.log");
         return Err(LabError::Host {
             host: one.host.name.clone(),
@@ -142,7 +143,7 @@ fn check_alive(state: &State, one: &mut Waiting, elapsed: Duration) -> Result<()
         one.seen = true;
         return Ok(());
     }
-    if !one.seen && elapsed < APPEARS_WITHIN {
+    if !one.seen && elapsed < if state.manager == LabManager::Scripts { APPEARS_WITHIN } else { BOOTS_WITHIN } {
         return Ok(());
     }
     let log = telling_log(state, one);

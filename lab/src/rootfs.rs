@@ -31,6 +31,20 @@ pub(crate) struct HostSpec {
     pub(crate) disks: Vec<DiskSpec>,
     /// Commands that start the daemons, in order.
     pub(crate) boot: Vec<Vec<String>>,
+    /// A host with a systemd of its own.
+    pub(crate) systemd: Option<SystemdSpec>,
+    /// A host with an engine: it needs the machine's control groups.
+    pub(crate) has_engine: bool,
+}
+
+/// What such a host has beside: the rest of its file system is a Debian's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SystemdSpec {
+    pub(crate) base_root: PathBuf,
+    /// Its path below the mount point of each hierarchy.
+    pub(crate) cgroup: String,
+    /// The names of its units.
+    pub(crate) units: Vec<String>,
 }
 
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
@@ -61,6 +75,9 @@ pub(crate) fn enter(spec: &HostSpec) -> Outcome {
     let quiet = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     mount(Some(Path::new("proc")), &root.join("proc"), Some("proc"), quiet, "")?;
     mount(Some(Path::new("sysfs")), &root.join("sys"), Some("sysfs"), quiet, "")?;
+    if spec.has_engine {
+        bind(Path::new("/sys/fs/cgroup"), &root.join("sys/fs/cgroup"), 0)?;
+    }
     make_dev(&root.join("dev"))?;
     disks::attach(&spec.disks, &root.join("dev"))?;
     change_root(&root)?;
@@ -174,7 +191,7 @@ pub(crate) fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, fl
     Err(format!("cannot mount {} on {}: {error}", source_text.to_string_lossy(), target.display()))
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Outcome {
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Outcome {
     for entry in fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
@@ -192,7 +209,7 @@ fn copy_tree(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
-fn make_dir(path: &Path) -> Outcome {
+pub(crate) fn make_dir(path: &Path) -> Outcome {
     fs::create_dir_all(path).map_err(at(path))
 }
 

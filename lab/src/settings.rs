@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
+use crate::docker;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
-use crate::options::{LabOptions, TICK_TIME_MS};
+use crate::options::{LabManager, LabOptions, TICK_TIME_MS};
 
 pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
 /// A lab in which these are not as the lab chose them is none.
@@ -57,6 +58,15 @@ pub(crate) fn broker_settings(
         ("transaction.state.log.min.isr", min_insync),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ];
+    let mut defaults = defaults;
+    if options.manager != LabManager::Scripts {
+        // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.
+        defaults.push(("zookeeper.connection.timeout.ms", "60000".to_owned()));
+    }
+    if options.manager == LabManager::Docker {
+        defaults.retain(|(key, _)| !["listeners", "zookeeper.connect"].contains(key));
+        defaults.extend(docker::broker_settings(layout, host, broker));
+    }
     let mut settings: Vec<(String, String)> = defaults.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     for (key, value) in &options.settings {
         match settings.iter_mut().find(|(known, _)| known == key) {
@@ -69,13 +79,14 @@ pub(crate) fn broker_settings(
 
 /// The settings of one ZooKeeper. A single one stands alone, without a quorum.
 pub(crate) fn zookeeper_settings(layout: &Layout, host: &HostPlan, zookeeper: &DaemonPlan) -> Vec<(String, String)> {
+    let is_contained = zookeeper.published.is_some();
     let mut settings: Vec<(String, String)> = [
         ("tickTime", TICK_TIME_MS.to_string()),
         ("initLimit", INIT_LIMIT_TICKS.to_string()),
         ("syncLimit", SYNC_LIMIT_TICKS.to_string()),
         ("dataDir", zookeeper.data_dir()),
-        ("clientPort", zookeeper.port().to_string()),
-        ("clientPortAddress", host.address.to_string()),
+        ("clientPort", if is_contained { "2181".to_owned() } else { zookeeper.port().to_string() }),
+        ("clientPortAddress", if is_contained { "0.0.0.0".to_owned() } else { host.address.to_string() }),
         ("maxClientCnxns", "0".to_owned()),
         ("admin.enableServer", "false".to_owned()),
         ("4lw.commands.whitelist", "srvr,stat,ruok,mntr,conf,dump".to_owned()),
@@ -88,11 +99,16 @@ pub(crate) fn zookeeper_settings(layout: &Layout, host: &HostPlan, zookeeper: &D
     let ensemble = layout.daemons(DaemonKind::Zookeeper);
     if ensemble.len() > 1 {
         for (host, member) in ensemble {
-            let ports: Vec<String> = member.peer_ports().iter().map(u16::to_string).collect();
-            settings.push((format!("server.{}", member.id), format!("{}:{}", host.address, ports.join(":"))));
+            let address = if is_contained { format!("{}:2888:3888", member.container()) } else { peer_address(host, member) };
+            settings.push((format!("server.{}", member.id), address));
         }
     }
     settings
+}
+
+fn peer_address(host: &HostPlan, member: &DaemonPlan) -> String {
+    let ports: Vec<String> = member.peer_ports().iter().map(u16::to_string).collect();
+    format!("{}:{}", host.address, ports.join(":"))
 }
 
 /// A Java properties file. Keys are plain words; in values a backslash would be an escape.

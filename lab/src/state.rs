@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::LabError;
 use crate::layout::Layout;
-use crate::processes::ProcessId;
+use crate::options::LabManager;
+use crate::processes::{self, ProcessId};
 
 const RUN_DIR: &str = "/run/kchaos";
 const DEFAULT_BASE: &str = "/var/lib/kchaos/lab";
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) cluster_id: Option<String>,
     pub(crate) base_dir: PathBuf,
     pub(crate) layout: Layout,
+    #[serde(default)]
+    pub(crate) manager: LabManager,
     /// Names under `/run/netns`, all of them ours.
     pub(crate) namespaces: Vec<String>,
     pub(crate) netns_dir_before: DirBefore,
@@ -101,6 +104,12 @@ impl State {
     /// Where a host keeps its files on the machine.
     pub(crate) fn host_dir(&self, host: &str) -> PathBuf {
         self.base_dir.join("hosts").join(host)
+    }
+
+    /// While it lives; of a host with a systemd of its own the systemd.
+    pub(crate) fn first_process(&self, host: &str) -> Option<ProcessId> {
+        let init = self.inits.iter().find(|(name, _)| name == host).map(|(_, init)| *init).filter(|init| processes::is_alive(*init))?;
+        Some(if self.manager == LabManager::Systemd { processes::first_on_host(init) } else { init })
     }
 
     pub(crate) fn inventory_path(&self) -> PathBuf {

@@ -91,8 +91,8 @@ pub fn status() -> Result<LabStatus, LabError> {
 }
 
 fn host_status(state: &State, host: &HostPlan) -> HostStatus {
-    let init = state.inits.iter().find(|(name, _)| *name == host.name).map(|(_, init)| *init).filter(|init| processes::is_alive(*init));
-    let pids = init.map(|init| members(init, "pid")).unwrap_or_default();
+    let init = state.first_process(&host.name);
+    let pids = init.map(members).unwrap_or_default();
     let daemons = host.daemons.iter().map(|daemon| daemon_status(init, daemon)).collect();
     HostStatus {
         name: host.name.clone(),
@@ -114,15 +114,17 @@ fn daemon_status(init: Option<ProcessId>, daemon: &DaemonPlan) -> DaemonStatus {
         port: daemon.port(),
         pid,
         pid_on_host: pid.and_then(processes::inner_pid),
-        listening: pid.is_some_and(|pid| listens(pid, daemon.port())),
+        // Of a container: on the engine's host.
+        listening: pid.is_some_and(|pid| listens(init.filter(|_| daemon.published.is_some()).map_or(pid, |init| init.pid), daemon.port())),
         memory_kib: pid.and_then(processes::memory_kib).unwrap_or(0),
     }
 }
 
-/// The processes that share a namespace with this one.
-fn members(process: ProcessId, kind: &str) -> Vec<i32> {
-    let Some(namespace) = processes::namespace(process.pid, kind) else { return Vec::new() };
-    processes::all().into_iter().filter(|pid| processes::namespace(*pid, kind) == Some(namespace)).collect()
+/// The processes of the host whose PID 1 this is: those in its pid namespace, and those in its containers.
+fn members(init: ProcessId) -> Vec<i32> {
+    let Some(namespace) = processes::namespace(init.pid, "pid") else { return Vec::new() };
+    let is_one = |pid: &i32| processes::namespace(*pid, "pid") == Some(namespace) || processes::descends(*pid, init);
+    processes::all().into_iter().filter(is_one).collect()
 }
 
 /// The daemon's process on the host whose PID 1 this is.
@@ -132,7 +134,8 @@ pub(crate) fn find_daemon(init: ProcessId, daemon: &DaemonPlan) -> Option<i32> {
     processes::all()
         .into_iter()
         .filter(|pid| processes::has_arguments(*pid, &wanted))
-        .find(|pid| processes::namespace(*pid, "pid") == Some(namespace) && processes::identify(*pid).is_some_and(processes::is_alive))
+        .filter(|pid| processes::namespace(*pid, "pid") == Some(namespace) || processes::descends(*pid, init))
+        .find(|pid| processes::identify(*pid).is_some_and(processes::is_alive))
 }
 
 /// Whether anybody in the process' network namespace listens on the port.

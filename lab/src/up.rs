@@ -13,9 +13,11 @@ use serde::Serialize;
 
 use crate::LabError;
 use crate::base_dir;
+use crate::base_root;
 use crate::clock;
 use crate::commands;
 use crate::disks;
+use crate::docker;
 use crate::down;
 use crate::host_files;
 use crate::host_init;
@@ -23,12 +25,13 @@ use crate::inventory_file;
 use crate::jars;
 use crate::layout::{HostPlan, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{Clock, Disks, LabOptions};
+use crate::options::{Clock, Disks, LabManager, LabOptions};
 use crate::processes;
 use crate::read_back;
 use crate::ready;
 use crate::rootfs::HostSpec;
 use crate::state::{self, Lock, Phase, State};
+use crate::systemd;
 
 /// Program and Debian package.
 const TOOLS: &[(&str, &str)] = &[
@@ -85,6 +88,9 @@ pub fn up(options: &LabOptions, progress: &mut dyn FnMut(&str)) -> Result<LabInf
     refuse_second()?;
     check_machine(options)?;
     let libs = jars::ensure(&options.kafka_version, &lock, progress)?;
+    if options.manager == LabManager::Systemd {
+        base_root::ensure(&lock, progress)?;
+    }
     let mut state = plan(options)?;
     match make(options, &mut state, &libs, &lock, progress) {
         Ok(()) => {}
@@ -109,7 +115,12 @@ fn refuse_second() -> Result<(), LabError> {
 }
 
 fn check_machine(options: &LabOptions) -> Result<(), LabError> {
-    for (tool, package) in TOOLS {
+    let more = match options.manager {
+        LabManager::Scripts => &[],
+        LabManager::Systemd => systemd::TOOLS,
+        LabManager::Docker => docker::TOOLS,
+    };
+    for (tool, package) in TOOLS.iter().chain(more) {
         if !commands::exists(tool) {
             return Err(LabError::ToolMissing { tool, package });
         }
@@ -125,7 +136,9 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
     if options.clock == Clock::Faketime && clock::library().is_none() {
         return Err(LabError::ToolMissing { tool: "libfaketimeMT.so.1", package: "libfaketime" });
     }
-    let need_mib = options.brokers as u64 * BROKER_MIB + options.zookeepers as u64 * ZOOKEEPER_MIB;
+    // Its PID 1, journal, bus and sshd.
+    let host_mib = if options.manager == LabManager::Systemd { 60 * options.layout().hosts.len() as u64 } else { 0 };
+    let need_mib = host_mib + options.brokers as u64 * BROKER_MIB + options.zookeepers as u64 * ZOOKEEPER_MIB;
     // Unknown is no reason to refuse.
     let available_mib = available_memory_mib().unwrap_or(u64::MAX);
     if available_mib < need_mib {
@@ -164,6 +177,7 @@ fn plan(options: &LabOptions) -> Result<State, LabError> {
         netns_dir_before: network::netns_dir_now(),
         inits: Vec::new(),
         layout,
+        manager: options.manager,
     })
 }
 
@@ -239,7 +253,12 @@ fn host_spec(options: &LabOptions, state: &State, host: &HostPlan, libs: &Path) 
         java_home: commands::find("java").and_then(|java| host_init::foreign_java_home(&java)),
         sshd: commands::find("sshd").unwrap_or_else(|| PathBuf::from("/usr/sbin/sshd")),
         disks: if options.disks == Disks::Loop { disks::spec(state, host) } else { Vec::new() },
-        boot: daemons.iter().map(|daemon| daemon.start_command()).collect(),
+        boot: match state.manager {
+            LabManager::Docker => vec![vec![format!("/opt/kafka/bin/{}", docker::BOOT)]],
+            LabManager::Scripts | LabManager::Systemd => daemons.iter().map(|daemon| daemon.start_command()).collect(),
+        },
+        has_engine: state.manager == LabManager::Docker,
+        systemd: (state.manager == LabManager::Systemd).then(|| systemd::spec(state, host)),
     }
 }
 

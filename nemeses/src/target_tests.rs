@@ -17,6 +17,8 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
         port: 1,
         peer_ports: Vec::new(),
         manager: ManagerKind::Scripts,
+        unit: None,
+        container: None,
         start: String::new(),
         stop: String::new(),
         find: Find::Port(1),
@@ -53,6 +55,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
                 address: format!("192.0.2.{id}"),
                 ssh: SshOverride::default(),
                 opt_in_file: PathBuf::new(),
+                docker_host: None,
                 daemons: vec![daemon(DaemonKind::Zookeeper, id), daemon(DaemonKind::Kafka, id)],
             })
             .collect(),

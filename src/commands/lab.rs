@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
-use kchaos_lab::{Clock, Disks, LabError, LabOptions};
+use kchaos_lab::{Clock, Disks, LabError, LabManager, LabOptions};
 
-use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabUpArgs};
+use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabManagerArg, LabUpArgs};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
@@ -77,6 +77,11 @@ fn options(args: LabUpArgs) -> LabOptions {
         hosts: args.hosts,
         kafka_version: args.kafka_version,
         settings: args.settings,
+        manager: match args.manager {
+            LabManagerArg::Scripts => LabManager::Scripts,
+            LabManagerArg::Systemd => LabManager::Systemd,
+            LabManagerArg::Docker => LabManager::Docker,
+        },
         zookeeper_session_timeout_ms: millis(args.zookeeper_session_timeout),
         disks: match args.disks {
             LabDisks::Directory => Disks::Directory,

@@ -75,7 +75,7 @@ fn parse(text: &str) -> Result<(Option<u64>, Vec<PlannedFault>), String> {
     Ok((file.seed, faults))
 }
 
-/// The faults of that run that were in force; `args` takes over its seed, its workload and its load.
+/// The faults of that run that were in force; `args` takes over its seed, its workload, its load and its kind of kill.
 fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> {
     let read =
         |name: &str| std::fs::read_to_string(run.join(name)).with_context(|| format!("cannot read {name}: is it a run's directory?"));
@@ -83,6 +83,7 @@ fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> 
     let before = Cli::try_parse_from(&plan.command).map_err(|error| anyhow!("its command is not understood any more: {error}"))?;
     if let Command::Test(before) = before.command {
         args.workload = before.workload;
+        args.kill = before.kill;
         let typed = std::mem::replace(&mut args.load, before.load).properties;
         for (name, value) in &mut args.load.properties {
             if kchaos_workloads::is_hidden(value) {

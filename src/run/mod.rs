@@ -32,7 +32,7 @@ use kchaos_cluster::observer::Observer;
 use kchaos_core::{
     Body, Clock, Draft, Extra, FaultEvent, FaultMoment, KeyEntry, Observation, OpType, Plan, PlannedFault, Process, Recorder,
 };
-use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport, KillSemantics};
+use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport};
 use kchaos_workloads::Running;
 use serde_json::{Value, json};
 
@@ -283,7 +283,7 @@ impl Live {
             groups: self.setup.workload.groups(&self.setup.run_id),
             transactional_ids: self.setup.workload.transactional_ids(&self.setup.run_id),
             holder: self.setup.holder(),
-            kill: KillSemantics::HeldDown,
+            kill: self.setup.kill(),
             paths: HostPaths::default(),
         }
     }

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
+use kchaos_nemeses::KillSemantics;
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::exact;
 use super::schedule::{Schedule, millis};
-use crate::cli::{LoadArgs, TestArgs};
+use crate::cli::{KillArg, LoadArgs, TestArgs};
 use crate::clock::RunClock;
 use crate::exit::Failure;
 use crate::slo::Slo;
@@ -122,6 +123,13 @@ impl Setup {
         format!("{user}@{}, pid {}", machine.trim(), std::process::id())
     }
 
+    pub(crate) fn kill(&self) -> KillSemantics {
+        match self.args.kill {
+            KillArg::HeldDown => KillSemantics::HeldDown,
+            KillArg::Crash => KillSemantics::RevivalAllowed,
+        }
+    }
+
     /// What mends the hosts when this run could not.
     pub(crate) fn heal_command(&self) -> String {
         match &self.args.inventory.inventory {
@@ -187,6 +195,9 @@ impl Setup {
         };
         values.insert("time_limit_ms".into(), json!(millis(self.args.time_limit)));
         values.insert("nemesis_interval_ms".into(), json!(millis(self.args.nemesis_interval)));
+        if self.args.kill == KillArg::Crash {
+            values.insert("kill".into(), json!("crash"));
+        }
         values.insert("lease_ms".into(), json!(millis(self.args.lease)));
         values
     }

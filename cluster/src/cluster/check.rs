@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::Cluster;
 use crate::daemon::DaemonState;
 use crate::inventory::{DaemonEntry, Firewall, Host};
-use crate::remote::{Remote as _, RemoteError, quote};
-use crate::ssh::{ProvenKey, SshRemote};
+use crate::remote::{Remote, RemoteError, quote};
+use crate::ssh::ProvenKey;
 
 /// The first word of the script's output: without it, what came is a refusal, of sudo say.
 const MARK: &str = "kchaos-check";
@@ -93,30 +93,35 @@ impl Cluster {
             check.problems.push("it is not in the inventory that this cluster was made from".to_owned());
             return check;
         };
-        match ways.work.prove().await {
-            Ok(key) => check.host_key = Some(key),
-            Err(error) => {
-                check.problems.push(error.to_string());
-                return check;
-            }
+        match &ways.ssh {
+            None => check.way = format!("the engine at {} on this machine", host.docker_host.as_deref().unwrap_or("its usual place")),
+            Some([ssh, _]) => match ssh.prove().await {
+                Ok(key) => check.host_key = Some(key),
+                Err(error) => {
+                    check.problems.push(error.to_string());
+                    return check;
+                }
+            },
         }
-        if let Err(problem) = self.ask(host, &ways.work, &mut check).await {
+        if let Err(problem) = self.ask(host, ways.work.as_ref(), &mut check).await {
             check.problems.push(problem);
             return check;
         }
         self.judge(host, &mut check);
-        for (daemon, found) in host.daemons.iter().zip(join_all(host.daemons.iter().map(|daemon| self.find(daemon, &ways.work))).await) {
+        for (daemon, found) in
+            host.daemons.iter().zip(join_all(host.daemons.iter().map(|daemon| self.find(daemon, ways.work.as_ref()))).await)
+        {
             check.daemons.push(daemon_check(daemon, &found));
             check.problems.extend(daemon_problem(daemon, &found));
         }
         check
     }
 
-    async fn find(&self, daemon: &DaemonEntry, remote: &SshRemote) -> Result<DaemonState, RemoteError> {
+    async fn find(&self, daemon: &DaemonEntry, remote: &dyn Remote) -> Result<DaemonState, RemoteError> {
         super::manager_of(daemon, self.inventory.command_timeout()).state(remote).await
     }
 
-    async fn ask(&self, host: &Host, remote: &SshRemote, check: &mut HostCheck) -> Result<(), String> {
+    async fn ask(&self, host: &Host, remote: &dyn Remote, check: &mut HostCheck) -> Result<(), String> {
         let output = remote.run(&script(host), self.inventory.command_timeout()).await.map_err(|error| error.to_string())?;
         let text = output.stdout_text();
         if !text.lines().any(|line| line == MARK) {
@@ -228,6 +233,10 @@ fn daemon_problem(daemon: &DaemonEntry, found: &Result<DaemonState, RemoteError>
             pid.pid,
             pid.pid
         )),
+        Ok(DaemonState::Gone) if daemon.find.is_unset() => {
+            let named = daemon.unit.as_ref().or(daemon.container.as_ref()).map_or("", String::as_str);
+            Some(format!("{} ({named}) is not running, according to its manager", daemon.label()))
+        }
         Ok(DaemonState::Gone) => {
             Some(format!("{} is not running, or its find = {:?} does not fit: compare /proc/PID/cmdline", daemon.label(), daemon.find))
         }

@@ -68,7 +68,13 @@ fn by_argv(words: &[String]) -> String {
     format!(
         r"nl='
 '
-for file in $(printf '%s\n' {first} | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null); do
+# busybox's grep sees no further than the first NUL: there every process is looked at.
+if printf 'a\0b\n' | grep -qF b; then
+    files=$(printf '%s\n' {first} | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null) || :
+else
+    files=$(echo /proc/[0-9]*/cmdline)
+fi
+for file in $files; do
     arguments=$nl$(tr '\n\0' '\001\n' <$file 2>/dev/null)$nl
 {tests}    pid=${{file#/proc/}} pid=${{pid%/cmdline}}
     program=$(readlink /proc/$pid/exe 2>/dev/null)
@@ -104,6 +110,30 @@ case $pid in
 esac
 "#,
         path = quote(path),
+    )
+}
+
+/// The process in `main_pid`, which a service manager named. Nothing if that is 0, or a process that has ended.
+pub(super) fn by_main_pid(whose: &str) -> String {
+    let functions = FUNCTIONS.replace("SEVERAL", &SEVERAL.to_string());
+    let whose = quote(whose);
+    format!(
+        r#"{functions}case $main_pid in
+'' | 0 | *[!0-9]*) ;;
+*)
+    program=$(readlink /proc/$main_pid/exe 2>/dev/null)
+    case ${{program##*/}} in
+    {WRAPPERS})
+        echo "the main process $main_pid of "{whose}" is a shell or another that starts the daemon: use exec in its script" \
+            "(or, with systemd, say find = {{ argv = [...] }} in the inventory)" >&2
+        exit {DOUBTFUL}
+        ;;
+    esac
+    found "$main_pid"
+    ;;
+esac
+report {whose}
+"#
     )
 }
 

@@ -56,6 +56,8 @@ impl Place {
             port: 9092,
             peer_ports: Vec::new(),
             manager: ManagerKind::Scripts,
+            unit: None,
+            container: None,
             start: start.to_owned(),
             stop: stop.to_owned(),
             find,

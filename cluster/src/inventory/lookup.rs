@@ -95,6 +95,16 @@ pub(super) fn is_secret_property(name: &str) -> bool {
 }
 
 impl Host {
+    /// The container that this host is, if it is one: all its daemons are then that container's.
+    pub fn container(&self) -> Option<&str> {
+        self.daemons.iter().find_map(|daemon| daemon.container.as_deref())
+    }
+
+    /// Not if its container's engine is on this machine.
+    pub fn is_reached_by_ssh(&self) -> bool {
+        self.docker_host.is_none()
+    }
+
     /// The address at which SSH reaches it.
     pub fn ssh_address(&self) -> &str {
         self.ssh.address.as_deref().unwrap_or(&self.address)

@@ -123,6 +123,21 @@ fn a_disk_that_could_reach_a_hosts_own_file_system_is_an_error() {
 }
 
 #[test]
+fn loop_disks_and_clocks_are_for_daemons_that_scripts_start() {
+    let disk = "[host.daemon.disk]\nkind = \"loop\"\ndata_dir = \"/d\"\ndevice = \"/dev/d\"\nbacking_file = \"/i\"\nmark = \"m\"\n";
+    let clock = "[host.daemon.clock]\nkind = \"faketime\"\nfile = \"/c\"\n";
+    let by_systemd = GOOD.replacen(BY_SCRIPTS, "manager = \"systemd\"\nunit = \"kafka.service\"\n", 1);
+    for (more, says) in [(disk, "a loop disk is for manager = \"scripts\" alone"), (clock, "faketime is for manager = \"scripts\" alone")] {
+        let of = |text: &str| parse(&text.replacen(LOG_DIR, &format!("{LOG_DIR}{more}"), 1));
+        assert!(of(GOOD).is_ok(), "{:?}", of(GOOD));
+        let error = of(&by_systemd).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let directory = "[host.daemon.disk]\nkind = \"directory\"\ndata_dir = \"/d\"\nallow = [\"fill\"]\n";
+    assert!(parse(&by_systemd.replacen(LOG_DIR, &format!("{LOG_DIR}{directory}"), 1)).is_ok());
+}
+
+#[test]
 fn what_is_written_is_read_again() {
     let inventory = parse(GOOD).unwrap();
     assert_eq!(parse(&toml::to_string(&inventory).unwrap()).unwrap(), inventory);
@@ -261,4 +276,53 @@ proptest! {
             prop_assert!(problems.iter().all(|problem| problem.line <= text.lines().count() + 1));
         }
     }
+}
+
+const BY_SCRIPTS: &str = r#"start = "/opt/kafka/bin/kafka-server-start.sh -daemon /opt/kafka/config/server.properties"
+stop = "/opt/kafka/bin/kafka-server-stop.sh"
+find = { argv = ["kafka.Kafka", "/opt/kafka/config/server.properties"] }
+"#;
+
+#[test]
+fn each_manager_has_its_own_keys() {
+    for (keys, says) in [
+        ("manager = \"systemd\"\n", "manager: is \"systemd\": unit is missing"),
+        ("manager = \"docker\"\n", "manager: is \"docker\": container is missing"),
+        ("manager = \"systemd\"\nunit = \"kafka\"\n", "\"kafka\" is not the unit's whole name"),
+        ("manager = \"systemd\"\nunit = \"../x.service\"\n", "is not the unit's whole name"),
+        ("manager = \"docker\"\ncontainer = \"a b\"\n", "is not the container's name"),
+        ("manager = \"systemd\"\nunit = \"kafka.service\"\nstart = \"x\"\n", "start: is for manager = \"scripts\" alone"),
+        ("manager = \"docker\"\ncontainer = \"k\"\nfind = { port = 9092 }\n", "find: is not for containers"),
+        ("unit = \"kafka.service\"\nstart = \"x\"\nstop = \"x\"\nfind = { port = 9092 }\n", "unit: is for manager = \"systemd\" alone"),
+        ("manager = \"upstart\"\n", "unknown variant `upstart`"),
+    ] {
+        check_says(BY_SCRIPTS, keys, says);
+    }
+    let inventory = parse(&GOOD.replacen(BY_SCRIPTS, "manager = \"systemd\"\nunit = \"kafka@1.service\"\n", 1)).unwrap();
+    assert_eq!(inventory.broker(1).unwrap().1.unit.as_deref(), Some("kafka@1.service"));
+    assert_eq!(parse(&toml::to_string(&inventory).unwrap()).unwrap(), inventory);
+}
+
+/// Both hosts as containers at one address.
+fn of_containers() -> String {
+    let by_scripts = "start = \"zkServer.sh start\"\nstop = \"zkServer.sh stop\"\nfind = { pid-file = \"/var/run/zookeeper.pid\" }\n";
+    GOOD.replacen(BY_SCRIPTS, "manager = \"docker\"\ncontainer = \"kafka1\"\n", 1)
+        .replacen(by_scripts, "manager = \"docker\"\ncontainer = \"zoo1\"\n", 1)
+        .replacen("address = \"fd00::2\"\nssh = { port = 2222, user = \"admin\" }\n", "address = \"10.0.0.1\"\n", 1)
+}
+
+#[test]
+fn containers_share_the_way_to_their_engine_and_need_no_ssh_if_it_is_here() {
+    let inventory = parse(&of_containers()).unwrap();
+    assert_eq!(inventory.host("b2").unwrap().container(), Some("zoo1"));
+    let ssh = "[ssh]\nuser = \"root\"\nkey_file = \"id_ed25519\"\nknown_hosts_file = \"known_hosts\"\n";
+    let without = of_containers().replacen(ssh, "", 1);
+    assert!(parse(&without).unwrap_err().to_string().contains("ssh.user: is missing or empty"));
+    let here = without.replace("address = \"10.0.0.1\"\n", "address = \"10.0.0.1\"\ndocker_host = \"unix:///run/docker.sock\"\n");
+    let inventory = parse(&here).unwrap();
+    assert!(inventory.hosts.iter().all(|host| !host.is_reached_by_ssh()));
+    let elsewhere = here.replacen("unix:///run/docker.sock", "tcp://10.0.0.1:2375", 1);
+    assert!(parse(&elsewhere).unwrap_err().to_string().contains("must be unix:///PATH"));
+    let bare = GOOD.replacen("address = \"10.0.0.1\"\n", "address = \"10.0.0.1\"\ndocker_host = \"unix:///run/docker.sock\"\n", 1);
+    assert!(parse(&bare).unwrap_err().to_string().contains("docker_host: is for hosts whose daemons have manager"));
 }

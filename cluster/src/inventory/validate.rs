@@ -1,13 +1,13 @@
 //! What a well-formed inventory may still get wrong. All of it is found at once, so that a person mends a file in one go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::path::Path;
 
 use super::load::{Finding, Step};
 use super::lookup::is_secret_property;
-use super::{DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Host, Inventory};
+use super::{DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Host, Inventory, ManagerKind};
 use crate::secret;
 
 /// sshd's own limit on channels is 10 by default; hundreds are a typing error.
@@ -36,8 +36,10 @@ pub(super) fn files(inventory: &Inventory) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
     let key_hint = "name the private key that logs in on the hosts, or make one with ssh-keygen -t ed25519";
     let known_hosts_hint = "make it with ssh-keyscan ADDRESS, and compare the fingerprints with the hosts' own before you trust it";
-    findings.file(&["ssh", "key_file"], &inventory.ssh.key_file, key_hint);
-    findings.file(&["ssh", "known_hosts_file"], &inventory.ssh.known_hosts_file, known_hosts_hint);
+    if inventory.hosts.iter().any(Host::is_reached_by_ssh) {
+        findings.file(&["ssh", "key_file"], &inventory.ssh.key_file, key_hint);
+        findings.file(&["ssh", "known_hosts_file"], &inventory.ssh.known_hosts_file, known_hosts_hint);
+    }
     for (index, host) in inventory.hosts.iter().enumerate() {
         if let Some(path) = &host.ssh.key_file {
             let key = in_host(index, &["ssh", "key_file"]);
@@ -70,7 +72,10 @@ fn cluster_and_limits(inventory: &Inventory, findings: &mut Findings) {
 
 fn ssh(inventory: &Inventory, findings: &mut Findings) {
     let ssh = &inventory.ssh;
-    findings.require(!ssh.user.trim().is_empty(), &["ssh", "user"], || "is empty: the user who logs in on the hosts".to_owned());
+    let is_used = inventory.hosts.iter().any(Host::is_reached_by_ssh);
+    findings.require(!is_used || !ssh.user.trim().is_empty(), &["ssh", "user"], || {
+        "is missing or empty: the user who logs in on the hosts".to_owned()
+    });
     findings.require(ssh.port != 0, &["ssh", "port"], || "is 0: a port is between 1 and 65535".to_owned());
     let timeouts = [("connect_timeout_ms", ssh.connect_timeout_ms, 100), ("command_timeout_ms", ssh.command_timeout_ms, 1_000)];
     for (key, value, least) in timeouts {
@@ -125,6 +130,19 @@ fn check_host(index: usize, host: &Host, findings: &mut Findings) {
     }
     findings.require_at(host.ssh.port != Some(0), in_host(index, &["ssh", "port"]), || "is 0: a port is between 1 and 65535".to_owned());
     findings.require_at(host.opt_in_file.is_absolute(), in_host(index, &["opt_in_file"]), || not_absolute(&host.opt_in_file));
+    let containers: HashSet<Option<&str>> = host.daemons.iter().map(|daemon| daemon.container.as_deref()).collect();
+    findings.require_at(containers.len() <= 1, in_host(index, &["daemon"]), || {
+        "has daemons in a container and others that are not in it: each container is a host of its own".to_owned()
+    });
+    if let Some(address) = &host.docker_host {
+        findings.require_at(host.container().is_some(), in_host(index, &["docker_host"]), || {
+            "is for hosts whose daemons have manager = \"docker\"".to_owned()
+        });
+        let is_local = address.strip_prefix("unix://").is_some_and(|path| path.starts_with('/') && !path.contains(['\0', '\n']));
+        findings.require_at(is_local, in_host(index, &["docker_host"]), || {
+            format!("\"{}\" must be unix:///PATH: an engine elsewhere is reached by SSH to its host", address.escape_default())
+        });
+    }
     for (daemon_index, daemon) in host.daemons.iter().enumerate() {
         check_daemon(|key| in_daemon(index, daemon_index, key), daemon, findings);
     }
@@ -141,13 +159,12 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
     });
     findings.require_at(daemon.port != 0, key(&["port"]), || "is 0: a port is between 1 and 65535".to_owned());
     findings.require_at(!daemon.peer_ports.contains(&0), key(&["peer_ports"]), || "holds 0: a port is between 1 and 65535".to_owned());
-    for (name, command) in [("start", &daemon.start), ("stop", &daemon.stop)] {
-        findings.require_at(!command.trim().is_empty(), key(&[name]), || format!("is empty: the command that would {name} it"));
-        findings.require_at(!command.contains('\0'), key(&[name]), || "holds a NUL".to_owned());
-    }
+    manager(&key, daemon, findings);
     findings.require_at(daemon.log_dir.is_absolute(), key(&["log_dir"]), || not_absolute(&daemon.log_dir));
+    let contained = daemon.manager == ManagerKind::Docker && !daemon.find.is_unset();
+    findings.require_at(!contained, key(&["find"]), || "is not for containers: the daemon is the container's first process".to_owned());
     let message = match &daemon.find {
-        Find::Argv(words) if words.is_empty() => {
+        Find::Argv(words) if words.is_empty() && daemon.manager == ManagerKind::Scripts => {
             "is empty: give the arguments that only this daemon has, its main class and its settings file"
         }
         Find::Argv(words) if words.iter().any(|word| word.is_empty() || word.contains(['\0', '\n'])) => {
@@ -163,12 +180,19 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
 /// What belongs to a lab alone is refused elsewhere, by whoever reads the file first.
 fn check_disks_and_clocks(index: usize, host: &Host, environment: Environment, findings: &mut Findings) {
     for (daemon_index, daemon) in host.daemons.iter().enumerate() {
+        let by_scripts = daemon.manager == ManagerKind::Scripts;
         if let Some(disk) = &daemon.disk {
+            findings.require_at(by_scripts || disk.kind != DiskKind::Loop, in_daemon(index, daemon_index, &["disk", "kind"]), || {
+                "a loop disk is for manager = \"scripts\" alone: another manager would start the daemon while its disk is gone".to_owned()
+            });
             check_disk(|key| in_daemon(index, daemon_index, &[&["disk"], key].concat()), disk, environment, findings);
         }
         if let Some(DaemonClock { file, .. }) = &daemon.clock {
             let key = |key| in_daemon(index, daemon_index, &["clock", key]);
             findings.require_at(file.is_absolute(), key("file"), || not_absolute(file));
+            findings.require_at(by_scripts, key("kind"), || {
+                "faketime is for manager = \"scripts\" alone: leave [host.daemon.clock] out".to_owned()
+            });
             findings.require_at(environment == Environment::Lab, key("kind"), || {
                 "faketime is for daemons of a lab, which starts them under it: leave [host.daemon.clock] out".to_owned()
             });
@@ -210,12 +234,44 @@ fn check_disk(key: impl Fn(&[&str]) -> Vec<Step>, disk: &Disk, environment: Envi
     }
 }
 
+/// Each manager has its own keys, and those of another would be ignored in silence.
+fn manager(key: &impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findings: &mut Findings) {
+    let by_scripts = daemon.manager == ManagerKind::Scripts;
+    for (name, command) in [("start", &daemon.start), ("stop", &daemon.stop)] {
+        findings
+            .require_at(!by_scripts || !command.trim().is_empty(), key(&[name]), || format!("is empty: the command that would {name} it"));
+        findings.require_at(by_scripts || command.is_empty(), key(&[name]), || "is for manager = \"scripts\" alone".to_owned());
+        findings.require_at(!command.contains('\0'), key(&[name]), || "holds a NUL".to_owned());
+    }
+    let keys = [
+        ("unit", &daemon.unit, ManagerKind::Systemd, "systemd", "the unit's whole name, as in \"kafka.service\""),
+        ("container", &daemon.container, ManagerKind::Docker, "docker", "the container's name, as in \"kafka1\""),
+    ];
+    for (name, value, kind, manager, what) in keys {
+        match value {
+            None => {
+                findings.require_at(daemon.manager != kind, key(&["manager"]), || format!("is \"{manager}\": {name} is missing, {what}"));
+            }
+            Some(value) => {
+                let plain =
+                    |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || (kind == ManagerKind::Systemd && ":@\\".contains(c));
+                let whole = kind != ManagerKind::Systemd || value.strip_suffix(".service").is_some_and(|stem| !stem.is_empty());
+                let in_order = !value.is_empty() && !value.starts_with(['.', '-']) && value.chars().all(plain) && whole;
+                findings.require_at(in_order, key(&[name]), || format!("\"{}\" is not {what}", value.escape_default()));
+                findings.require_at(daemon.manager == kind, key(&[name]), || format!("is for manager = \"{manager}\" alone"));
+            }
+        }
+    }
+}
+
 fn uniqueness(inventory: &Inventory, findings: &mut Findings) {
     findings.unique(inventory.hosts.iter().enumerate().map(|(index, host)| {
         let key = in_host(index, &["name"]);
         (key, host.name.as_str(), host.name.clone())
     }));
-    findings.unique(inventory.hosts.iter().enumerate().map(|(index, host)| {
+    // Containers of one engine share the way to it.
+    let by_themselves = inventory.hosts.iter().enumerate().filter(|(_, host)| host.container().is_none());
+    findings.unique(by_themselves.map(|(index, host)| {
         let way = (host.ssh_address().to_ascii_lowercase(), host.ssh_port(inventory));
         let text = format!("the way to a host by SSH, {} port {}", way.0, way.1);
         (in_host(index, &["address"]), way, text)

@@ -125,7 +125,7 @@ async fn read(session: &Session, inventory: &Inventory, topics: Option<&[String]
     )?;
     let hosts = host_names(inventory);
     let brokers = brokers.into_iter().map(|(id, node)| {
-        let view = BrokerView { host: hosts.get(&id).cloned(), endpoints: node.endpoints, rack: node.rack };
+        let view = BrokerView { host: hosts.get(&id).cloned(), endpoints: node.endpoints, rack: node.rack, registered_zxid: node.czxid };
         (id, view)
     });
     let cluster_id = cluster_id.ok_or_else(|| ViewError::NoClusterId { chroot: inventory.zookeeper.chroot.clone() })?;

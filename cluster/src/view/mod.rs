@@ -41,6 +41,9 @@ pub struct BrokerView {
     pub host: Option<String>,
     pub endpoints: Vec<String>,
     pub rack: Option<String>,
+    /// The transaction that made its registration: a broker that was started anew has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_zxid: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -125,7 +125,12 @@ mod tests {
     use crate::view::BrokerView;
 
     fn broker(host: &str, address: &str) -> BrokerView {
-        BrokerView { host: Some(host.to_owned()), endpoints: vec![format!("PLAINTEXT://{address}:9092")], rack: None }
+        BrokerView {
+            host: Some(host.to_owned()),
+            endpoints: vec![format!("PLAINTEXT://{address}:9092")],
+            rack: None,
+            registered_zxid: None,
+        }
     }
 
     fn partition(partition: i32, leader: Option<i32>, replicas: &[i32], isr: &[i32]) -> PartitionView {

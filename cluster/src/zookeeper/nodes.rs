@@ -27,6 +27,9 @@ pub struct BrokerNode {
     pub endpoints: Vec<String>,
     #[serde(default)]
     pub rack: Option<String>,
+    /// Of the node itself: when it was made.
+    #[serde(skip)]
+    pub czxid: Option<i64>,
 }
 
 /// `/brokers/topics/T/partitions/P/state`: what the controller decided.
@@ -117,7 +120,7 @@ mod tests {
         let broker =
             br#"{"features":{},"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://10.0.0.1:9092"],
             "jmx_port":-1,"port":9092,"host":"10.0.0.1","version":5,"rack":"a","timestamp":"1763706853000"}"#;
-        let expect = BrokerNode { endpoints: vec!["PLAINTEXT://10.0.0.1:9092".to_owned()], rack: Some("a".to_owned()) };
+        let expect = BrokerNode { endpoints: vec!["PLAINTEXT://10.0.0.1:9092".to_owned()], rack: Some("a".to_owned()), czxid: None };
         assert_eq!(parse_broker("/brokers/ids/1", broker), Ok(expect));
         let state = br#"{"controller_epoch":3,"leader":-1,"version":1,"leader_epoch":7,"isr":[2]}"#;
         let expect = StateNode { leader: -1, leader_epoch: 7, isr: vec![2], controller_epoch: 3 };

@@ -117,9 +117,11 @@ impl Session {
         let ids: Vec<i32> = self.children(nodes::BROKER_IDS).await?.iter().filter_map(|name| name.parse().ok()).collect();
         let paths: Vec<String> = ids.iter().map(|id| nodes::broker_path(*id)).collect();
         let mut brokers = BTreeMap::new();
-        for ((id, path), bytes) in ids.iter().zip(&paths).zip(self.get_all(&paths).await?) {
-            if let Some(node) = self.parsed(bytes.map(|bytes| nodes::parse_broker(path, &bytes)))? {
-                brokers.insert(*id, node);
+        let asked: Vec<_> = paths.iter().map(|path| self.client.get_data(path)).collect();
+        for ((id, path), asked) in ids.iter().zip(&paths).zip(asked) {
+            let Some((bytes, stat)) = self.answer(path, asked).await? else { continue };
+            if let Some(node) = self.parsed(Some(nodes::parse_broker(path, &bytes)))? {
+                brokers.insert(*id, BrokerNode { czxid: Some(stat.czxid), ..node });
             }
         }
         Ok(brokers)

@@ -28,9 +28,6 @@ pub(crate) async fn bring_up(daemon: &Daemon) -> Result<Interval, String> {
 
 /// The same, until somebody says that it is enough.
 pub(crate) async fn bring_up_unless(daemon: &Daemon, is_enough: &(dyn Fn() -> bool + Sync)) -> Result<Interval, String> {
-    if daemon.entry.kind == DaemonKind::Kafka && matches!(state(daemon).await, Ok(DaemonState::Gone)) {
-        wait_for_old_registration(daemon, is_enough).await;
-    }
     let deadline = Instant::now() + UP_TIMEOUT;
     let (mut starts, mut started, mut last) = (0, false, String::new());
     let mut after_ns = daemon.ground.now();
@@ -47,6 +44,12 @@ pub(crate) async fn bring_up_unless(daemon: &Daemon, is_enough: &(dyn Fn() -> bo
                         daemon.chosen.daemon
                     ));
                     tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                if daemon.entry.kind == DaemonKind::Kafka {
+                    wait_for_old_registration(daemon, is_enough).await;
+                    if is_enough() {
+                        continue;
+                    }
                 }
                 starts += 1;
                 after_ns = daemon.ground.now();
@@ -91,9 +94,16 @@ async fn start(daemon: &Daemon) -> Result<(), String> {
 async fn serves(daemon: &Daemon, pid: Pid) -> Result<String, String> {
     let view = daemon.ground.shared.view().await.map_err(|error| error.to_string())?;
     let named = format!("{} on {} runs as pid {}", daemon.chosen.daemon, daemon.chosen.host, pid.pid);
+    let ended = daemon.ended();
     match daemon.entry.kind {
-        DaemonKind::Kafka if view.brokers.contains_key(&daemon.entry.id) => Ok(format!("{named} and is registered in ZooKeeper")),
-        DaemonKind::Kafka => Err(format!("{named} and is not registered")),
+        DaemonKind::Kafka => match view.brokers.get(&daemon.entry.id) {
+            // Revived, or started by somebody else, inside the session of its dead self: it will exit (NodeExists).
+            Some(seen) if pid != ended.pid && seen.registered_zxid.is_some() && seen.registered_zxid == ended.registered_zxid => {
+                Err(format!("{named}, and what is registered is still the process before it"))
+            }
+            Some(_) => Ok(format!("{named} and is registered in ZooKeeper")),
+            None => Err(format!("{named} and is not registered")),
+        },
         DaemonKind::Zookeeper => match mode(&view, &daemon.chosen.host) {
             Some(mode) => Ok(format!("{named} and serves as {mode}")),
             None => Err(format!("{named} and does not serve")),

@@ -117,6 +117,7 @@ async fn kill_again(daemon: Arc<Daemon>, again: Arc<Again>) {
         if is_enough() {
             return;
         }
+        daemon.ends_as(pid).await;
         // A lease that has lapsed ends the loop: the host mends it.
         let killed = match daemon.signal_to(&pid, "KILL").await {
             Ok(_) => down::there_is_still(&daemon, &pid, down::Way::Kill).await,

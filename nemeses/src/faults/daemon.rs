@@ -1,9 +1,10 @@
 //! One daemon of the inventory as a fault sees it: its process by pid and start time, its manager, what a signal did to it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kchaos_cluster::daemon::{DaemonState, Manager, Pid};
-use kchaos_cluster::inventory::DaemonEntry;
+use kchaos_cluster::inventory::{DaemonEntry, DaemonKind};
 use kchaos_core::{Chosen, Interval};
 
 use crate::error::FaultError;
@@ -17,6 +18,17 @@ pub(crate) struct Daemon {
     pub(crate) manager: Box<dyn Manager>,
     /// The process that was there when the fault was planned.
     pub(crate) before: Pid,
+    ended: Mutex<Life>,
+    /// When the last signal was sent, in hundredths of a second since the host's boot; 0 if nobody knows.
+    pub(crate) signalled_cs: AtomicU64,
+}
+
+/// The process that a fault ends, the last of several.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    pub(crate) pid: Pid,
+    /// Of a broker: which registration was its own (by the transaction that made it).
+    pub(crate) registered_zxid: Option<i64>,
 }
 
 impl Daemon {
@@ -30,12 +42,26 @@ impl Daemon {
         let state = ground.state(manager.as_ref(), &chosen.host).await;
         let what = format!("{} on {} could not be looked for", chosen.daemon, chosen.host);
         match state.map_err(|error| FaultError::environment(&ground.nemesis, what, error))? {
-            DaemonState::Running(before) => Ok(Self { ground: Arc::clone(&ground), chosen, entry, manager, before }),
+            DaemonState::Running(before) => {
+                let registered_zxid = registration(&ground, &entry).await;
+                let ended = Mutex::new(Life { pid: before, registered_zxid });
+                Ok(Self { ground: Arc::clone(&ground), chosen, entry, manager, before, ended, signalled_cs: AtomicU64::new(0) })
+            }
             DaemonState::Stopped(pid) => {
                 Err(refused(format!("{} on {} (pid {}) is stopped by a signal already", chosen.daemon, chosen.host, pid.pid)))
             }
             DaemonState::Gone => Err(refused(format!("{} does not run on {}", chosen.daemon, chosen.host))),
         }
+    }
+
+    pub(crate) fn ended(&self) -> Life {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called before a process that took its place is ended as well: from then on it is that one's registration that does not count.
+    pub(crate) async fn ends_as(&self, pid: Pid) {
+        let registered_zxid = registration(&self.ground, &self.entry).await;
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Life { pid, registered_zxid };
     }
 
     /// `"17" "42"`: pid and start time, as scripts take them.
@@ -57,17 +83,31 @@ impl Daemon {
         )
     }
 
-    /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
+    /// SIGKILL, by the manager itself where that is not the same as a signal: an order, after which it does not revive.
+    pub(crate) async fn kill_by_manager(&self) -> Result<Interval, FaultError> {
+        match self.manager.kill_script(self.before) {
+            Some(script) => self.signal_by(&script, "KILL").await,
+            None => self.signal("KILL").await,
+        }
+    }
+
     pub(crate) async fn signal(&self, signal: &str) -> Result<Interval, FaultError> {
         self.signal_to(&self.before, signal).await
     }
 
     /// The same to the process that it is by now.
     pub(crate) async fn signal_to(&self, pid: &Pid, signal: &str) -> Result<Interval, FaultError> {
-        let call = format!("k_signal {} {} {signal}", pid.pid, pid.start_time);
+        self.signal_by(&format!("k_signal {} {} {signal}", pid.pid, pid.start_time), signal).await
+    }
+
+    /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
+    async fn signal_by(&self, script: &str, signal: &str) -> Result<Interval, FaultError> {
+        let call = format!("{script}\nk_now && echo \"at $K_NOW\"");
         let after_ns = self.ground.now();
         let answer = self.ground.ask_armed(&self.chosen.host, &[PROCESS], &call, "the signal").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };
+        let sent_cs = answer.as_ref().ok().and_then(|answers| answers.get("at")?.parse().ok()).unwrap_or(0);
+        self.signalled_cs.store(sent_cs, Ordering::SeqCst);
         match answer {
             Ok(answers) if answers.has("signalled") => Ok(when),
             Ok(answers) if answers.has("gone") => {
@@ -81,4 +121,12 @@ impl Daemon {
             Err(error) => Err(FaultError::environment(&self.ground.nemesis, format!("SIG{signal} to {}", self.name()), error)),
         }
     }
+}
+
+/// `None` where there is none, and where nobody could be asked.
+async fn registration(ground: &Ground, entry: &DaemonEntry) -> Option<i64> {
+    if entry.kind != DaemonKind::Kafka {
+        return None;
+    }
+    ground.shared.view().await.ok()?.brokers.get(&entry.id)?.registered_zxid
 }

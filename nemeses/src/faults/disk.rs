@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::{Disk, DiskFault};
+use kchaos_cluster::inventory::{Disk, DiskFault, ManagerKind};
 use kchaos_cluster::remote::RemoteError;
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
@@ -31,6 +31,17 @@ impl OnDisk {
             );
             FaultError::refused(&ground.nemesis, what)
         })?;
+        let kind = ground.daemon(&chosen.host, &chosen.daemon).map(|entry| entry.manager).unwrap_or_default();
+        if fault != DiskFault::Fill && kind != ManagerKind::Scripts {
+            let what = format!(
+                "{} on {} is looked after by a service manager, which could start it while its disk is changed: {} is for daemons with \
+                 manager = \"scripts\"",
+                chosen.daemon,
+                chosen.host,
+                fault.name()
+            );
+            return Err(FaultError::refused(&ground.nemesis, what));
+        }
         disk.allows(fault).map_err(|why| FaultError::refused(&ground.nemesis, format!("{} on {}: {why}", chosen.daemon, chosen.host)))?;
         Ok(Self { daemon: Daemon::find(ground, chosen).await?, disk })
     }

@@ -1,16 +1,18 @@
 //! What `kill`, `stop` and `restart` share: the daemon is gone, and is started again in a way that Kafka on ZooKeeper survives.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use kchaos_cluster::daemon::{DaemonState, Pid};
 use kchaos_core::{Chosen, Effect, Interval, Proof};
+use tokio::task::JoinHandle;
 
 use crate::engine::KillSemantics;
 use crate::error::FaultError;
 use crate::fault::{HostFault, Injected, Undo};
 use crate::faults::bring_up;
 use crate::faults::daemon::Daemon;
+use crate::faults::revival::Hand;
 use crate::ground::Ground;
 use crate::host::{self, PROCESS, quote};
 
@@ -28,12 +30,27 @@ pub(crate) enum Way {
 }
 
 struct Down {
-    daemon: Daemon,
+    daemon: Arc<Daemon>,
     way: Way,
+    /// Of the service manager, where there is one.
+    hand: Hand,
+    /// A crash, of which a service manager may make what it will: it is watched.
+    is_crash: bool,
+    watching: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        self.stop_watching();
+    }
 }
 
 pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, way: Way) -> Result<Box<dyn HostFault>, FaultError> {
-    Ok(Box::new(Down { daemon: Daemon::find(ground, chosen).await?, way }))
+    let is_crash = way == Way::Kill && ground.shared.options.kill == KillSemantics::RevivalAllowed;
+    let daemon = Daemon::find(ground, chosen).await?;
+    // A service that was told to stop is not revived.
+    let hand = Hand::find(&daemon, way == Way::Kill && !is_crash).await?;
+    Ok(Box::new(Down { daemon: Arc::new(daemon), way, hand, is_crash, watching: Mutex::default() }))
 }
 
 #[async_trait]
@@ -43,25 +60,37 @@ impl HostFault for Down {
     }
 
     fn undo(&self) -> Undo {
-        undo(&self.daemon, if self.way == Way::Kill { "killed" } else { "stopped" })
+        let plain = undo(&self.daemon, if self.way == Way::Kill { "killed" } else { "stopped" });
+        let (release, is_released) = self.hand.undo();
+        Undo { setup: plain.setup + &release, mend: format!("k_release\n{}", plain.mend), verify: is_released + &plain.verify, ..plain }
     }
 
     fn holds(&self) -> String {
+        if self.is_crash && self.hand.is_there() {
+            return "return 0".to_owned();
+        }
         let said = quote(&format!("{} runs again, and not by our doing", self.daemon.chosen.daemon));
         format!(
-            "{}\nk_same_process {} && return 0\n[ -z \"$(k_find_daemon)\" ] || echo {said}\nreturn 0",
+            "{}\n{}k_same_process {} && return 0\n[ -z \"$(k_find_daemon)\" ] || echo {said}\nreturn 0",
             self.daemon.functions(),
+            self.hand.holds(&self.daemon.chosen.daemon),
             self.daemon.arguments()
         )
     }
 
     async fn inject(&self) -> Result<Injected, FaultError> {
         let daemon = &self.daemon;
+        self.hand.apply(daemon).await?;
         let when = match self.way {
-            Way::Kill => daemon.signal("KILL").await?,
+            Way::Kill if self.is_crash => daemon.signal("KILL").await?,
+            Way::Kill => daemon.kill_by_manager().await?,
             Way::Stop => ask_to_stop(daemon).await?,
         };
-        let effect = Effect { pids: vec![(daemon.before.pid, daemon.before.start_time)], ..Effect::default() };
+        if self.is_crash {
+            *self.watching.lock().unwrap_or_else(PoisonError::into_inner) = self.hand.watch(daemon);
+        }
+        let units = self.hand.hold.iter().map(|hold| hold.changes.clone()).collect();
+        let effect = Effect { pids: vec![(daemon.before.pid, daemon.before.start_time)], units, ..Effect::default() };
         Ok(Injected { when, effect })
     }
 
@@ -73,26 +102,44 @@ impl HostFault for Down {
     }
 
     async fn mend(&self) -> Result<Interval, String> {
-        bring_up::bring_up(&self.daemon).await
+        self.stop_watching();
+        // What is still held down can be started all the same; that the hold is there is told by `mended`.
+        let released = self.hand.release(&self.daemon).await;
+        let up = bring_up::bring_up(&self.daemon).await?;
+        released.map(|()| up)
     }
 
     async fn mended(&self) -> Proof {
-        bring_up::is_up(&self.daemon).await
+        let up = bring_up::is_up(&self.daemon).await;
+        if !up.proved {
+            return up;
+        }
+        let back = self.hand.given_back(&self.daemon).await;
+        Proof { proved: back.proved, text: up.text + &back.text }
     }
 }
 
 impl Down {
+    fn stop_watching(&self) {
+        if let Some(watching) = self.watching.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            watching.abort();
+        }
+    }
+
     /// Gone is the process; a service manager may have another one up by now.
     async fn stays_gone(&self) -> Result<Proof, FaultError> {
         let daemon = &self.daemon;
-        let text = format!("pid {} started at tick {} is gone from {}", daemon.before.pid, daemon.before.start_time, self.host());
+        let gone = format!("pid {} started at tick {} is gone from {}", daemon.before.pid, daemon.before.start_time, self.host());
+        let text = gone + &self.hand.told(daemon).await;
         match daemon.ground.state(daemon.manager.as_ref(), self.host()).await {
             Ok(DaemonState::Gone) => Ok(Proof { proved: true, text: format!("{text}, and no other process is {}", daemon.chosen.daemon) }),
             Ok(DaemonState::Running(pid) | DaemonState::Stopped(pid)) => {
                 let revived = format!("{} was revived as pid {} by its service manager", daemon.chosen.daemon, pid.pid);
-                daemon.ground.note(revived.clone());
-                let proved = daemon.ground.shared.options.kill == KillSemantics::RevivalAllowed;
-                Ok(Proof { proved, text: format!("{text}; {revived}") })
+                // Whoever watches says it, with the time that it took.
+                if !(self.is_crash && self.hand.is_there()) {
+                    daemon.ground.note(revived.clone());
+                }
+                Ok(Proof { proved: self.is_crash, text: format!("{text}; {revived}") })
             }
             // The signal did its work; that nobody took its place is not known.
             Err(error) => Ok(Proof { proved: true, text: format!("{text}; whether another took its place is not known: {error}") }),

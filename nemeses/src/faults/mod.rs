@@ -1,4 +1,4 @@
-//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `disk`, `damage`, `clock`, `asked`, `down` and `bring_up` are what several of them share.
+//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `disk`, `damage`, `clock`, `asked`, `down`, `revival` and `bring_up` are what several of them share.
 
 pub(crate) mod asked;
 pub(crate) mod bring_up;
@@ -34,6 +34,7 @@ pub(crate) mod pause;
 pub(crate) mod power_loss;
 pub(crate) mod reassign;
 pub(crate) mod restart;
+pub(crate) mod revival;
 pub(crate) mod rolling_restart;
 pub(crate) mod skew;
 pub(crate) mod stop;

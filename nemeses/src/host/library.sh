@@ -2,6 +2,11 @@
 # Given by whoever sends it: K_STATE (survives a reboot), K_VOLATILE (does not), K_RUN, K_KEY (RUN-FAULT), K_OWNER.
 # Names begin with k_ or K_; P_STATE and P_START are answers of proc_stat.
 
+# A host that is a container shares its engine's host with others: what is kept for it is kept apart.
+if [ -n "${KCHAOS_PLACE-}" ]; then
+    K_STATE=$K_STATE/$KCHAOS_PLACE K_VOLATILE=$K_VOLATILE/$KCHAOS_PLACE
+fi
+
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 LC_ALL=C
 export PATH LC_ALL
@@ -69,7 +74,7 @@ k_rules() {
         tc qdisc show 2>/dev/null
     } | sed -e '/^table inet kchaos_/,/^}/d' \
         -e '/^	chain KCHAOS-/,/^	}/d' -e '/KCHAOS-/d' \
-        -e '/^#/d' -e '/^[ 	]*$/d' \
+        -e '/127\.0\.0\.11[: ]/d' -e '/^#/d' -e '/^[ 	]*$/d' \
         -e 's/counter packets [0-9]* bytes [0-9]*/counter/g' -e 's/ expires [0-9a-z]*//g' -e 's/ \[[0-9]*:[0-9]*\]$//'
 }
 

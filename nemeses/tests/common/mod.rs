@@ -245,6 +245,8 @@ impl Fake {
                 port,
                 peer_ports: peer_ports.to_vec(),
                 manager: ManagerKind::Scripts,
+                unit: None,
+                container: None,
                 start: "true".into(),
                 stop: "true".into(),
                 find: Find::Port(port),
@@ -257,6 +259,7 @@ impl Fake {
                 address: (*address).to_owned(),
                 ssh: SshOverride::default(),
                 opt_in_file: PathBuf::from("/etc/kchaos/allow"),
+                docker_host: None,
                 daemons: vec![daemon(DaemonKind::Zookeeper, 2181, &[2888, 3888]), daemon(DaemonKind::Kafka, 9092, &[])],
             });
             view.brokers.insert(id, BrokerView { host: Some(name.clone()), ..BrokerView::default() });

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The tests against clusters whose daemons a service manager runs: test-doors.sh systemd|docker. One lab, brought up here and taken down at the end,
+# however it ends. Not part of `make test`: each needs Debian packages of its own (make setup-doors) and some minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kchaos=target/debug/kchaos
+manager=${1:?systemd or docker}
+shift
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo 'the tests against real clusters need root: they make namespaces' >&2
+    exit 3
+fi
+
+cargo build -p kchaos --locked
+trap '"$kchaos" lab down' EXIT
+
+"$kchaos" lab up --manager "$manager"
+cargo test -p kchaos --locked --test doors -- --include-ignored --test-threads=1 --nocapture "${manager}_" "$@"
+"$kchaos" lab down
+
+# A kchaos that is killed while it makes such a lab leaves nothing that `lab down` does not find.
+left() {
+    find /sys/fs/cgroup -maxdepth 3 -name 'kchaos-lab-*'
+    find /run/netns -name 'kchaos-*' 2>/dev/null || :
+    grep kchaos /proc/self/mountinfo || :
+}
+for delay in 0.3 0.8 1.5 4 8; do
+    "$kchaos" lab up --manager "$manager" >/dev/null 2>&1 &
+    pid=$!
+    sleep "$delay"
+    kill -9 "$pid" 2>/dev/null || :
+    wait "$pid" 2>/dev/null || :
+    "$kchaos" lab down
+    if [ -n "$(left)" ]; then
+        echo "killed after $delay s, kchaos lab up --manager $manager left:" >&2
+        left >&2
+        exit 1
+    fi
+done
+echo "a kchaos killed at 5 moments of lab up --manager $manager left nothing"
