@@ -16,7 +16,14 @@ pub(super) fn run(args: &ListArgs) -> Result<u8, Failure> {
     if args.what == Some(ListWhat::Nemeses)
         && let Some(inventory) = super::find_inventory(&args.inventory)?
     {
-        crate::say_raw!("\n{}", borne(&inventory)?);
+        match borne(&inventory) {
+            Ok(text) => crate::say_raw!("\n{text}"),
+            // The list is what was asked for, unless a cluster was named.
+            Err(failure) if args.inventory.inventory.is_none() => {
+                eprintln!("what the cluster \"{}\" can bear could not be looked at: {:#}", inventory.cluster.name, failure.error);
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     Ok(exit::VALID)
 }

@@ -426,7 +426,7 @@ impl Cut {
                 let v4 = feed("iptables-restore --noflush -w 5", &self.lines.iptables(&name, &comment, false));
                 let v6 = feed("ip6tables-restore --noflush -w 5", &self.lines.iptables(&name, &comment, true));
                 // Without IPv6 peers, a host without IPv6 is no less cut.
-                let must = if self.lines.peers.iter().any(IpAddr::is_ipv6) { "return 1" } else { "return 0" };
+                let must = if self.lines.has_ipv6() { "return 1" } else { "return 0" };
                 format!("{undo}\n{v4}\n[ $? -eq 0 ] || return 1\n{v6}\n[ $? -eq 0 ] || {must}\necho both")
             }
         }

@@ -65,6 +65,12 @@ impl Lines {
         self.sets().is_empty()
     }
 
+    pub(crate) fn has_ipv6(&self) -> bool {
+        let pairs = self.asked.iter().chain(&self.asking).map(|(address, _)| address);
+        let triples = self.connections.iter().map(|(address, ..)| address);
+        self.peers.iter().chain(pairs).chain(triples).any(IpAddr::is_ipv6)
+    }
+
     fn cuts(&self, side: Way) -> bool {
         self.way == Way::Both || self.way == side
     }

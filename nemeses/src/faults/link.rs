@@ -205,7 +205,7 @@ impl Link {
     /// The commands that put it there, for one device after the other; the first that fails ends it.
     fn script(&self) -> String {
         let mut text = String::new();
-        for device in &self.devices {
+        for device in self.devices.iter().map(|device| host::quote(device)) {
             let mut tc = |rest: String| {
                 let _ = writeln!(text, "tc {rest} || return 1");
             };
