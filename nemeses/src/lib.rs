@@ -13,6 +13,7 @@
 //! What runs on the hosts is POSIX `sh` (`host/*.sh`), sent by standard input; nothing is installed. **Invariant of absence:** knows no
 //! workload and no checker; kills nothing by name, flushes no table, and undoes nothing that is not its own.
 
+mod consent;
 mod doors;
 mod engine;
 mod error;
@@ -28,6 +29,7 @@ mod registry;
 mod renew;
 mod target;
 
+pub use consent::refused_by_inventory;
 pub use doors::{DoorError, Doors, doors};
 pub use engine::{Engine, EngineOptions, InForce, KillSemantics};
 pub use error::{FaultError, HealError, LockError};

@@ -41,6 +41,7 @@ impl Setup {
         let Names { nemeses, options, workload, slos } = Names::resolve(&args)?;
         refuse_without_coordinators(&nemeses, workload.as_ref())?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
+        refuse_without_disks_and_clocks(&nemeses, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
         if args.nemesis_duration.is_some_and(|duration| duration.as_secs() > limit) {
             return Err(Failure::usage(anyhow!(
@@ -219,6 +220,12 @@ fn nemeses(names: &[String]) -> Result<Vec<NemesisName>, Failure> {
         return Ok(Vec::new());
     }
     names.iter().map(|name| kchaos_nemeses::parse(name).map_err(Failure::usage)).collect()
+}
+
+/// What the inventory rules out for every daemon that could be chosen; of a single one, the fault itself says so.
+fn refuse_without_disks_and_clocks(nemeses: &[NemesisName], inventory: &Inventory) -> Result<(), Failure> {
+    let refused: Vec<String> = nemeses.iter().filter_map(|name| kchaos_nemeses::refused_by_inventory(inventory, name)).collect();
+    if refused.is_empty() { Ok(()) } else { Err(Failure::environment(anyhow!("{}; nothing was touched", refused.join("\n  ")))) }
 }
 
 /// A target by a host's name is known only with the inventory.
