@@ -14,6 +14,7 @@
 //! workload and no checker; kills nothing by name, flushes no table, and undoes nothing that is not its own.
 
 mod bears;
+mod consent;
 mod doors;
 mod engine;
 mod error;
@@ -31,6 +32,7 @@ mod renew;
 mod target;
 
 pub use bears::{Lacks, Unbearable, unbearable, what_hosts_lack};
+pub use consent::refused_by_inventory;
 pub use doors::{DoorError, Doors, doors};
 pub use engine::{Engine, EngineOptions, InForce, KillSemantics};
 pub use error::{FaultError, HealError, LockError};

@@ -44,6 +44,7 @@ impl Setup {
         let clock = Arc::new(RunClock::start());
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
+        refuse_without_disks_and_clocks(&nemeses, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
         if longest.or(args.nemesis_duration).is_some_and(|duration| duration.as_secs() > limit) {
@@ -292,6 +293,12 @@ fn lacks(target: &Target, workload: &dyn Workload) -> Option<&'static str> {
         Target::TxnCoordinator => workload.transactional_ids("").is_empty().then_some("transactional id"),
         _ => None,
     }
+}
+
+/// What the inventory rules out for every daemon that could be chosen; of a single one, the fault itself says so.
+fn refuse_without_disks_and_clocks(nemeses: &[NemesisName], inventory: &Inventory) -> Result<(), Failure> {
+    let refused: Vec<String> = nemeses.iter().filter_map(|name| kchaos_nemeses::refused_by_inventory(inventory, name)).collect();
+    if refused.is_empty() { Ok(()) } else { Err(Failure::environment(anyhow!("{}; nothing was touched", refused.join("\n  ")))) }
 }
 
 /// A target by a host's name is known only with the inventory.
