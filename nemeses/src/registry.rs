@@ -56,6 +56,13 @@ pub const ALL: &[Spec] = &[
     faults::delete_records::SPEC,
 ];
 
+/// Faults that are done to a client, not to the cluster, and what a workload must have for them.
+const OF_CLIENTS: &[(&str, &str)] = &[
+    ("crash", "a client that may be dropped by order (append replaces a producer that librdkafka declares dead, and no other)"),
+    ("fence", "a transactional id yet"),
+    ("rebalance", "a consumer group yet"),
+];
+
 /// No nemesis has this name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownNemesis {
@@ -90,7 +97,10 @@ pub fn parse(name: &str) -> Result<NemesisName, UnknownNemesis> {
     let unknown = |reason: String| UnknownNemesis { name: name.to_owned(), reason, nearest: nearest(name) };
     // What does not split at a target may still be misspelt by one letter: the list says more than the parser.
     let parsed: NemesisName = name.parse().map_err(|_| unknown("a nemesis is FAULT-TARGET".to_owned()))?;
-    let spec = find(&parsed.fault).ok_or_else(|| unknown(format!("no fault is called \"{}\"", parsed.fault)))?;
+    let spec = find(&parsed.fault).ok_or_else(|| match OF_CLIENTS.iter().find(|(fault, _)| *fault == parsed.fault) {
+        Some((fault, needs)) => unknown(format!("{fault} is done to the run's own clients, and no workload has {needs}")),
+        None => unknown(format!("no fault is called \"{}\"", parsed.fault)),
+    })?;
     match &parsed.target {
         Target::Host(host) if host.is_empty() => Err(unknown("host: wants a name".to_owned())),
         Target::Host(_) if !spec.targets.iter().any(Target::is_partition) => Ok(parsed),
@@ -139,6 +149,8 @@ mod tests {
         }
         assert!(parse("depose-follower").unwrap_err().to_string().contains("makes no sense"));
         assert_eq!(parse("xyzzy").unwrap_err().nearest, None);
+        assert!(parse("fence").unwrap_err().to_string().contains("no workload has a transactional id yet"));
+        assert!(parse("kill").unwrap_err().to_string().contains("kill wants a target"));
     }
 
     #[test]

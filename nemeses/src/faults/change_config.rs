@@ -30,7 +30,7 @@ pub(crate) const SPEC: Spec = Spec {
 /// Segments that roll all the time; a flush for each record; batches that the broker compresses anew.
 const OF_TOPICS: &[(&str, &str)] = &[("segment.bytes", "1048576"), ("flush.messages", "1"), ("compression.type", "gzip")];
 /// Each makes the broker end threads and start others.
-const OF_BROKERS: &[(&str, &str)] = &[("num.replica.fetchers", "3"), ("num.io.threads", "5"), ("num.network.threads", "2")];
+const OF_BROKERS: &[&str] = &["num.replica.fetchers", "num.io.threads", "num.network.threads"];
 
 async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>, FaultError> {
     let client = asked::client(&ground)?;
@@ -39,8 +39,13 @@ async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>,
     asked::plan(ground, chosen, changes)
 }
 
-fn drawn<'a>(from: &'a [(&'a str, &'a str)], seed: u64) -> (&'a str, &'a str) {
+fn drawn<T: Copy>(from: &[T], seed: u64) -> T {
     from[usize::try_from(seed % from.len() as u64).unwrap_or(0)]
+}
+
+/// A broker takes between half of what it has and twice as many, and nothing else.
+fn other_count(count: u32) -> u32 {
+    if count <= 1 { 2 } else { count - 1 }
 }
 
 async fn of_topics(ground: &Ground, client: &Client) -> Result<Vec<Change>, FaultError> {
@@ -65,12 +70,24 @@ async fn of_broker(ground: &Ground, client: &Client, chosen: &Chosen) -> Result<
     let entry = ground.daemon(&chosen.host, &chosen.daemon).filter(|daemon| daemon.kind == DaemonKind::Kafka);
     let broker =
         entry.map(|daemon| daemon.id).ok_or_else(|| FaultError::refused(&ground.nemesis, format!("{} is no broker", chosen.daemon)))?;
-    let (name, value) = drawn(OF_BROKERS, ground.seed);
+    let name = drawn(OF_BROKERS, ground.seed);
     let failed = |error| FaultError::environment(&ground.nemesis, format!("the settings of broker {broker}"), error);
     let config = client.broker_config(broker).await.map_err(failed)?;
-    if config.get(name).and_then(|entry| entry.value.as_deref()) == Some(value) {
-        return Err(FaultError::refused(&ground.nemesis, format!("{name} of broker {broker} is {value} already")));
-    }
+    let count = config.get(name).and_then(|entry| entry.value.as_deref()?.parse().ok());
+    let count: u32 = count.ok_or_else(|| FaultError::refused(&ground.nemesis, format!("broker {broker} does not say its {name}")))?;
     let before = dynamic_setting(client, broker, name).await.map_err(failed)?;
-    Ok(Change::BrokerSetting { broker, name: name.to_owned(), before, after: Some(value.to_owned()) })
+    Ok(Change::BrokerSetting { broker, name: name.to_owned(), before, after: Some(other_count(count).to_string()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_count_of_threads_is_one_that_a_broker_takes() {
+        for count in 1..200 {
+            let other = other_count(count);
+            assert!(other != count && other * 2 >= count && other <= count * 2);
+        }
+    }
 }
