@@ -1,14 +1,16 @@
 //! A real local cluster on this one machine: genuine Kafka and ZooKeeper, on hosts that are reached by SSH like any others.
 //!
 //! Why: a tool that breaks clusters must be tried on one that behaves like a real one, in seconds and without leaving a trace. A *host* here is
-//! a network, mount, pid and uts namespace with its own sshd; its PID 1 is this executable ([`host_init`]). All hosts hang on one bridge, in a
+//! a network, mount, pid and uts namespace with its own sshd; its PID 1 is this executable ([`host_init`]). Around it there may be more ([`LabManager`]): a
+//! Debian that systemd boots, or a Docker engine with a container for each daemon. All hosts hang on one bridge, in a
 //! namespace that has no way out. The lab writes an inventory, and from then on nobody needs to know that it is a lab.
 //!
 //! **Invariant of absence:** knows no nemesis, no workload, no checker. It makes hosts and takes them away; it breaks nothing.
 //!
 //! Life: [`up`] … [`down`]. One lab at a time. What is about to be made is written down first, so [`down`] works after a crash at any moment.
 //!
-//! Limits: hosts share the machine's kernel, and with it its clock and its load; a host has no cgroup of its own. `/usr` is the machine's.
+//! Limits: hosts share the machine's kernel, and with it its clock and its load; only systemd hosts and engines have control groups of
+//! their own. `/usr` is the machine's.
 
 mod base_dir;
 mod base_root;

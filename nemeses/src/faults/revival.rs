@@ -116,12 +116,12 @@ async fn evidence(daemon: &Daemon) -> Option<Evidence> {
 
 /// Tells each revival and each death that follows, until it is stopped.
 async fn watch(daemon: Arc<Daemon>, killed_life: String) {
-    let mut watched = Watched { killed_life, ..Watched::default() };
+    let mut watched = Watched { label: daemon.chosen.daemon.clone(), killed: Some(daemon.before), killed_life, ..Watched::default() };
     loop {
         let remote = daemon.ground.shared.doors.remote(&daemon.chosen.host);
         if let (Ok(state), Ok(Some(seen))) = (daemon.manager.state(remote.as_ref()).await, daemon.manager.evidence(remote.as_ref()).await) {
             let killed_cs = daemon.signalled_cs.load(Ordering::SeqCst);
-            if let Some(news) = watched.news(&daemon, state, &seen, killed_cs) {
+            if let Some(news) = watched.news(state, &seen, killed_cs) {
                 let cause = if news.is_death { cause(&daemon).await } else { String::new() };
                 daemon.ground.note(news.text + &cause);
             }
@@ -132,6 +132,8 @@ async fn watch(daemon: Arc<Daemon>, killed_life: String) {
 
 #[derive(Default)]
 struct Watched {
+    label: String,
+    killed: Option<Pid>,
     /// The life that was ended by us.
     killed_life: String,
     revived: Option<Pid>,
@@ -146,9 +148,9 @@ struct News {
 }
 
 impl Watched {
-    fn news(&mut self, daemon: &Daemon, state: DaemonState, seen: &Evidence, killed_cs: u64) -> Option<News> {
-        let label = &daemon.chosen.daemon;
-        if let Some(pid) = state.pid().filter(|pid| *pid != daemon.before) {
+    fn news(&mut self, state: DaemonState, seen: &Evidence, killed_cs: u64) -> Option<News> {
+        let label = &self.label;
+        if let Some(pid) = state.pid().filter(|pid| Some(*pid) != self.killed) {
             if self.revived == Some(pid) {
                 return None;
             }
@@ -191,5 +193,58 @@ async fn cause(daemon: &Daemon) -> String {
     match host::ask(remote.as_ref(), &script, Duration::from_secs(5), "the daemon log").await {
         Ok(answers) => answers.get("cause").map_or(String::new(), |cause| format!("; the end of its log says {}", cause.trim())),
         Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(life: &str, result: &str, is_down_for_good: bool) -> Evidence {
+        Evidence {
+            life: life.into(),
+            result: result.into(),
+            is_down_for_good,
+            lived_ms: Some(2_250),
+            text: "as it says".into(),
+            ..Evidence::default()
+        }
+    }
+
+    /// What is told of these looks, one after another.
+    fn told(looks: &[(DaemonState, Evidence)]) -> Vec<String> {
+        let killed = Some(Pid { pid: 17, start_time: 100 });
+        let mut watched = Watched { label: "kafka:1".into(), killed, killed_life: "a".into(), ..Watched::default() };
+        looks.iter().filter_map(|(state, seen)| watched.news(*state, seen, 5_000)).map(|news| news.text).collect()
+    }
+
+    #[test]
+    fn a_revival_and_the_death_after_it_are_each_told_once() {
+        let revived = DaemonState::Running(Pid { pid: 18, start_time: 5_011 });
+        let expect = [
+            "kafka:1 was revived as pid 18 by its service manager 110 ms after it was killed (as it says)",
+            "kafka:1, revived, died again after 2250 ms with exit code 1, and its manager does not start it again (as it says)",
+        ];
+        let looks = [
+            (DaemonState::Gone, seen("a", "signal 9", false)),
+            (revived, seen("b", "", false)),
+            (revived, seen("b", "", false)),
+            (DaemonState::Gone, seen("b", "", false)),
+            (DaemonState::Gone, seen("b", "exit code 1", true)),
+            (DaemonState::Gone, seen("b", "exit code 1", true)),
+        ];
+        assert_eq!(told(&looks), expect);
+    }
+
+    #[test]
+    fn what_was_killed_and_stays_down_is_no_news() {
+        let before = DaemonState::Running(Pid { pid: 17, start_time: 100 });
+        assert!(told(&[(before, seen("a", "", false)), (DaemonState::Gone, seen("a", "signal 9", true))]).is_empty());
+    }
+
+    #[test]
+    fn a_life_that_nobody_saw_is_told_by_its_end() {
+        let told = told(&[(DaemonState::Gone, seen("b", "exit code 1", false))]);
+        assert_eq!(told, ["kafka:1, revived, died again after 2250 ms with exit code 1, and its manager starts it again (as it says)"]);
     }
 }
