@@ -9,11 +9,16 @@
 //! ([`crate::pages`]): about one byte a value is left, and what was done to it and by which op is forgotten. Readers who come later are held
 //! against the packed page. Should an anomaly touch a value that was packed, the judgement goes on exactly as without packing, but for the ops
 //! to cite: those values are *wanted* ([`KeyLog::wanted`]), and a second pass over the history, in which they are *pinned*, knows them.
-//! Never packed: values of transactions.
+//! Values of transactions are packed once their transactions are settled ([`crate::txns`]). Those leave holes in the log (each one's marker is
+//! at an offset), so a page with holes is packed too, when readers are well past it.
+//!
+//! What would make the search for cycles look again at what it is done with is *doubted* ([`KeyLog::is_doubted`]): a value of a transaction that
+//! turns out to stand before one of a transaction that is judged. It takes a broken log, and a pass that keeps everything.
 
+mod packing;
 mod written;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Offset, Send, Value};
@@ -22,9 +27,10 @@ use crate::pages::{Pages, Slot, Spot};
 use crate::txns::TxnId;
 use crate::values::{Known, Values};
 use written::{
-    CONTESTED, DONE, IN_TXN, MOVED, PINNED, POLLED, POLLED_EARLY, PROVEN, READ, READ_COMMITTED, REMARKABLE, SENT, SENT_TWICE, UNPACKED,
+    CONTESTED, DONE, IN_TXN, JUDGED, MOVED, PINNED, POLLED, POLLED_EARLY, PROVEN, READ, READ_COMMITTED, REMARKABLE, SENT, SENT_TWICE,
+    SETTLED, UNPACKED,
 };
-pub(crate) use written::{Id, Isolation, OpRef, Outcome, Written};
+pub(crate) use written::{Id, Isolation, NOBODY, OpRef, Outcome, Written};
 
 /// A poll's completion.
 #[derive(Clone, Copy)]
@@ -63,6 +69,12 @@ pub(crate) struct KeyLog {
     /// Values that an earlier pass wanted.
     pinned: BTreeSet<Value>,
     never_packs: bool,
+    /// The greatest offset that ok polls returned.
+    read_to: Offset,
+    /// The greatest offset of a value whose transaction is judged.
+    judged_to: Offset,
+    judging_to: Offset,
+    is_doubted: bool,
 }
 
 impl Default for KeyLog {
@@ -80,6 +92,10 @@ impl Default for KeyLog {
             wanted: RefCell::default(),
             pinned: BTreeSet::new(),
             never_packs: false,
+            read_to: -1,
+            judged_to: -1,
+            judging_to: -1,
+            is_doubted: false,
         }
     }
 }
@@ -148,6 +164,10 @@ impl KeyLog {
         if written.outcome != Outcome::Open {
             flags |= SENT_TWICE;
         }
+        if in_txn && outcome == Outcome::Info && send.offset.is_some() {
+            // Should a value of it be read, all of it stands where it says.
+            flags |= PINNED;
+        }
         // The op that counts is the one that knew most.
         if outcome > written.outcome {
             written.outcome = outcome;
@@ -182,6 +202,9 @@ impl KeyLog {
                 }
                 _ => self.polled_elsewhere(*offset, *value, poll),
             }
+        }
+        if poll.ok && let Some((last, _)) = records.last() {
+            self.read_to = self.read_to.max(*last);
         }
     }
 
@@ -272,8 +295,11 @@ impl KeyLog {
     fn remark(&mut self, id: Id) {
         let written = &self.written[id as usize];
         if written.flags & REMARKABLE != 0 {
-            if written.has(UNPACKED) {
+            if written.has(UNPACKED | SETTLED) {
                 self.wanted.borrow_mut().insert(written.value);
+                self.is_doubted |= written.has(SENT_TWICE) && self.judged_to >= 0;
+            } else if written.has(JUDGED) && written.has(SENT_TWICE) {
+                self.is_doubted = true;
             }
             if written.has(DONE) {
                 self.settle_where_it_is(id);
@@ -302,63 +328,6 @@ impl KeyLog {
                 self.pack(spot);
             }
         }
-    }
-
-    #[cold]
-    fn pack(&mut self, spot: Spot) {
-        let Self { pages, written, values, free, packed_bound, .. } = self;
-        let page = pages.number(spot);
-        let table = Cell::from_mut(&mut written[..]).as_slice_of_cells();
-        pages.pack(
-            spot,
-            |id| table[id as usize].get().value,
-            |id, is_wide| {
-                let mut one = table[id as usize].get();
-                if packed_bound.is_none_or(|bound| bound.offset < one.offset) {
-                    *packed_bound = Some(Bound { offset: one.offset, value: one.value, read: one.read });
-                }
-                values.remove(one.value, is_wide.then_some(page));
-                one.flags = 0;
-                table[id as usize].set(one);
-                free.push(id);
-            },
-        );
-    }
-
-    #[cold]
-    fn unpack_offset(&mut self, offset: Offset) -> Spot {
-        self.unpack(Pages::number_of(offset));
-        self.pages.spot(offset).unwrap_or_default()
-    }
-
-    #[cold]
-    fn unpack_value(&mut self, value: Value, found: Option<(i64, Offset)>) -> Id {
-        if let Some((page, _)) = found {
-            self.unpack(page);
-        }
-        match self.values.get(value) {
-            Known::At(id) => id,
-            _ => self.new_value(value),
-        }
-    }
-
-    /// Where a packed value stands.
-    fn packed_offset(&self, value: Value) -> Option<Offset> {
-        let found = match self.values.get(value) {
-            Known::At(_) => None,
-            Known::Packed(page) => self.pages.find_packed(page, value),
-            Known::Not => self.pages.find_narrow(value),
-        };
-        found.map(|(_, offset)| offset)
-    }
-
-    fn unpack(&mut self, page: i64) {
-        let Self { pages, written, values, free, .. } = self;
-        pages.unpack(page, |offset, value, committed, read_committed| {
-            let id = add(written, free, Written::packed(value, offset, committed, read_committed));
-            values.insert(value, id);
-            id
-        });
     }
 
     /// The op that first showed the value at this offset.
@@ -443,10 +412,20 @@ impl KeyLog {
             Slot::Live(id) => *self.of(id),
             Slot::Packed(value) => Written::packed(value, offset, true, true),
         };
-        if written.has(UNPACKED) {
-            self.wanted.borrow_mut().insert(written.value);
+        if written.has(UNPACKED | SETTLED) {
+            self.want(written.value);
         }
         written
+    }
+
+    /// A finding may speak of a value whose ops are not known.
+    pub(crate) fn want(&self, value: Value) {
+        self.wanted.borrow_mut().insert(value);
+    }
+
+    /// A gap in which nothing stands, and which is behind everybody: should something turn up there, all is doubted.
+    pub(crate) fn is_closed_between(&self, from: Offset, to: Offset) -> bool {
+        self.pages.is_closed_between(from, to)
     }
 
     /// How far readers got; of several values there, the first.
@@ -519,16 +498,18 @@ impl KeyLog {
         self.pages.is_any_visible_between(from, to, isolation)
     }
 
-    /// Values that are not packed, each at the first offset at which it was seen, in the order of offsets. Of several at one offset, the first.
-    pub(crate) fn placed(&self) -> impl Iterator<Item = &Written> {
-        self.pages
-            .live()
-            .map(|(offset, id)| (offset, self.of(id)))
-            .filter(|(offset, written)| written.offset == *offset)
-            .map(|(_, written)| written)
+    /// Calls `each` with the values of transactions that are not settled, each at the first offset at which it was seen, in the order of
+    /// offsets. Of several at one offset, the first.
+    pub(crate) fn each_in_txn(&self, mut each: impl FnMut(&Written)) {
+        self.pages.each_live(|offset, id| {
+            let written = &self.written[id as usize];
+            if written.txn != 0 && written.offset == offset && !written.is_sent_twice() {
+                each(written);
+            }
+        });
     }
 
-    /// What is known of the value in a slot, if it was not packed (as no value of a transaction is).
+    /// What is known of the value in a slot, if it was not packed.
     pub(crate) fn live(&self, slot: Slot) -> Option<&Written> {
         match slot {
             Slot::Live(id) => Some(self.of(id)),

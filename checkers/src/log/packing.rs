@@ -1,0 +1,117 @@
+//! How values of a log are packed and made live again, and what becomes of those of transactions.
+
+use std::cell::Cell;
+
+use kchaos_core::{Offset, Value};
+
+use crate::pages::{Pages, Spot};
+use crate::values::Known;
+
+use super::written::{IN_TXN, JUDGED, SETTLED};
+use super::{Bound, Id, KeyLog, Written, add};
+
+/// So many offsets behind the greatest read one, nobody reads anew.
+const PASSED_BY: Offset = 65_536;
+
+impl KeyLog {
+    #[cold]
+    pub(super) fn pack(&mut self, spot: Spot) {
+        let Self { pages, written, values, free, packed_bound, .. } = self;
+        let page = pages.number(spot);
+        let table = Cell::from_mut(&mut written[..]).as_slice_of_cells();
+        pages.pack(
+            spot,
+            |id| table[id as usize].get().value,
+            |id, is_wide| {
+                let mut one = table[id as usize].get();
+                if packed_bound.is_none_or(|bound| bound.offset < one.offset) {
+                    *packed_bound = Some(Bound { offset: one.offset, value: one.value, read: one.read });
+                }
+                values.remove(one.value, is_wide.then_some(page));
+                one.flags = 0;
+                table[id as usize].set(one);
+                free.push(id);
+            },
+        );
+    }
+
+    #[cold]
+    pub(super) fn unpack_offset(&mut self, offset: Offset) -> Spot {
+        self.unpack(Pages::number_of(offset));
+        self.pages.spot(offset).unwrap_or_default()
+    }
+
+    #[cold]
+    pub(super) fn unpack_value(&mut self, value: Value, found: Option<(i64, Offset)>) -> Id {
+        if let Some((page, _)) = found {
+            self.unpack(page);
+        }
+        match self.values.get(value) {
+            Known::At(id) => id,
+            _ => self.new_value(value),
+        }
+    }
+
+    /// Where a packed value stands.
+    pub(super) fn packed_offset(&self, value: Value) -> Option<Offset> {
+        let found = match self.values.get(value) {
+            Known::At(_) => None,
+            Known::Packed(page) => self.pages.find_packed(page, value),
+            Known::Not => self.pages.find_narrow(value),
+        };
+        found.map(|(_, offset)| offset)
+    }
+
+    pub(super) fn unpack(&mut self, page: i64) {
+        let Self { pages, written, values, free, is_doubted, .. } = self;
+        // Who passed over a hole was forgotten, and something may turn up there.
+        *is_doubted |= pages.has_holes(page);
+        pages.unpack(page, |offset, value, committed, read_committed| {
+            let id = add(written, free, Written::packed(value, offset, committed, read_committed));
+            values.insert(value, id);
+            id
+        });
+    }
+
+    /// The search for cycles must be made anew, of everything.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.is_doubted
+    }
+
+    /// A value stands before one of a transaction that was judged earlier.
+    pub(crate) fn is_before_judged(&self, written: &Written) -> bool {
+        written.offset >= 0 && written.offset < self.judged_to && !written.is_sent_twice()
+    }
+
+    /// Readers are far beyond an offset: who has not read what stands there will not.
+    pub(crate) fn is_passed(&self, offset: Offset) -> bool {
+        offset >= 0 && offset.saturating_add(PASSED_BY) < self.read_to
+    }
+
+    /// The search for cycles is done with the transaction that sent this value; it may be settled as well.
+    pub(crate) fn judged(&mut self, id: Id, is_settled: bool) {
+        let written = &mut self.written[id as usize];
+        self.judging_to = self.judging_to.max(written.offset);
+        if is_settled {
+            written.txn = 0;
+            written.flags = written.flags & !IN_TXN | SETTLED;
+            self.settle_where_it_is(id);
+        } else {
+            written.flags |= JUDGED;
+        }
+    }
+
+    /// Those that were judged together are judged.
+    pub(crate) fn judged_so_far(&mut self) {
+        self.judged_to = self.judging_to;
+    }
+
+    /// Packs what has become packable behind the readers: pages with holes, above all.
+    pub(crate) fn pack_behind(&mut self) {
+        if !self.never_packs {
+            for spot in self.pages.done_before(self.read_to) {
+                self.pack(spot);
+            }
+        }
+    }
+}
