@@ -27,7 +27,7 @@ pub(crate) struct Gaps {
     pub(crate) goes_back: bool,
 }
 
-const LOOKED_AT_MIN: usize = 4096;
+const LOOKED_AT_MIN: usize = 16_384;
 
 impl Gaps {
     /// Keys in the op's own rebalance log are exempt.

@@ -10,6 +10,7 @@
 
 mod packed;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use kchaos_core::{Offset, Value};
@@ -99,6 +100,8 @@ pub(crate) struct Pages {
     greatest: Value,
     widest: i64,
     recent: [(i64, At); RECENT],
+    /// The page that was looked at last by [`Pages::is_closed_between`].
+    looked_at: Cell<(i64, At)>,
 }
 
 /// A page of the slab that is not in use.
@@ -111,7 +114,7 @@ impl Default for Pages {
     fn default() -> Self {
         let (live, free, packed, free_packed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (ranges, greatest) = (BTreeMap::new(), Value::MIN);
-        Self { index: BTreeMap::new(), live, free, packed, free_packed, ranges, greatest, widest: 0, recent: [NO_PAGE; RECENT] }
+        Self { index: BTreeMap::new(), live, free, packed, free_packed, ranges, greatest, widest: 0, recent: [NO_PAGE; RECENT], looked_at: Cell::new(NO_PAGE) }
     }
 }
 
@@ -142,6 +145,7 @@ impl Pages {
     fn put_at(&mut self, number: i64, at: At) {
         self.index.insert(number, at);
         self.recent[recent_place(number)] = (number, at);
+        self.looked_at.set(NO_PAGE);
     }
 
     /// Who stands at an offset.
@@ -372,10 +376,14 @@ impl Pages {
         if first > last || number != same {
             return false;
         }
-        let (recent, at) = self.recent[recent_place(number)];
-        let at = if recent == number { Some(&at) } else { self.index.get(&number) };
-        let Some(At::Packed(page)) = at else { return false };
-        let Some(taken) = &self.packed[*page as usize].taken else { return false };
+        let (recent, mut at) = self.looked_at.get();
+        if recent != number {
+            let Some(there) = self.index.get(&number) else { return false };
+            at = *there;
+            self.looked_at.set((number, at));
+        }
+        let At::Packed(page) = at else { return false };
+        let Some(taken) = &self.packed[page as usize].taken else { return false };
         (begin..=end).all(|slot| !is_set(taken, slot))
     }
 

@@ -64,7 +64,7 @@ fn a_poll_leaves_out_only_what_was_begun_before_it_ended() {
     let (others, poll, all) = (txn(1, 0) + &txn(3, 2), polled(1, "[0,1],[2,3]"), polled(2, "[0,1],[1,2],[2,3]"));
     check(&format!("{begun}{others}{poll}{ended}{all}"), "invalid: G1b 1, int-poll-skip 1");
     check(&format!("{begun}{others}{ended}{poll}{all}"), "invalid: G1b 1, int-poll-skip 1");
-    check(&format!("{others}{poll}{begun}{ended}{all}"), "invalid: int-poll-skip 1, reordered 1");
+    check(&format!("{others}{poll}{begun}{ended}{all}"), "invalid: int-poll-skip 1, reordered 1; ignored: G0-realtime 1");
     // Where the history tells no invocation, what ended before the poll was begun before.
     check(&format!("{others}{ended}{poll}{all}"), "invalid: G1b 1, int-poll-skip 1");
     check(&format!("{others}{poll}{ended}{all}"), "invalid: int-poll-skip 1");
