@@ -119,7 +119,18 @@ impl Judge {
         let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
         let hearing = std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect());
         let windows = Windows::new(UNAVAILABLE_MIN_NS);
-        Self { options, facts, pinned, forgets_at_once: false, seats, hearing, load: Load::new(), windows, last_time_ns: 0, notes: Vec::new() }
+        Self {
+            options,
+            facts,
+            pinned,
+            forgets_at_once: false,
+            seats,
+            hearing,
+            load: Load::new(),
+            windows,
+            last_time_ns: 0,
+            notes: Vec::new(),
+        }
     }
 
     pub fn update(&mut self, op: &Op) {

@@ -69,6 +69,8 @@ pub(crate) struct KeyLog {
     /// Values that an earlier pass wanted.
     pinned: BTreeSet<Value>,
     never_packs: bool,
+    /// Where values of transactions of unknown outcome are said to stand: where they do if any value of theirs is read.
+    told: BTreeMap<Id, Offset>,
     /// The greatest offset that ok polls returned.
     read_to: Offset,
     /// The greatest offset of a value whose transaction is judged.
@@ -92,6 +94,7 @@ impl Default for KeyLog {
             wanted: RefCell::default(),
             pinned: BTreeSet::new(),
             never_packs: false,
+            told: BTreeMap::new(),
             read_to: -1,
             judged_to: -1,
             judging_to: -1,
@@ -164,9 +167,8 @@ impl KeyLog {
         if written.outcome != Outcome::Open {
             flags |= SENT_TWICE;
         }
-        if in_txn && outcome == Outcome::Info && send.offset.is_some() {
-            // Should a value of it be read, all of it stands where it says.
-            flags |= PINNED;
+        if in_txn && outcome == Outcome::Info {
+            self.told.extend(send.offset.filter(|offset| *offset >= 0).map(|offset| (id, offset)));
         }
         // The op that counts is the one that knew most.
         if outcome > written.outcome {
@@ -203,7 +205,9 @@ impl KeyLog {
                 _ => self.polled_elsewhere(*offset, *value, poll),
             }
         }
-        if poll.ok && let Some((last, _)) = records.last() {
+        if poll.ok
+            && let Some((last, _)) = records.last()
+        {
             self.read_to = self.read_to.max(*last);
         }
     }

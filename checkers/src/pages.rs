@@ -114,7 +114,18 @@ impl Default for Pages {
     fn default() -> Self {
         let (live, free, packed, free_packed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (ranges, greatest) = (BTreeMap::new(), Value::MIN);
-        Self { index: BTreeMap::new(), live, free, packed, free_packed, ranges, greatest, widest: 0, recent: [NO_PAGE; RECENT], looked_at: Cell::new(NO_PAGE) }
+        Self {
+            index: BTreeMap::new(),
+            live,
+            free,
+            packed,
+            free_packed,
+            ranges,
+            greatest,
+            widest: 0,
+            recent: [NO_PAGE; RECENT],
+            looked_at: Cell::new(NO_PAGE),
+        }
     }
 }
 

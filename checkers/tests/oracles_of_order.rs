@@ -282,13 +282,22 @@ fn consumers_that_saw_different_sequences() {
                 for (place, (offset, value, op)) in one.iter().enumerate() {
                     possible.extend(other.iter().filter(|(of, is, _)| of == offset && is != value).map(|(_, is, _)| pair(*is, *value)));
                     for (before_offset, before, before_op) in &one[..place] {
-                        if let (Some(first), Some(second)) = (at(other, *before), at(other, *value)) && second < first {
+                        if let (Some(first), Some(second)) = (at(other, *before), at(other, *value))
+                            && second < first
+                        {
                             possible.insert(pair(*before, *value));
                             // It went back, to what it had not read, and whoever read both first saw them the other way round.
                             let is_next = one[place - 1].1 == *before;
                             let is_new = op == before_op || one[..place].iter().all(|(of, ..)| offset < of);
-                            let is_undisturbed = one.iter().all(|(of, is, _)| *is == 10 + *of) && other.iter().all(|(of, is, _)| *is == 10 + *of);
-                            if is_next && is_new && offset < before_offset && number > 0 && is_undisturbed && std::ptr::eq(*other, consumers[0]) {
+                            let is_undisturbed =
+                                one.iter().all(|(of, is, _)| *is == 10 + *of) && other.iter().all(|(of, is, _)| *is == 10 + *of);
+                            if is_next
+                                && is_new
+                                && offset < before_offset
+                                && number > 0
+                                && is_undisturbed
+                                && std::ptr::eq(*other, consumers[0])
+                            {
                                 sure.insert(pair(*before, *value));
                             }
                         }

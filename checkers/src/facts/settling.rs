@@ -42,7 +42,7 @@ impl Facts {
         for (key, id) in txns.sent(txn).iter().filter(|_| committed) {
             let Some(log) = self.log(*key) else { continue };
             let written = log.of(*id);
-            is_settled &= written.txn == txn && written.may_be_settled();
+            is_settled &= written.txn == txn && log.may_be_settled(*id);
             if log.is_before_judged(written) {
                 self.doubt();
             }

@@ -8,7 +8,7 @@ use crate::pages::{Pages, Spot};
 use crate::values::Known;
 
 use super::written::{IN_TXN, JUDGED, SETTLED};
-use super::{Bound, Id, KeyLog, Written, add};
+use super::{Bound, Id, Isolation, KeyLog, Written, add};
 
 /// So many offsets behind the greatest read one, nobody reads anew.
 const PASSED_BY: Offset = 65_536;
@@ -92,13 +92,26 @@ impl KeyLog {
     pub(crate) fn judged(&mut self, id: Id, is_settled: bool) {
         let written = &mut self.written[id as usize];
         self.judging_to = self.judging_to.max(written.offset);
-        if is_settled {
-            written.txn = 0;
-            written.flags = written.flags & !IN_TXN | SETTLED;
-            self.settle_where_it_is(id);
-        } else {
+        if !is_settled {
             written.flags |= JUDGED;
+            return;
         }
+        written.txn = 0;
+        written.flags = written.flags & !IN_TXN | SETTLED;
+        if !self.told.is_empty()
+            && self.told.remove(&id).is_some()
+            && let Some(spot) = self.pages.spot(self.written[id as usize].offset)
+        {
+            // Proved to be there at either isolation: readers of committed saw it. Acknowledged it is not.
+            self.pages.mark_seen(spot, Isolation::Uncommitted);
+        }
+        self.settle_where_it_is(id);
+    }
+
+    /// Nothing more need be known of a value once its transaction is judged.
+    pub(crate) fn may_be_settled(&self, id: Id) -> bool {
+        let written = self.of(id);
+        written.may_be_settled() && (self.told.is_empty() || self.told.get(&id).is_none_or(|told| *told == written.offset))
     }
 
     /// Those that were judged together are judged.

@@ -180,7 +180,7 @@ impl Written {
     }
 
     /// The same, but for its transaction.
-    pub(crate) fn may_be_settled(&self) -> bool {
+    pub(super) fn may_be_settled(&self) -> bool {
         self.may_be_forgotten(UNSETTLED)
     }
 
