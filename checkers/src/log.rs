@@ -15,6 +15,7 @@
 //! What would make the search for cycles look again at what it is done with is *doubted* ([`KeyLog::is_doubted`]): a value of a transaction that
 //! turns out to stand before one of a transaction that is judged. It takes a broken log, and a pass that keeps everything.
 
+mod finding;
 mod packing;
 mod written;
 
@@ -364,69 +365,6 @@ impl KeyLog {
         &self.written[id as usize]
     }
 
-    /// The place of a value that is not packed.
-    pub(crate) fn find_id(&self, value: Value) -> Option<Id> {
-        match self.values.get(value) {
-            Known::At(id) => Some(id),
-            Known::Packed(_) | Known::Not => None,
-        }
-    }
-
-    /// A value that is not packed.
-    pub(crate) fn find_live(&self, value: Value) -> Option<&Written> {
-        self.find_id(value).map(|id| self.of(id))
-    }
-
-    /// Any value, as it is to be told of.
-    pub(crate) fn find(&self, value: Value) -> Option<Written> {
-        match self.values.get(value) {
-            Known::At(id) => Some(self.tell(-1, Slot::Live(id))),
-            _ => self.packed_offset(value).map(|offset| self.tell(offset, Slot::Packed(value))),
-        }
-    }
-
-    /// The only offset of a value, if it has just one.
-    pub(crate) fn only_offset(&self, value: Value) -> Option<Offset> {
-        match self.values.get(value) {
-            Known::At(id) => (self.first_offset(id) == self.last_offset(id)).then(|| self.of(id).offset),
-            _ => self.packed_offset(value),
-        }
-    }
-
-    /// The value that was first seen at an offset.
-    pub(crate) fn value_at(&self, offset: Offset) -> Option<Value> {
-        self.pages.get(offset).map(|slot| self.value(slot))
-    }
-
-    /// The same, as it is to be told of.
-    pub(crate) fn at(&self, offset: Offset) -> Option<Written> {
-        self.pages.get(offset).map(|slot| self.tell(offset, slot))
-    }
-
-    pub(crate) fn value(&self, slot: Slot) -> Value {
-        match slot {
-            Slot::Live(id) => self.of(id).value,
-            Slot::Packed(value) => value,
-        }
-    }
-
-    /// What is known of the value in a slot. Only for what is told to people: of a value that was packed, the ops are wanted from now on.
-    pub(crate) fn tell(&self, offset: Offset, slot: Slot) -> Written {
-        let written = match slot {
-            Slot::Live(id) => *self.of(id),
-            Slot::Packed(value) => Written::packed(value, offset, true, true),
-        };
-        if written.has(UNPACKED | SETTLED) {
-            self.want(written.value);
-        }
-        written
-    }
-
-    /// A finding may speak of a value whose ops are not known.
-    pub(crate) fn want(&self, value: Value) {
-        self.wanted.borrow_mut().insert(value);
-    }
-
     /// A gap in which nothing stands, and which is behind everybody: should something turn up there, all is doubted.
     pub(crate) fn is_closed_between(&self, from: Offset, to: Offset) -> bool {
         self.pages.is_closed_between(from, to)
@@ -443,11 +381,6 @@ impl KeyLog {
             (Some(live), Some(packed)) if packed.offset >= live.offset => Some(packed),
             (live, packed) => live.or(packed),
         }
-    }
-
-    /// Values that findings speak of, and whose ops are not known.
-    pub(crate) fn wanted(&self) -> BTreeSet<Value> {
-        self.wanted.borrow().clone()
     }
 
     pub(crate) fn is_contested(&self) -> bool {

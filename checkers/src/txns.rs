@@ -64,6 +64,9 @@ impl Txn {
     }
 }
 
+/// With what it sent.
+type Left = (Txn, Box<[(Key, Id)]>);
+
 #[derive(Default)]
 pub(crate) struct Txns {
     txns: Vec<Txn>,
@@ -72,7 +75,7 @@ pub(crate) struct Txns {
     gone: u32,
     gone_sends: u32,
     /// What is left of those.
-    left: BTreeMap<TxnId, (Txn, Box<[(Key, Id)]>)>,
+    left: BTreeMap<TxnId, Left>,
     /// Those of them that never ended.
     left_unended: Vec<TxnId>,
     open: u32,

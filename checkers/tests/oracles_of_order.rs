@@ -217,7 +217,7 @@ fn fetches_that_return_less_than_was_committed() {
             // One after the other, and none of unknown outcome: the last is owed.
             let quiet = commits.iter().all(|commit| commit.begun > end.index || commit.ended.is_some_and(|ended| ended < begun));
             let apart = commits.windows(2).all(|two| two[0].ended.is_some_and(|ended| ended < two[1].begun));
-            sure += usize::from(quiet && apart && over().last().is_some_and(is_less));
+            sure += usize::from(quiet && apart && over().next_back().is_some_and(is_less));
         }
         let report = judged(&ops);
         let counted = count(&report, "commit-regression");
