@@ -213,7 +213,8 @@ impl PollOrder {
                 }
             }
             // What is left out inside one poll stands in the facts.
-            for two in records.windows(2).filter(|two| goes_back && two[1].0 <= two[0].0) {
+            let backwards = if goes_back { &records[..] } else { &[] };
+            for two in backwards.windows(2).filter(|two| two[1].0 <= two[0].0) {
                 let pair = Pair { from: two[0].0, to: two[1].0, before: this, inside: true, subscribed: false, ..pair };
                 suspect(&mut self.suspects, pair, exempt, log);
             }
