@@ -6,18 +6,26 @@
 //! All-or-nothing. A `send` is judged value by value. Of an info `txn`, any value that an ok op read (at read_committed) proves all; that
 //! is settled at the end, when all reads are known.
 //!
+//! Settling. What may be forgotten of transactions is forgotten in [`settling`].
+//!
 //! Hints. A run of ours tells what it knows of the end in ops of the process "nemesis": `final-offsets`, `final-reads` (see [`Hints`]).
 //! Their data is open: what is absent or has another shape is passed over.
 
+mod settling;
+
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, PlainSend, Polled, Process, Send, Value};
 use serde_json::Value as Json;
 
 use crate::by_id::ById;
+use crate::gaps::Gaps;
 use crate::log::{Id, Isolation, KeyLog, Outcome, PollOp, Written};
 use crate::replica_logs::ReplicaLogs;
 use crate::txns::{TxnId, Txns};
+
+const JUDGED_MIN: usize = 2048;
 
 /// How many names of unknown `f`s are kept apart.
 const MAX_UNKNOWN_FS: usize = 64;
@@ -84,6 +92,19 @@ pub(crate) struct Hints {
 /// Values of each key.
 pub(crate) type Values = BTreeMap<Key, BTreeSet<Value>>;
 
+/// What a pass over the history wishes that it had not forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) values: Values,
+    pub(crate) everything: bool,
+}
+
+impl Wanted {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.values.is_empty() && !self.everything
+    }
+}
+
 /// The logs of all keys.
 #[derive(Default)]
 struct Logs {
@@ -100,6 +121,11 @@ pub(crate) struct Facts {
     /// Transactions of which nobody knows: their sends.
     unknown_txns: Vec<Vec<Send>>,
     txns: Txns,
+    gaps: Gaps,
+    /// See [`Facts::doubt`].
+    doubted: Cell<bool>,
+    /// So many transactions are judged together at least: few enough for a processor's cache.
+    judge_every: usize,
     pub(crate) counts: Counts,
     pub(crate) hints: Hints,
     /// Why the history's end is missing, if it is.
@@ -119,6 +145,9 @@ impl Facts {
             open: ById::default(),
             unknown_txns: Vec::new(),
             txns: Txns::default(),
+            gaps: Gaps::default(),
+            doubted: Cell::new(false),
+            judge_every: JUDGED_MIN,
             counts: Counts::default(),
             hints: Hints::default(),
             truncated: None,
@@ -135,11 +164,28 @@ impl Facts {
         self.logs.never_pack = true;
     }
 
+    pub(crate) fn never_packs(&self) -> bool {
+        self.logs.never_pack
+    }
+
+    /// Judges so many transactions together at least.
+    pub(crate) fn judge_every(&mut self, count: usize) {
+        self.judge_every = count;
+    }
+
+    pub(crate) fn judged_min(&self) -> usize {
+        self.judge_every
+    }
+
     /// Takes an op in. What [`Facts::sends`], [`Facts::invocation`] and [`Facts::isolation`] say is of this op until the next.
     pub(crate) fn update(&mut self, op: &Op) {
         self.counts.ops += 1;
+        if self.txns.has_passed() {
+            self.settle_txns();
+        }
         self.sends.clear();
         self.invocation.is_open = false;
+        self.gaps.goes_back = false;
         self.txn = 0;
         self.isolation = match op.extra.isolation.as_deref() {
             Some("read_uncommitted") => Isolation::Uncommitted,
@@ -163,6 +209,9 @@ impl Facts {
     #[inline]
     pub(crate) fn plain_send(&mut self, plain: &mut PlainSend) -> bool {
         let PlainSend { index, send, process, op_type, .. } = *plain;
+        if self.txns.has_passed() {
+            self.settle_txns();
+        }
         let Some(invocation) = self.open.get_mut(u64::from(process)) else { return false };
         if op_type == OpType::Invoke {
             if invocation.is_open {
@@ -266,10 +315,15 @@ impl Facts {
         }
         let Process::Client(process) = op.process else { return };
         let poll = PollOp { op: op.index, process, ok: op.op_type == OpType::Ok, isolation: self.isolation };
-        for polled in polls(&op.body) {
-            for (key, records) in &polled.0 {
-                self.logs.get_mut(*key).polled(records, poll);
-            }
+        let packs = !self.logs.never_pack;
+        for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
+            let log = self.logs.get_mut(*key);
+            log.polled(records, poll);
+            self.gaps.polled(op, *key, records, poll.isolation, Some(&*log).filter(|_| packs));
+        }
+        if packs && self.gaps.are_many() {
+            let Self { gaps, logs, .. } = self;
+            gaps.forget(|gap| logs.get(gap.key).is_some_and(|log| log.is_closed_between(gap.from, gap.to)));
         }
     }
 
@@ -280,11 +334,13 @@ impl Facts {
         // The completion speaks for what it lists. Of what it leaves out (a fail or info op may carry no value at all) only a failure is sure.
         if let ([send], [(told, id)]) = (&self.sends[..], asked)
             && (send.key, send.value) == (told.key, told.value)
-            && !in_txn
         {
-            let outcome = outcome(op.op_type, send);
-            logs.get_mut(send.key).completed(send, Some(*id), outcome, op.index, false);
+            let outcome = if in_txn && op.op_type == OpType::Info { Outcome::Info } else { outcome(op.op_type, send) };
+            logs.get_mut(send.key).completed(send, Some(*id), outcome, op.index, in_txn);
             counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
+            if in_txn {
+                self.end_txn(op);
+            }
             return;
         }
         let listed = self.sends.len();
@@ -314,14 +370,18 @@ impl Facts {
             counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
         }
         if in_txn {
-            let outcome = match op.op_type {
-                OpType::Ok => Outcome::Ok,
-                OpType::Fail => Outcome::Fail,
-                OpType::Info | OpType::Invoke => Outcome::Info,
-            };
-            self.txns.end(self.txn, op, outcome);
+            self.end_txn(op);
         }
-        if in_txn && op.op_type == OpType::Info && !self.sends.is_empty() {
+    }
+
+    fn end_txn(&mut self, op: &Op) {
+        let outcome = match op.op_type {
+            OpType::Ok => Outcome::Ok,
+            OpType::Fail => Outcome::Fail,
+            OpType::Info | OpType::Invoke => Outcome::Info,
+        };
+        self.txns.end(self.txn, op, outcome);
+        if op.op_type == OpType::Info && !self.sends.is_empty() {
             self.unknown_txns.push(self.sends.clone());
         }
     }
@@ -351,28 +411,6 @@ impl Facts {
         }
     }
 
-    /// Called once, when there are no more ops: settles what the reads prove of unknown transactions.
-    pub(crate) fn settle(&mut self) {
-        self.sends.clear();
-        self.invocation.is_open = false;
-        let mut open: Vec<u64> = self.open.iter().filter(|(_, invocation)| invocation.is_open).map(|(process, _)| process).collect();
-        open.sort_unstable();
-        for process in open {
-            if let Some(invocation) = self.open.get_mut(process) {
-                abandon(invocation, &mut self.txns, &mut self.unknown_txns);
-            }
-        }
-        for sends in std::mem::take(&mut self.unknown_txns) {
-            let read = |send: &Send| self.log(send.key).and_then(|log| log.find_live(send.value));
-            if !sends.iter().filter_map(read).any(Written::is_read_committed) {
-                continue;
-            }
-            for send in &sends {
-                self.logs.get_mut(send.key).prove(send);
-            }
-        }
-    }
-
     /// What the op sends, with the offsets it tells; in a completion also what only its invocation lists.
     pub(crate) fn sends(&self) -> &[Send] {
         &self.sends
@@ -390,6 +428,11 @@ impl Facts {
         &self.txns
     }
 
+    /// What polls passed over inside, but for what is known to be nothing.
+    pub(crate) fn gaps(&self) -> &Gaps {
+        &self.gaps
+    }
+
     /// The transaction of the op, if it is the completion of one; else 0.
     pub(crate) fn txn(&self) -> TxnId {
         self.txn
@@ -397,17 +440,12 @@ impl Facts {
 
     /// What a transaction sent, each value with its key.
     pub(crate) fn sent(&self, txn: TxnId) -> impl Iterator<Item = (Key, Id, &Written)> {
-        self.txns.sent(txn).iter().filter_map(|(key, id)| self.log(*key).map(|log| (*key, *id, log.of(*id))))
+        self.sent_of(&self.txns, txn)
     }
 
     /// It certainly took effect: it was ok, or a reader of committed was given a value of it.
     pub(crate) fn is_txn_committed(&self, txn: TxnId) -> bool {
-        let proved = || self.sent(txn).any(|(_, _, written)| written.is_read_committed() && !written.is_sent_twice());
-        match self.txns.get(txn).map(|txn| txn.outcome) {
-            Some(Outcome::Ok) => true,
-            Some(Outcome::Info | Outcome::Open) => proved(),
-            Some(Outcome::Fail) | None => false,
-        }
+        self.is_committed_of(&self.txns, txn)
     }
 
     /// The logs in the order of their keys.
@@ -419,11 +457,6 @@ impl Facts {
 
     pub(crate) fn log(&self, key: Key) -> Option<&KeyLog> {
         self.logs.get(key)
-    }
-
-    /// Values that the findings speak of and whose ops were forgotten: a pass that pins them knows them.
-    pub(crate) fn wanted(&self) -> Values {
-        self.logs.logs.iter().map(|(key, log)| (*key, log.wanted())).filter(|(_, values)| !values.is_empty()).collect()
     }
 
     /// Offsets below were removed on purpose (retention, delete-records): nothing is owed there.

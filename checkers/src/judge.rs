@@ -3,10 +3,10 @@
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kchaos_core::{Body, Checker, Example, Key, Offset, Op, OpSink, PlainSend, Process, Reason, Validity, Value, Verdict};
+use kchaos_core::{Body, Checker, Example, Key, MicroOp, Offset, Op, OpSink, PlainSend, Process, Reason, Validity, Value, Verdict};
 
 use crate::ALL;
-use crate::facts::{Facts, Values};
+use crate::facts::{Facts, Wanted};
 use crate::load::Load;
 use crate::recovery_windows::Windows;
 use crate::report::{CheckReport, CheckerVerdict};
@@ -26,7 +26,8 @@ const PASSES_MAX: usize = 3;
 pub struct Judge {
     options: JudgeOptions,
     facts: Facts,
-    pinned: Values,
+    pinned: Wanted,
+    forgets_at_once: bool,
     seats: Vec<Seat>,
     /// Seats by kind of op.
     hearing: [Vec<usize>; KINDS],
@@ -69,11 +70,12 @@ pub struct SuspectValue {
 }
 
 /// Kinds of ops that [`hears`] tells apart, but for rebalances.
-const KINDS: usize = 10;
+const KINDS: usize = 11;
 const TXN: usize = 4;
-const TXN_END: usize = 5;
+const TXN_POLL_END: usize = 5;
 const REGISTER: usize = 8;
 const NEMESIS: usize = 9;
+const TXN_SEND_END: usize = 10;
 
 /// Plain sends that rules hear of together: few enough to stay in a processor's first cache.
 const BATCH: usize = 128;
@@ -83,6 +85,7 @@ fn kind(op: &Op) -> usize {
     match &op.body {
         Body::Send(_) => end,
         Body::Poll(_) => 2 + end,
+        Body::Txn(parts) if end == 1 && sends_only(op, parts) => TXN_SEND_END,
         Body::Txn(_) => TXN + end,
         Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash => 6,
         Body::Commit(_) | Body::Committed { .. } => 7,
@@ -91,9 +94,18 @@ fn kind(op: &Op) -> usize {
     }
 }
 
+/// Who listens to what was polled has nothing to hear.
+fn sends_only(op: &Op, parts: &[MicroOp]) -> bool {
+    let extra = &op.extra;
+    extra.rebalance_log.is_empty()
+        && extra.corrupt.is_empty()
+        && extra.reset.is_none()
+        && parts.iter().all(|part| matches!(part, MicroOp::Send(_)))
+}
+
 impl Judge {
     pub fn new(options: JudgeOptions) -> Self {
-        Self::pinning(options, Values::new())
+        Self::pinning(options, Wanted::default())
     }
 
     /// A judge that packs nothing: for tests that hold packing against it.
@@ -104,15 +116,27 @@ impl Judge {
         judge
     }
 
-    fn pinning(options: JudgeOptions, pinned: Values) -> Self {
-        let facts = Facts::new(options.profile.default_isolation, pinned.clone());
+    /// A judge that forgets as soon as it may: for tests with small histories.
+    #[doc(hidden)]
+    pub fn forgetful(options: JudgeOptions) -> Self {
+        let mut judge = Self::new(options);
+        judge.forgets_at_once = true;
+        judge.facts.judge_every(1);
+        judge
+    }
+
+    fn pinning(options: JudgeOptions, pinned: Wanted) -> Self {
+        let mut facts = Facts::new(options.profile.default_isolation, pinned.values.clone());
+        if pinned.everything {
+            facts.never_pack();
+        }
         let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
         let hearing: [_; KINDS] =
             std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect::<Vec<_>>());
         let hearing_plain: Vec<_> = (0..seats.len()).filter(|seat| seats[*seat].spec.hears & hears::PLAIN_SENDS != 0).collect();
         // Of phases, which the nemesis tells, the load must know in time; other writes count for the windows as well.
         let ends_batch = std::array::from_fn(|kind: usize| {
-            matches!(kind, TXN | TXN_END | REGISTER | NEMESIS) || hearing_plain.iter().any(|seat| seats[*seat].spec.hears >> kind & 1 == 1)
+            matches!(kind, TXN | TXN_POLL_END | TXN_SEND_END | REGISTER | NEMESIS) || hearing_plain.iter().any(|seat| seats[*seat].spec.hears >> kind & 1 == 1)
         });
         let batch = Vec::with_capacity(BATCH);
         let windows = Windows::new(UNAVAILABLE_MIN_NS);
@@ -120,6 +144,7 @@ impl Judge {
             options,
             facts,
             pinned,
+            forgets_at_once: false,
             seats,
             hearing,
             hearing_plain,
@@ -236,14 +261,20 @@ impl Judge {
     pub fn finish_reading_again<E: Display>(mut self, mut again: impl FnMut(&mut Judge) -> Result<(), E>) -> CheckReport {
         for _ in 1..PASSES_MAX {
             let (options, mut pinned) = (self.options.clone(), std::mem::take(&mut self.pinned));
+            let forgets_at_once = self.forgets_at_once;
             let (mut report, wanted) = self.finish_wanting();
-            if wanted.is_empty() {
+            if wanted.is_nothing() {
                 return report;
             }
-            for (key, values) in wanted {
-                pinned.entry(key).or_default().extend(values);
+            for (key, values) in wanted.values {
+                pinned.values.entry(key).or_default().extend(values);
             }
+            pinned.everything |= wanted.everything;
             self = Judge::pinning(options, pinned);
+            if forgets_at_once {
+                self.forgets_at_once = true;
+                self.facts.judge_every(1);
+            }
             if let Err(error) = again(&mut self) {
                 report.notes.push(format!("some ops are not cited, since the history could not be read a second time: {error}"));
                 return report;
@@ -252,7 +283,7 @@ impl Judge {
         self.finish()
     }
 
-    fn finish_wanting(mut self) -> (CheckReport, Values) {
+    fn finish_wanting(mut self) -> (CheckReport, Wanted) {
         self.end_batch();
         self.facts.settle();
         let mut joined = Verdict::default();

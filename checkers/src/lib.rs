@@ -30,6 +30,7 @@ mod by_id;
 mod edn;
 mod evidence;
 mod facts;
+mod gaps;
 mod graph;
 mod hash;
 mod input;

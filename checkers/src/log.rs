@@ -9,8 +9,14 @@
 //! ([`crate::pages`]): about one byte a value is left, and what was done to it and by which op is forgotten. Readers who come later are held
 //! against the packed page. Should an anomaly touch a value that was packed, the judgement goes on exactly as without packing, but for the ops
 //! to cite: those values are *wanted* ([`KeyLog::wanted`]), and a second pass over the history, in which they are *pinned*, knows them.
-//! Never packed: values of transactions.
+//! Values of transactions are packed once their transactions are settled ([`crate::txns`]). Those leave holes in the log (each one's marker is
+//! at an offset), so a page with holes is packed too, when readers are well past it.
+//!
+//! What would make the search for cycles look again at what it is done with is *doubted* ([`KeyLog::is_doubted`]): a value of a transaction that
+//! turns out to stand before one of a transaction that is judged. It takes a broken log, and a pass that keeps everything.
 
+mod finding;
+mod packing;
 mod written;
 
 use std::cell::RefCell;
@@ -18,11 +24,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Offset, Send, Value};
 
-use crate::pages::{Page, Pages, Slot, Spot, WIDTH, place};
+use crate::pages::{Page, Pages, Slot, Spot, place};
 use crate::txns::TxnId;
 use crate::values::{Known, Seat, Values};
-use written::{CONTESTED, DONE, IN_TXN, MOVED, PINNED, POLLED, POLLED_EARLY, PROVEN, REMARKABLE, SENT, SENT_TWICE, UNPACKED};
-pub(crate) use written::{Id, Isolation, OpRef, Outcome, Written};
+use written::{
+    CONTESTED, DONE, IN_TXN, JUDGED, MOVED, PINNED, POLLED, POLLED_EARLY, PROVEN, REMARKABLE, SENT, SENT_TWICE, SETTLED, UNPACKED,
+};
+pub(crate) use written::{Id, Isolation, NOBODY, OpRef, Outcome, Written};
 
 /// A poll's completion.
 #[derive(Clone, Copy)]
@@ -61,6 +69,14 @@ pub(crate) struct KeyLog {
     /// Values that an earlier pass wanted.
     pinned: BTreeSet<Value>,
     never_packs: bool,
+    /// Where values of transactions of unknown outcome are said to stand: where they do if any value of theirs is read.
+    told: BTreeMap<Id, Offset>,
+    /// The greatest offset that ok polls returned.
+    read_to: Offset,
+    /// The greatest offset of a value whose transaction is judged.
+    judged_to: Offset,
+    judging_to: Offset,
+    is_doubted: bool,
 }
 
 impl Default for KeyLog {
@@ -78,6 +94,11 @@ impl Default for KeyLog {
             wanted: RefCell::default(),
             pinned: BTreeSet::new(),
             never_packs: false,
+            told: BTreeMap::new(),
+            read_to: -1,
+            judged_to: -1,
+            judging_to: -1,
+            is_doubted: false,
         }
     }
 }
@@ -147,6 +168,9 @@ impl KeyLog {
         if written.outcome != Outcome::Open {
             flags |= SENT_TWICE;
         }
+        if in_txn && outcome == Outcome::Info {
+            self.told.extend(send.offset.filter(|offset| *offset >= 0).map(|offset| (id, offset)));
+        }
         // The op that counts is the one that knew most.
         if outcome > written.outcome {
             written.outcome = outcome;
@@ -181,6 +205,11 @@ impl KeyLog {
                 at += 1;
             }
         }
+        if poll.ok
+            && let Some((last, _)) = records.last()
+        {
+            self.read_to = self.read_to.max(*last);
+        }
     }
 
     /// How many of the records, from the first on, stand on one page as is known; and a slot of that page, if now all of it may be packed.
@@ -192,7 +221,7 @@ impl KeyLog {
             _ if first < 0 => 0,
             Page::None => 0,
             Page::Packed(page) => {
-                records.iter().take_while(|(offset, value)| place(*offset).0 == number && page.value(place(*offset).1) == *value).count()
+                records.iter().take_while(|(offset, value)| place(*offset).0 == number && page.value(place(*offset).1) == Some(*value)).count()
             }
             Page::Live(mut page) => {
                 let mut known = 0;
@@ -291,8 +320,11 @@ impl KeyLog {
     fn remark(&mut self, id: Id) {
         let written = &self.written[id as usize];
         if written.flags & REMARKABLE != 0 {
-            if written.has(UNPACKED) {
+            if written.has(UNPACKED | SETTLED) {
                 self.wanted.borrow_mut().insert(written.value);
+                self.is_doubted |= written.has(SENT_TWICE) && self.judged_to >= 0;
+            } else if written.has(JUDGED) && written.has(SENT_TWICE) {
+                self.is_doubted = true;
             }
             if written.has(DONE) {
                 self.settle_where_it_is(id);
@@ -321,62 +353,6 @@ impl KeyLog {
                 self.pack(spot);
             }
         }
-    }
-
-    #[inline(never)]
-    fn pack(&mut self, spot: Spot) {
-        let Self { pages, written, values, free, packed_bound, .. } = self;
-        let page = pages.number(spot);
-        let mut packed = [0; WIDTH];
-        for (packed, id) in packed.iter_mut().zip(pages.ids(spot)) {
-            let one = &mut written[*id as usize];
-            (*packed, one.flags) = (one.value, 0);
-        }
-        let ids = pages.ids(spot);
-        free.extend_from_slice(ids);
-        // What may be packed stands at one offset only.
-        let last = &written[ids[WIDTH - 1] as usize];
-        if packed_bound.is_none_or(|bound| bound.offset < last.offset) {
-            *packed_bound = Some(Bound { offset: last.offset, value: last.value, read: last.read });
-        }
-        let is_wide = pages.pack(spot, &packed);
-        values.remove(&packed, is_wide.then_some(page));
-    }
-
-    #[cold]
-    fn unpack_offset(&mut self, offset: Offset) -> Spot {
-        self.unpack(Pages::number_of(offset));
-        self.pages.spot(offset).unwrap_or_default()
-    }
-
-    #[cold]
-    fn unpack_value(&mut self, value: Value, found: Option<(i64, Offset)>) -> Id {
-        if let Some((page, _)) = found {
-            self.unpack(page);
-        }
-        match self.values.look(value) {
-            (Known::At(id), _) => id,
-            (_, seat) => self.new_value(value, seat),
-        }
-    }
-
-    /// Where a packed value stands.
-    fn packed_offset(&self, value: Value) -> Option<Offset> {
-        let found = match self.values.get(value) {
-            Known::At(_) => None,
-            Known::Packed(page) => self.pages.find_packed(page, value),
-            Known::Not => self.pages.find_narrow(value),
-        };
-        found.map(|(_, offset)| offset)
-    }
-
-    fn unpack(&mut self, page: i64) {
-        let Self { pages, written, values, free, .. } = self;
-        pages.unpack(page, |offset, value, committed, read_committed| {
-            let id = add(written, free, Written::packed(value, offset, committed, read_committed));
-            values.insert(value, id);
-            id
-        });
     }
 
     /// The op that first showed the value at this offset.
@@ -409,62 +385,9 @@ impl KeyLog {
         &self.written[id as usize]
     }
 
-    /// The place of a value that is not packed.
-    pub(crate) fn find_id(&self, value: Value) -> Option<Id> {
-        match self.values.get(value) {
-            Known::At(id) => Some(id),
-            Known::Packed(_) | Known::Not => None,
-        }
-    }
-
-    /// A value that is not packed.
-    pub(crate) fn find_live(&self, value: Value) -> Option<&Written> {
-        self.find_id(value).map(|id| self.of(id))
-    }
-
-    /// Any value, as it is to be told of.
-    pub(crate) fn find(&self, value: Value) -> Option<Written> {
-        match self.values.get(value) {
-            Known::At(id) => Some(self.tell(-1, Slot::Live(id))),
-            _ => self.packed_offset(value).map(|offset| self.tell(offset, Slot::Packed(value))),
-        }
-    }
-
-    /// The only offset of a value, if it has just one.
-    pub(crate) fn only_offset(&self, value: Value) -> Option<Offset> {
-        match self.values.get(value) {
-            Known::At(id) => (self.first_offset(id) == self.last_offset(id)).then(|| self.of(id).offset),
-            _ => self.packed_offset(value),
-        }
-    }
-
-    /// The value that was first seen at an offset.
-    pub(crate) fn value_at(&self, offset: Offset) -> Option<Value> {
-        self.pages.get(offset).map(|slot| self.value(slot))
-    }
-
-    /// The same, as it is to be told of.
-    pub(crate) fn at(&self, offset: Offset) -> Option<Written> {
-        self.pages.get(offset).map(|slot| self.tell(offset, slot))
-    }
-
-    pub(crate) fn value(&self, slot: Slot) -> Value {
-        match slot {
-            Slot::Live(id) => self.of(id).value,
-            Slot::Packed(value) => value,
-        }
-    }
-
-    /// What is known of the value in a slot. Only for what is told to people: of a value that was packed, the ops are wanted from now on.
-    pub(crate) fn tell(&self, offset: Offset, slot: Slot) -> Written {
-        let written = match slot {
-            Slot::Live(id) => *self.of(id),
-            Slot::Packed(value) => Written::packed(value, offset, true, true),
-        };
-        if written.has(UNPACKED) {
-            self.wanted.borrow_mut().insert(written.value);
-        }
-        written
+    /// A gap in which nothing stands, and which is behind everybody: should something turn up there, all is doubted.
+    pub(crate) fn is_closed_between(&self, from: Offset, to: Offset) -> bool {
+        self.pages.is_closed_between(from, to)
     }
 
     /// How far readers got; of several values there, the first.
@@ -478,11 +401,6 @@ impl KeyLog {
             (Some(live), Some(packed)) if packed.offset >= live.offset => Some(packed),
             (live, packed) => live.or(packed),
         }
-    }
-
-    /// Values that findings speak of, and whose ops are not known.
-    pub(crate) fn wanted(&self) -> BTreeSet<Value> {
-        self.wanted.borrow().clone()
     }
 
     pub(crate) fn is_contested(&self) -> bool {
@@ -537,16 +455,18 @@ impl KeyLog {
         self.pages.is_any_visible_between(from, to, isolation)
     }
 
-    /// Values that are not packed, each at the first offset at which it was seen, in the order of offsets. Of several at one offset, the first.
-    pub(crate) fn placed(&self) -> impl Iterator<Item = &Written> {
-        self.pages
-            .live()
-            .map(|(offset, id)| (offset, self.of(id)))
-            .filter(|(offset, written)| written.offset == *offset)
-            .map(|(_, written)| written)
+    /// Calls `each` with the values of transactions that are not settled, each at the first offset at which it was seen, in the order of
+    /// offsets. Of several at one offset, the first.
+    pub(crate) fn each_in_txn(&self, mut each: impl FnMut(&Written)) {
+        self.pages.each_live(|offset, id| {
+            let written = &self.written[id as usize];
+            if written.txn != 0 && written.offset == offset && !written.is_sent_twice() {
+                each(written);
+            }
+        });
     }
 
-    /// What is known of the value in a slot, if it was not packed (as no value of a transaction is).
+    /// What is known of the value in a slot, if it was not packed.
     pub(crate) fn live(&self, slot: Slot) -> Option<&Written> {
         match slot {
             Slot::Live(id) => Some(self.of(id)),

@@ -8,11 +8,15 @@
 //! Whether a value was packed is told by the ranges of the pages, where values and offsets grow together; a page whose values lie far apart (as
 //! when each client counts from a number of its own) is *wide*, and its values are remembered one by one ([`crate::values`]).
 
+mod packed;
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use kchaos_core::{Offset, Value};
 
 use crate::log::{Id, Isolation};
+use packed::Packed;
 
 const WIDTH_BITS: u32 = 8;
 pub(crate) const WIDTH: usize = 1 << WIDTH_BITS;
@@ -56,18 +60,15 @@ pub(crate) struct Live {
     number: i64,
     ids: [Id; WIDTH],
     marks: Marks,
-    /// Slots whose value may be packed.
+    /// Slots that are taken, and those of them whose value may be packed.
+    taken: u16,
     done: u16,
 }
 
-pub(crate) struct Packed {
-    /// The least of (value - slope * slot).
-    base: i64,
-    slope: i64,
-    bits: u32,
-    words: Box<[u64]>,
-    /// `None` if all are certainly committed.
-    marks: Option<Box<Marks>>,
+impl Live {
+    fn new(number: i64) -> Self {
+        Self { number, ids: [EMPTY; WIDTH], marks: Marks::default(), taken: 0, done: 0 }
+    }
 }
 
 /// Where a page is kept.
@@ -145,7 +146,12 @@ pub(crate) struct Pages {
     greatest: Value,
     widest: i64,
     recent: [(i64, At); RECENT],
+    /// The page that was looked at last by [`Pages::is_closed_between`].
+    looked_at: Cell<(i64, At)>,
 }
+
+/// A page of the slab that is not in use.
+const UNUSED: i64 = i64::MIN;
 
 /// The greatest value of a page that is not wide exceeds its least by less.
 const NARROW: i64 = 1 << 24;
@@ -154,7 +160,18 @@ impl Default for Pages {
     fn default() -> Self {
         let (live, free, packed, free_packed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (ranges, greatest) = (BTreeMap::new(), Value::MIN);
-        Self { index: BTreeMap::new(), live, free, packed, free_packed, ranges, greatest, widest: 0, recent: [NO_PAGE; RECENT] }
+        Self {
+            index: BTreeMap::new(),
+            live,
+            free,
+            packed,
+            free_packed,
+            ranges,
+            greatest,
+            widest: 0,
+            recent: [NO_PAGE; RECENT],
+            looked_at: Cell::new(NO_PAGE),
+        }
     }
 }
 
@@ -186,6 +203,7 @@ impl Pages {
     fn put_at(&mut self, number: i64, at: At) {
         self.index.insert(number, at);
         self.recent[recent_place(number)] = (number, at);
+        self.looked_at.set(NO_PAGE);
     }
 
     pub(crate) fn get(&self, offset: Offset) -> Option<Slot> {
@@ -197,7 +215,7 @@ impl Pages {
     fn slot(&self, at: At, slot: usize) -> Option<Slot> {
         match at {
             At::Live(page) => Some(self.live[page as usize].ids[slot]).filter(|id| *id != EMPTY).map(Slot::Live),
-            At::Packed(page) => Some(Slot::Packed(self.packed[page as usize].value(slot))),
+            At::Packed(page) => self.packed[page as usize].value(slot).map(Slot::Packed),
         }
     }
 
@@ -225,7 +243,7 @@ impl Pages {
 
     #[cold]
     fn add(&mut self, number: i64) -> u32 {
-        let new = Live { number, ids: [EMPTY; WIDTH], marks: Marks::default(), done: 0 };
+        let new = Live::new(number);
         let page = match self.free.pop() {
             Some(page) => {
                 self.live[page as usize] = new;
@@ -243,9 +261,11 @@ impl Pages {
     /// Puts `id` there if nobody stands there, and says who does.
     #[inline]
     pub(crate) fn put(&mut self, spot: Spot, id: Id) -> Id {
-        let there = &mut self.live[spot.page as usize].ids[usize::from(spot.slot)];
+        let page = &mut self.live[spot.page as usize];
+        let there = &mut page.ids[usize::from(spot.slot)];
         if *there == EMPTY {
             *there = id;
+            page.taken += 1;
         }
         *there
     }
@@ -274,14 +294,26 @@ impl Pages {
         place(offset).0
     }
 
-    /// The places in the table of the values on a slot's page.
+    /// The places in the table of the values on a slot's page; [`EMPTY`] where there is none.
     pub(crate) fn ids(&self, spot: Spot) -> &[Id; WIDTH] {
         &self.live[spot.page as usize].ids
     }
 
-    /// Packs the page of a slot, all of whose slots are taken, by these values in their order; `true` if the page is wide.
-    pub(crate) fn pack(&mut self, spot: Spot, values: &[Value; WIDTH]) -> bool {
+    /// Pages whose values may all be packed, well before an offset that readers have passed: what is a hole there stays one.
+    pub(crate) fn done_before(&self, offset: Offset) -> Vec<Spot> {
+        let before = place(offset).0.saturating_sub(1);
+        let is_done = |page: &Live| page.number != UNUSED && page.number < before && page.taken > 0 && page.taken == page.done;
+        (0..).zip(&self.live).filter(|(_, page)| is_done(page)).map(|(page, _)| Spot { page, slot: 0 }).collect()
+    }
+
+    /// Packs the page of a slot by the values that stand there, in their order: all of them may be. `true` if the page is wide.
+    pub(crate) fn pack(&mut self, spot: Spot, values: &[Value]) -> bool {
         let live = &self.live[spot.page as usize];
+        let mut taken = [u64::MAX; WORDS];
+        if values.len() < WIDTH {
+            taken = Bits::default();
+            live.ids.iter().enumerate().filter(|(_, id)| **id != EMPTY).for_each(|(slot, _)| set(&mut taken, slot));
+        }
         let (mut least, mut greatest) = (Value::MAX, Value::MIN);
         for value in values {
             (least, greatest) = (least.min(*value), greatest.max(*value));
@@ -292,9 +324,11 @@ impl Pages {
             self.greatest = self.greatest.max(greatest);
             self.widest = self.widest.max(greatest - least);
         }
-        let all = live.marks.committed == [u64::MAX; WORDS];
-        let packed = Packed::new(values, (!all).then(|| Box::new(live.marks)));
+        let all = live.marks.committed == taken;
+        let mut packed = Packed::new(values, (!all).then(|| Box::new(live.marks)));
+        packed.taken = (values.len() < WIDTH).then(|| Box::new(taken));
         let number = live.number;
+        self.live[spot.page as usize].number = UNUSED;
         self.free.push(spot.page);
         let page = match self.free_packed.pop() {
             Some(page) => {
@@ -310,28 +344,30 @@ impl Pages {
         is_wide
     }
 
+    pub(crate) fn has_holes(&self, number: i64) -> bool {
+        matches!(self.index.get(&number), Some(At::Packed(page)) if self.packed[*page as usize].taken.is_some())
+    }
+
     /// Makes a packed page live again: `id_of` gives each value a place in the table, told whether it certainly committed and whether
     /// readers of committed saw it.
     pub(crate) fn unpack(&mut self, number: i64, mut id_of: impl FnMut(Offset, Value, bool, bool) -> Id) {
         let Some(At::Packed(at)) = self.at(number) else { return };
-        let empty = Packed { base: 0, slope: 0, bits: 0, words: Box::default(), marks: None };
+        let empty = Packed { base: 0, slope: 0, bits: 0, words: Box::default(), taken: None, marks: None };
         let packed = std::mem::replace(&mut self.packed[at as usize], empty);
         self.free_packed.push(at);
-        if let Some(least) = (0..WIDTH).map(|slot| packed.value(slot)).min()
+        if let Some(least) = packed.values().map(|(_, value)| value).min()
             && self.ranges.get(&least).is_some_and(|(_, page)| *page == number)
         {
             self.ranges.remove(&least);
         }
         let page = self.add(number) as usize;
-        let all = [u64::MAX; WORDS];
-        let marks = packed.marks.as_deref().copied().unwrap_or(Marks { committed: all, ..Marks::default() });
+        let marks = packed.marks.as_deref().copied().unwrap_or(Marks { committed: packed.taken(), ..Marks::default() });
         self.live[page].marks = marks;
-        for slot in 0..WIDTH {
-            let is = |bits: &Bits| bits[slot / 64] >> (slot % 64) & 1 == 1;
+        for (slot, value) in packed.values() {
             let offset = (number << WIDTH_BITS) + slot as i64;
-            self.live[page].ids[slot] = id_of(offset, packed.value(slot), is(&marks.committed), is(&marks.seen_committed));
+            self.live[page].ids[slot] = id_of(offset, value, is_set(&marks.committed, slot), is_set(&marks.seen_committed, slot));
+            self.live[page].taken += 1;
         }
-        self.live[page].done = 0;
     }
 
     /// The packed page, of those that are not wide, that holds a value, and the value's offset.
@@ -369,9 +405,8 @@ impl Pages {
             };
             let base = number << WIDTH_BITS;
             page.into_iter().flat_map(move |page| {
-                let committed =
-                    move |slot: usize| page.marks.as_ref().is_none_or(|marks| marks.committed[slot / 64] >> (slot % 64) & 1 == 1);
-                (0..WIDTH).map(move |slot| (base + slot as i64, page.value(slot), committed(slot)))
+                let committed = move |slot: usize| page.marks.as_ref().is_none_or(|marks| is_set(&marks.committed, slot));
+                page.values().map(move |(slot, value)| (base + slot as i64, value, committed(slot)))
             })
         })
     }
@@ -387,21 +422,39 @@ impl Pages {
         let Some(at) = (if recent == number { Some(&at) } else { self.index.get(&number) }) else { return false };
         let visible = match at {
             At::Live(page) => self.live[*page as usize].marks.visible(begin / 64, isolation),
-            At::Packed(page) => self.packed[*page as usize].marks.as_ref().map_or(u64::MAX, |marks| marks.visible(begin / 64, isolation)),
+            At::Packed(page) => self.packed[*page as usize].visible(begin / 64, isolation),
         };
         visible & mask(end % 64 + 1) & !mask(begin % 64) != 0
     }
 
-    /// Values that are not packed, by their places in the table, in the order of offsets.
-    pub(crate) fn live(&self) -> impl Iterator<Item = (Offset, Id)> {
-        self.index.iter().flat_map(|(number, at)| {
-            let ids = match at {
-                At::Live(page) => &self.live[*page as usize].ids[..],
-                At::Packed(_) => &[],
-            };
-            let base = number << WIDTH_BITS;
-            (0..).zip(ids).filter(|(_, id)| **id != EMPTY).map(move |(slot, id)| (base + slot, *id))
-        })
+    /// Whether all offsets strictly between two others are holes of a packed page.
+    pub(crate) fn is_closed_between(&self, from: Offset, to: Offset) -> bool {
+        let (first, last) = (from.saturating_add(1).max(0), to.saturating_sub(1));
+        let ((number, begin), (same, end)) = (place(first), place(last));
+        if first > last || number != same {
+            return false;
+        }
+        let (recent, mut at) = self.looked_at.get();
+        if recent != number {
+            let Some(there) = self.index.get(&number) else { return false };
+            at = *there;
+            self.looked_at.set((number, at));
+        }
+        let At::Packed(page) = at else { return false };
+        let Some(taken) = &self.packed[page as usize].taken else { return false };
+        (begin..=end).all(|slot| !is_set(taken, slot))
+    }
+
+    /// Calls `each` with values that are not packed, by their places in the table, in the order of offsets.
+    pub(crate) fn each_live(&self, mut each: impl FnMut(Offset, Id)) {
+        let mut pages: Vec<&Live> = self.live.iter().filter(|page| page.number != UNUSED).collect();
+        pages.sort_unstable_by_key(|page| page.number);
+        for page in pages {
+            let base = page.number << WIDTH_BITS;
+            for (slot, id) in (0..).zip(&page.ids).filter(|(_, id)| **id != EMPTY) {
+                each(base + slot, *id);
+            }
+        }
     }
 
     /// Slots strictly between two offsets that a reader at this isolation cannot pass over.
@@ -418,9 +471,7 @@ impl Pages {
                 .flat_map(move |word| {
                     let visible = match at {
                         At::Live(page) => self.live[*page as usize].marks.visible(word, isolation),
-                        At::Packed(page) => {
-                            self.packed[*page as usize].marks.as_ref().map_or(u64::MAX, |marks| marks.visible(word, isolation))
-                        }
+                        At::Packed(page) => self.packed[*page as usize].visible(word, isolation),
                     };
                     let within = mask(end.saturating_sub(word * 64)) & !mask(begin.saturating_sub(word * 64));
                     ones(visible & within).map(move |bit| word * 64 + bit)
@@ -428,6 +479,11 @@ impl Pages {
                 .filter_map(move |slot| self.slot(*at, slot).map(|there| (base + slot as i64, there)))
         })
     }
+}
+
+#[inline]
+fn is_set(bits: &Bits, slot: usize) -> bool {
+    bits[slot / 64] >> (slot % 64) & 1 == 1
 }
 
 /// The lowest bits, so many.
@@ -444,144 +500,5 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-impl Packed {
-    fn new(values: &[Value; WIDTH], marks: Option<Box<Marks>>) -> Self {
-        let slope = values[WIDTH - 1].wrapping_sub(values[0]) / (WIDTH as i64 - 1);
-        let mut beside = [0_i64; WIDTH];
-        let (mut base, mut line) = (Value::MAX, 0_i64);
-        for (beside, value) in beside.iter_mut().zip(values) {
-            *beside = value.wrapping_sub(line);
-            base = base.min(*beside);
-            line = line.wrapping_add(slope);
-        }
-        // Unsigned, the widest difference of two integers still fits.
-        let mut used = 0;
-        for beside in &mut beside {
-            *beside = beside.wrapping_sub(base);
-            used |= *beside as u64;
-        }
-        let bits = u64::BITS - used.leading_zeros();
-        let mut words = Vec::with_capacity((WIDTH * bits as usize).div_ceil(64));
-        if bits > 0 {
-            let (mut word, mut filled) = (0_u64, 0);
-            for beside in beside {
-                let beside = beside as u64;
-                word |= beside << filled;
-                filled += bits;
-                if filled >= 64 {
-                    words.push(word);
-                    filled -= 64;
-                    word = beside.checked_shr(bits - filled).unwrap_or(0);
-                }
-            }
-            if filled > 0 {
-                words.push(word);
-            }
-        }
-        let words = words.into_boxed_slice();
-        Self { base, slope, bits, words, marks }
-    }
-
-    #[inline]
-    pub(crate) fn value(&self, slot: usize) -> Value {
-        let line = self.base.wrapping_add(self.slope.wrapping_mul(slot as i64));
-        let (at, bits) = (slot * self.bits as usize, self.bits as usize);
-        if bits == 0 {
-            return line;
-        }
-        let mut difference = self.words[at / 64] >> (at % 64);
-        if at % 64 + bits > 64 {
-            difference |= self.words[at / 64 + 1] << (64 - at % 64);
-        }
-        if bits < 64 {
-            difference &= (1 << bits) - 1;
-        }
-        line.wrapping_add(difference as i64)
-    }
-
-    fn find(&self, value: Value) -> Option<usize> {
-        (0..WIDTH).find(|slot| self.value(*slot) == value)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_are_found_at_any_offset_and_ranges_exclude_their_ends() {
-        let mut pages = Pages::default();
-        let offsets = [0, 1, 255, 256, 1_000_000_000_000, 1 << 60, i64::MAX];
-        for (id, offset) in offsets.into_iter().enumerate() {
-            let spot = pages.spot(offset).unwrap();
-            assert_eq!(pages.put(spot, id as Id), id as Id);
-            pages.mark_committed(spot);
-        }
-        let spot = pages.spot(255).unwrap();
-        assert_eq!(pages.put(spot, 99), 2);
-        assert_eq!((pages.get(1 << 60), pages.get(2)), (Some(Slot::Live(5)), None));
-        let between = |from, to| pages.visible_between(from, to, Isolation::Committed).map(|(offset, _)| offset).collect::<Vec<_>>();
-        assert_eq!(between(-1, i64::MAX), offsets[..6]);
-        assert_eq!(between(0, 256), [1, 255]);
-        assert!(between(1, 255).is_empty());
-        assert!(between(5, 5).is_empty());
-        assert!(between(i64::MAX, i64::MIN).is_empty());
-        let ends = [-1, 0, 1, 2, 63, 64, 254, 255, 256, 257, 1 << 40, i64::MAX - 1, i64::MAX];
-        for (from, to) in ends.iter().flat_map(|from| ends.map(|to| (*from, to))) {
-            assert_eq!(pages.is_any_visible_between(from, to, Isolation::Committed), !between(from, to).is_empty(), "{from} {to}");
-        }
-        assert_eq!(pages.live().map(|(offset, _)| offset).collect::<Vec<_>>(), offsets);
-        assert_eq!(pages.live.len(), 5);
-    }
-
-    #[test]
-    fn what_only_the_other_isolation_saw_is_not_visible() {
-        let mut pages = Pages::default();
-        let spot = pages.spot(7).unwrap();
-        pages.put(spot, 1);
-        pages.mark_seen(spot, Isolation::Uncommitted);
-        assert_eq!(pages.visible_between(0, 9, Isolation::Committed).count(), 0);
-        assert_eq!(pages.visible_between(0, 9, Isolation::Uncommitted).count(), 1);
-    }
-
-    #[test]
-    fn a_packed_page_holds_any_values_and_gives_them_back() {
-        for (stretch, start) in [(0, 0), (1, 5), (3, -1000), (1 << 40, 7), (i64::MAX, i64::MIN), (-7, 1 << 50)] {
-            let values: [i64; WIDTH] = std::array::from_fn(|at| (at as i64 ^ 5).wrapping_mul(stretch).wrapping_add(start));
-            let mut pages = Pages::default();
-            let first = 3 * WIDTH as i64;
-            for (slot, _) in values.iter().enumerate() {
-                let spot = pages.spot(first + slot as i64).unwrap();
-                pages.put(spot, slot as Id);
-                if slot != 9 {
-                    pages.mark_committed(spot);
-                }
-                pages.mark_seen(spot, Isolation::Uncommitted);
-            }
-            let spot = pages.spot(first).unwrap();
-            assert!(pages.ids(spot).iter().copied().eq(0..WIDTH as Id));
-            let is_wide = pages.pack(spot, &values);
-            let narrow = values.iter().filter(|value| pages.find_narrow(**value).is_some()).count();
-            assert_eq!(narrow, if is_wide { 0 } else { WIDTH });
-            assert_eq!(pages.find_packed(0, values[0]).map(|(page, _)| page), Some(3));
-            let packed: Vec<_> = pages.packed().collect();
-            assert_eq!(packed.iter().map(|(_, value, _)| *value).collect::<Vec<_>>(), values);
-            assert_eq!(packed.iter().filter(|(.., committed)| !committed).map(|(offset, ..)| *offset).collect::<Vec<_>>(), [first + 9]);
-            assert_eq!(pages.get(first + 9), Some(Slot::Packed(values[9])));
-            assert_eq!(pages.visible_between(first + 8, first + 11, Isolation::Committed).count(), 1);
-            assert_eq!(pages.visible_between(first + 8, first + 11, Isolation::Uncommitted).count(), 2);
-            let found = pages.find_packed(0, values[200]).unwrap();
-            assert_eq!(values[(found.1 - first) as usize], values[200]);
-            assert!(pages.find_packed(4, values[200]).is_none());
-            let mut back = Vec::new();
-            pages.unpack(3, |_, value, committed, _| {
-                back.push((value, committed));
-                back.len() as Id - 1
-            });
-            assert_eq!(back.iter().map(|(value, _)| *value).collect::<Vec<_>>(), values);
-            assert!(!back[9].1 && back[8].1);
-            assert!(pages.find_narrow(values[3]).is_none());
-            assert_eq!(pages.get(first + 2), Some(Slot::Live(2)));
-        }
-    }
-}
+mod tests;

@@ -51,7 +51,11 @@ pub(crate) mod hears {
     // The invocation of a poll is 1 << 2: nobody wants to hear of it.
     pub(crate) const POLL_END: u16 = 1 << 3;
     pub(crate) const TXN_INVOKE: u16 = 1 << 4;
-    pub(crate) const TXN_END: u16 = 1 << 5;
+    /// Of a transaction that polls.
+    pub(crate) const TXN_POLL_END: u16 = 1 << 5;
+    /// Of one that only sends.
+    const TXN_SEND_END: u16 = 1 << 10;
+    pub(crate) const TXN_END: u16 = TXN_POLL_END | TXN_SEND_END;
     /// Assign, subscribe, crash.
     pub(crate) const PLACES: u16 = 1 << 6;
     /// Commit, committed.
@@ -60,15 +64,15 @@ pub(crate) mod hears {
     /// Of the process "nemesis" (and ops of unknown kind).
     pub(crate) const NEMESIS: u16 = 1 << 9;
     /// Ops of any kind that carry a rebalance log.
-    pub(crate) const REBALANCES: u16 = 1 << 10;
+    pub(crate) const REBALANCES: u16 = 1 << 11;
     /// Sends of one value that are all there is to them: nine ops in ten. Who hears of the others and of these says it in two ways
     /// ([`super::Rule::plain_sends`]).
-    pub(crate) const PLAIN_SENDS: u16 = 1 << 11;
+    pub(crate) const PLAIN_SENDS: u16 = 1 << 12;
 
     pub(crate) const NOTHING: u16 = 0;
     pub(crate) const SENDS: u16 = PLAIN_SENDS | SEND_INVOKE | SEND_END | TXN_INVOKE | TXN_END;
     pub(crate) const ENDS_OF_SENDS: u16 = PLAIN_SENDS | SEND_END | TXN_END;
-    pub(crate) const ENDS_OF_POLLS: u16 = POLL_END | TXN_END;
+    pub(crate) const ENDS_OF_POLLS: u16 = POLL_END | TXN_POLL_END;
 }
 
 /// An entry of the registry.

@@ -13,6 +13,8 @@ use crate::pages::EMPTY;
 const WIDTH_BITS: u32 = 9;
 const WIDTH: usize = 1 << WIDTH_BITS;
 const FEW: usize = 8;
+/// So few of many that a list is made of them again. Now and then one stays for good (a send that failed), and the array would with it.
+const FEW_AGAIN: u16 = 3;
 
 enum Places {
     Few {
@@ -66,6 +68,16 @@ impl Default for Values {
 
 fn place(value: Value) -> (i64, usize) {
     (value >> WIDTH_BITS, (value & (WIDTH as i64 - 1)) as usize)
+}
+
+#[cold]
+fn few(ids: &[Id; WIDTH]) -> Places {
+    let (mut length, mut entries) = (0, [(0, EMPTY); FEW]);
+    for (at, id) in (0..).zip(ids).filter(|(_, id)| **id != EMPTY).take(FEW) {
+        entries[usize::from(length)] = (at, *id);
+        length += 1;
+    }
+    Places::Few { length, entries }
 }
 
 fn recent_place(number: i64) -> usize {
@@ -218,8 +230,8 @@ impl Stretch {
             Places::Many(count, ids) => {
                 *count -= u16::from(ids[at] != EMPTY);
                 ids[at] = EMPTY;
-                if *count == 0 {
-                    self.places = Places::Few { length: 0, entries: [(0, EMPTY); FEW] };
+                if *count <= FEW_AGAIN {
+                    self.places = few(ids);
                 }
             }
             Places::Few { length, entries } => {

@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{check, judge, summary};
-use kchaos_checkers::JudgeOptions;
+use kchaos_checkers::{Judge, JudgeOptions, read_ops};
 use kchaos_core::{Example, Validity};
 use proptest::prelude::*;
 
@@ -267,7 +267,19 @@ proptest! {
         if found.keys().any(|(_, promised)| *promised) {
             prop_assert_eq!(report.valid, Validity::Invalid);
         }
+        // Nothing depends on when transactions are judged and forgotten.
+        let options = || JudgeOptions { examples: 100, ..JudgeOptions::default() };
+        let [kept, forgotten] = [Judge::without_packing(options()), Judge::forgetful(options())].map(|judge| told_again(judge, &drawn.lines));
+        prop_assert_eq!(kept, forgotten, "{}", drawn.lines);
     }
+}
+
+/// The report, as text, of a judge that may ask to be told a second time.
+fn told_again(mut judge: Judge, lines: &str) -> String {
+    let history = common::history(lines);
+    let tell = |judge: &mut Judge| read_ops(history.as_bytes(), "cycles", |op| judge.update(op)).map(drop);
+    tell(&mut judge).unwrap();
+    serde_json::to_string_pretty(&judge.finish_reading_again(tell)).unwrap()
 }
 
 /// Process 0 polls in its transaction what process 1 sent after it had polled of it.

@@ -399,3 +399,21 @@ fn values_of_transactions_missing_inside_a_poll() {
     }
     assert!(told > 60, "{told}");
 }
+
+/// On chaos as well, a judge that forgets transactions as soon as it may says what one says that keeps everything.
+#[test]
+fn forgetting_changes_no_word() {
+    let options = || JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() };
+    for seed in 0..HISTORIES {
+        let ops = Chaos::history(seed);
+        let [kept, forgotten] = [Judge::without_packing(options()), Judge::forgetful(options())].map(|mut judge| {
+            ops.iter().for_each(|op| judge.update(op));
+            let report = judge.finish_reading_again(|judge| {
+                ops.iter().for_each(|op| judge.update(op));
+                Ok::<_, String>(())
+            });
+            serde_json::to_string_pretty(&report).unwrap()
+        });
+        assert_eq!(kept, forgotten, "history {seed}\n{}", lines(&ops));
+    }
+}

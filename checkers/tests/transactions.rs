@@ -55,6 +55,21 @@ fn a_torn_transaction_needs_readers_past_both() {
     common::check_with(&reads, complete, "invalid: torn-transaction 1, unseen 1");
 }
 
+/// A record lands between two that a poll returned: it is missing from that poll only if its transaction was begun before the poll ended.
+#[test]
+fn a_poll_leaves_out_only_what_was_begun_before_it_ended() {
+    let begun = "5 invoke txn [[\"send\",0,2]]\n";
+    let ended = "5 ok txn [[\"send\",0,[1,2]]]\n";
+    let txn = |value: i64, offset: i64| format!("0 invoke txn [[\"send\",0,{value}]]\n0 ok txn [[\"send\",0,[{offset},{value}]]]\n");
+    let (others, poll, all) = (txn(1, 0) + &txn(3, 2), polled(1, "[0,1],[2,3]"), polled(2, "[0,1],[1,2],[2,3]"));
+    check(&format!("{begun}{others}{poll}{ended}{all}"), "invalid: G1b 1, int-poll-skip 1");
+    check(&format!("{begun}{others}{ended}{poll}{all}"), "invalid: G1b 1, int-poll-skip 1");
+    check(&format!("{others}{poll}{begun}{ended}{all}"), "invalid: int-poll-skip 1, reordered 1; ignored: G0-realtime 1");
+    // Where the history tells no invocation, what ended before the poll was begun before.
+    check(&format!("{others}{ended}{poll}{all}"), "invalid: G1b 1, int-poll-skip 1");
+    check(&format!("{others}{poll}{ended}{all}"), "invalid: int-poll-skip 1");
+}
+
 #[test]
 fn only_cycles_of_reads_alone_are_a_violation() {
     let txns = |second: &str| {

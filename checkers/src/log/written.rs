@@ -86,12 +86,19 @@ pub(super) const PINNED: u16 = 1 << 11;
 pub(super) const UNPACKED: u16 = 1 << 12;
 /// Counted as such on its page.
 pub(super) const DONE: u16 = 1 << 13;
+/// Sent by a transaction that is settled: nobody knows which ([`crate::txns`]).
+pub(super) const SETTLED: u16 = 1 << 14;
+/// Sent by a transaction that the search for cycles is done with, and that is not settled.
+pub(super) const JUDGED: u16 = 1 << 10;
 
 /// What keeps a value from being packed.
 pub(super) const REMARKABLE: u16 = SENT_TWICE | POLLED_EARLY | IN_TXN | PROVEN | MOVED | CONTESTED | PINNED | UNPACKED;
 
+/// What keeps a transaction from being settled.
+const UNSETTLED: u16 = REMARKABLE & !IN_TXN;
+
 /// No process.
-pub(super) const NOBODY: u32 = u32::MAX;
+pub(crate) const NOBODY: u32 = u32::MAX;
 
 impl Written {
     pub(super) fn new(value: Value) -> Self {
@@ -154,7 +161,12 @@ impl Written {
     }
 
     pub(crate) fn is_in_txn(&self) -> bool {
-        self.has(IN_TXN)
+        self.has(IN_TXN | SETTLED)
+    }
+
+    /// Its transaction is settled, so that its ops are not known.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.has(SETTLED)
     }
 
     pub(crate) fn is_acknowledged(&self) -> bool {
@@ -172,13 +184,23 @@ impl Written {
     }
 
     /// The order in which the history speaks of values: places in the table are used again.
-    pub(super) fn first(&self) -> (Option<u64>, Value) {
+    pub(crate) fn first(&self) -> (Option<u64>, Value) {
         ([self.invoked, self.placed, self.read, self.completed].into_iter().find_map(OpRef::get), self.value)
     }
 
     /// Nothing that a later op may do needs more of it than its place.
     pub(super) fn may_be_packed(&self) -> bool {
-        let plain = self.flags & (SENT | READ | REMARKABLE) == SENT | READ;
+        self.may_be_forgotten(REMARKABLE)
+    }
+
+    /// The same, but for its transaction.
+    pub(super) fn may_be_settled(&self) -> bool {
+        self.may_be_forgotten(UNSETTLED)
+    }
+
+    #[inline]
+    fn may_be_forgotten(&self, unless: u16) -> bool {
+        let plain = self.flags & (SENT | READ | unless) == SENT | READ;
         plain && matches!(self.outcome, Outcome::Ok | Outcome::Info) && self.offset >= 0 && !self.is_below_floor()
     }
 }

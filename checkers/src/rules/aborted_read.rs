@@ -15,7 +15,7 @@ pub(crate) const SPEC: Spec = Spec {
     about: "nobody reads what failed, nor an op what it has not committed yet",
     anomalies: &["G1a", "precommitted-read"],
     stable: true,
-    hears: hears::TXN_END,
+    hears: hears::TXN_POLL_END,
     build: || Box::new(AbortedRead { own: Vec::new() }),
 };
 

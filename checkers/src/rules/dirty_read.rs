@@ -11,19 +11,20 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Key, Op, OpType, Verdict};
+use kchaos_core::{Key, Op, OpType, Value, Verdict};
 
 use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{Id, Isolation, OpRef};
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
+use crate::txns::Txn;
 
 pub(crate) const SPEC: Spec = Spec {
     name: "dirty-read",
     about: "readers of committed see nothing before its commit was invoked",
     anomalies: &["dirty-read"],
     stable: true,
-    hears: hears::ENDS_OF_POLLS,
+    hears: hears::POLL_END | hears::TXN_END,
     build: || Box::new(DirtyRead::default()),
 };
 
@@ -31,7 +32,13 @@ pub(crate) const SPEC: Spec = Spec {
 struct DirtyRead {
     /// Values of transactions still open that somebody polled: the earliest such poll.
     early: IntMap<(Key, Id), Poll>,
-    dirty: BTreeMap<(Key, Id), Poll>,
+    dirty: BTreeMap<(Key, Value), Dirty>,
+}
+
+#[derive(Clone, Copy)]
+struct Dirty {
+    poll: Poll,
+    txn: Txn,
 }
 
 #[derive(Clone, Copy)]
@@ -55,9 +62,11 @@ impl Rule for DirtyRead {
 
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
-        for ((key, id), poll) in &self.dirty {
-            let Some(written) = facts.log(*key).map(|log| log.of(*id)).filter(|written| !written.is_sent_twice()) else { continue };
-            let Some((txn, commit_ns)) = facts.txns().get(written.txn).and_then(|txn| Some((txn, txn.commit_ns()?))) else { continue };
+        let told = |((key, value), dirty): (&(Key, Value), &Dirty)| Some((*key, facts.log(*key)?.find(*value)?, *dirty));
+        let mut dirty: Vec<_> = self.dirty.iter().filter_map(told).filter(|(_, written, _)| !written.is_sent_twice()).collect();
+        dirty.sort_by_key(|(key, written, _)| (*key, written.first()));
+        for (key, written, Dirty { poll, txn }) in dirty {
+            let Some(commit_ns) = txn.commit_ns() else { continue };
             findings.add("dirty-read", || {
                 let explanation = format!(
                     "value {} of key {key} was returned by a read_committed poll{} that completed at {} ns, before its transaction{} invoked \
@@ -68,7 +77,7 @@ impl Rule for DirtyRead {
                     cite(txn.completed),
                 );
                 let offsets = [written.offset].into_iter().filter(|offset| *offset >= 0).collect();
-                example(*key, vec![written.value], offsets, &[txn.invoked, txn.completed, poll.op], explanation)
+                example(key, vec![written.value], offsets, &[txn.invoked, txn.completed, poll.op], explanation)
             });
         }
         findings.verdict()
@@ -78,12 +87,12 @@ impl Rule for DirtyRead {
 impl DirtyRead {
     /// The op ended a transaction: which of the polls that saw its values came too early is known now.
     fn close(&mut self, facts: &Facts) {
-        let commit_ns = facts.txns().get(facts.txn()).and_then(|txn| txn.commit_ns());
-        for place in facts.txns().sent(facts.txn()) {
-            if let Some(poll) = self.early.remove(place)
-                && commit_ns.is_some_and(|commit_ns| poll.at_ns < commit_ns)
+        let Some(txn) = facts.txns().get(facts.txn()).filter(|_| !self.early.is_empty()) else { return };
+        for (key, id, written) in facts.sent(facts.txn()) {
+            if let Some(poll) = self.early.remove(&(key, id))
+                && txn.commit_ns().is_some_and(|commit_ns| poll.at_ns < commit_ns)
             {
-                self.dirty.insert(*place, poll);
+                self.dirty.insert((key, written.value), Dirty { poll, txn: *txn });
             }
         }
     }
@@ -94,7 +103,14 @@ impl DirtyRead {
         for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
             let Some(log) = facts.log(*key) else { continue };
             for (_, value) in records {
-                let Some((id, written)) = log.find_id(*value).map(|id| (id, log.of(id))) else { continue };
+                let found = log.find_id(*value).map(|id| (id, log.of(id))).filter(|(_, written)| !written.is_settled());
+                let Some((id, written)) = found else {
+                    // Settled, or nearly: it committed too late only if the latest of those did.
+                    if own_commit.is_some_and(|own| facts.txns().settled_ns().is_some_and(|commit_ns| own < commit_ns)) {
+                        log.want(*value);
+                    }
+                    continue;
+                };
                 let Some(txn) = facts.txns().get(written.txn).filter(|_| written.txn != facts.txn()) else { continue };
                 if txn.is_open() {
                     let earliest = self.early.entry((*key, id)).or_insert(poll);
@@ -103,7 +119,7 @@ impl DirtyRead {
                     }
                 } else if own_commit.is_some() && txn.commit_ns().is_some_and(|commit_ns| poll.at_ns < commit_ns) {
                     // Two transactions side by side, of which the writer ended first.
-                    self.dirty.entry((*key, id)).or_insert(poll);
+                    self.dirty.entry((*key, *value)).or_insert(Dirty { poll, txn: *txn });
                 }
             }
         }

@@ -15,14 +15,14 @@ use crate::facts::{Facts, polls};
 use crate::hash::IntMap;
 use crate::log::{Isolation, OpRef};
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
-use crate::txns::TxnId;
+use crate::txns::{Txn, TxnId};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "lso-passed",
     about: "readers of committed do not pass a transaction before its commit was invoked",
     anomalies: &["lso-passed"],
     stable: true,
-    hears: hears::ENDS_OF_POLLS,
+    hears: hears::POLL_END | hears::TXN_END,
     build: || Box::new(LsoPassed::default()),
 };
 
@@ -43,6 +43,7 @@ struct Step {
 }
 
 struct Passed {
+    txn: Txn,
     value: Value,
     offset: Offset,
     by: Step,
@@ -63,8 +64,11 @@ impl Rule for LsoPassed {
 
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
-        for ((id, key), Passed { value, offset, by }) in &self.passed {
-            let Some(txn) = facts.txns().get(*id).filter(|_| facts.is_txn_committed(*id)) else { continue };
+        for ((id, key), Passed { txn, value, offset, by }) in &self.passed {
+            // One that is settled committed.
+            if facts.txns().get(*id).is_some() && !facts.is_txn_committed(*id) {
+                continue;
+            }
             findings.add("lso-passed", || {
                 let explanation = format!(
                     "a read_committed poll{} that completed at {} ns returned offset {} of key {key}, beyond value {value} at offset {offset}, \
@@ -84,16 +88,19 @@ impl Rule for LsoPassed {
 
 impl LsoPassed {
     fn close(&mut self, op: &Op, facts: &Facts) {
-        let commit_ns = facts.txns().get(facts.txn()).and_then(|txn| txn.commit_ns());
-        let Some(commit_ns) = commit_ns.filter(|_| op.op_type != OpType::Fail) else { return };
+        let Some(txn) = facts.txns().get(facts.txn()).filter(|_| op.op_type != OpType::Fail) else { return };
+        let Some(commit_ns) = txn.commit_ns() else { return };
         for send in facts.sends() {
             let Some(steps) = self.steps.get(&send.key) else { continue };
             let seen = || facts.log(send.key).and_then(|log| log.find_live(send.value)).map(|written| written.offset);
             let Some(offset) = send.offset.or_else(seen).filter(|offset| *offset >= 0) else { continue };
+            if steps.back().is_none_or(|last| last.offset <= offset) {
+                continue;
+            }
             let beyond = steps.partition_point(|step| step.offset <= offset);
             let by = steps.range(beyond..).filter(|step| step.at_ns < commit_ns).min_by_key(|step| (step.at_ns, step.offset));
             if let Some(by) = by {
-                self.passed.entry((facts.txn(), send.key)).or_insert(Passed { value: send.value, offset, by: *by });
+                self.passed.entry((facts.txn(), send.key)).or_insert(Passed { txn: *txn, value: send.value, offset, by: *by });
             }
         }
     }

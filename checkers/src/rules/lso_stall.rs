@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Verdict};
 
+use crate::by_id::ById;
 use crate::facts::Facts;
-use crate::hash::IntMap;
 use crate::log::OpRef;
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 use crate::told::{by_number, milliseconds, number, told};
@@ -44,7 +44,7 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(900);
 struct LsoStall {
     keys: BTreeMap<Key, Stand>,
     /// The transaction that each process has begun: its number.
-    open: IntMap<u32, u64>,
+    open: ById<u64>,
     next: u64,
     /// The latest end of all that were ok, and of the others (their timeout comes on top).
     ended_ns: u64,
@@ -105,7 +105,7 @@ impl LsoStall {
         match op.op_type {
             OpType::Invoke => {
                 self.give_up(process, op);
-                self.open.insert(process, self.next);
+                self.open.insert(u64::from(process), self.next);
                 self.next += 1;
             }
             OpType::Ok => self.end(process, op, true),
@@ -116,7 +116,7 @@ impl LsoStall {
 
     /// A process that begins another one, or crashed, will not end its transaction.
     fn give_up(&mut self, process: u32, op: &Op) {
-        if !self.open.is_empty() && self.open.contains_key(&process) {
+        if self.open.get(u64::from(process)).is_some() {
             self.end(process, op, false);
         }
     }
@@ -127,7 +127,7 @@ impl LsoStall {
         } else {
             self.given_up_ns = self.given_up_ns.max(Some(op.time_ns));
         }
-        if let Some(end) = self.open.remove(&process).and_then(|txn| self.ends.get_mut(&txn)) {
+        if let Some(end) = self.open.remove(u64::from(process)).and_then(|txn| self.ends.get_mut(&txn)) {
             *end = Some((op.time_ns, certain));
         }
     }
@@ -160,7 +160,7 @@ impl LsoStall {
     }
 
     fn stand(&mut self, key: Key, op: &Op, stable: Offset, leader_epoch: i64, moved: bool) {
-        let open: Vec<u64> = if moved { Vec::new() } else { self.open.values().copied().collect() };
+        let open: Vec<u64> = if moved { Vec::new() } else { self.open.iter().map(|(_, txn)| *txn).collect() };
         for txn in &open {
             self.ends.entry(*txn).or_insert(None);
         }

@@ -18,10 +18,11 @@
 
 use std::collections::HashSet;
 
-use kchaos_core::{Body, Key, Offset, Op, OpType, Process, RebalanceType, Value, Verdict};
+use kchaos_core::{Body, Key, Offset, Op, OpType, Process, RebalanceType, Verdict};
 
 use crate::by_id::{ById, ByKey};
 use crate::facts::{Facts, polls};
+use crate::gaps::Gap;
 use crate::log::{Isolation, KeyLog, OpRef};
 use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 
@@ -41,10 +42,13 @@ struct PollOrder {
     logs_rebalances: HashSet<u32>,
     /// Pairs that do not follow one another; what of them counts is decided at the end.
     suspects: Vec<Pair>,
-    /// Of the op that is looked at: the last record of each key so far, and pairs inside a batch.
+    /// When there are so many, it is time to forget those that came to nothing.
+    look_at: usize,
+    /// Of the op that is looked at: the last record of each key so far.
     last: Vec<(Key, Offset)>,
-    inside: Vec<Pair>,
 }
+
+const LOOKED_AT_MIN: usize = 4096;
 
 #[derive(Default)]
 struct Reader {
@@ -114,14 +118,21 @@ impl Rule for PollOrder {
             Body::Crash => {
                 self.readers.remove(u64::from(process));
             }
-            Body::Poll(_) | Body::Txn(_) => self.read(process, op, facts.isolation()),
+            Body::Poll(_) | Body::Txn(_) => {
+                self.read(process, op, facts);
+                if self.suspects.len() >= self.look_at && !facts.never_packs() {
+                    self.suspects.retain(|pair| !pair.is_closed(facts.log(pair.key)));
+                    self.look_at = LOOKED_AT_MIN.max(2 * self.suspects.len());
+                }
+            }
             _ => {}
         }
     }
 
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
-        for pair in &self.suspects {
+        let inside = facts.gaps().iter().map(Pair::inside);
+        for pair in inside.chain(self.suspects.iter().copied()) {
             if pair.subscribed && !self.logs_rebalances.contains(&pair.process) {
                 continue;
             }
@@ -163,14 +174,15 @@ impl PollOrder {
         }
     }
 
-    fn read(&mut self, process: u32, op: &Op, isolation: Isolation) {
-        let this = OpRef::new(op.index);
+    fn read(&mut self, process: u32, op: &Op, facts: &Facts) {
+        let (this, isolation) = (OpRef::new(op.index), facts.isolation());
         let reader = self.readers.or_default(u64::from(process));
-        let logged = logged_keys(op, |_| true);
+        let (logged, goes_back) = (logged_keys(op, |_| true), facts.gaps().goes_back);
         let last = &mut self.last;
         last.clear();
         for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
             let (Some((first, _)), Some((end, _))) = (records.first(), records.last()) else { continue };
+            let log = facts.log(*key).filter(|_| !facts.never_packs());
             let exempt = logged.contains(key);
             let within = last.iter_mut().find(|(read, _)| read == key);
             let pair = Pair {
@@ -184,29 +196,28 @@ impl PollOrder {
                 inside: within.is_some(),
                 subscribed: reader.subscribed && within.is_none(),
             };
-            if !is_run(records) {
-                for two in records.windows(2) {
-                    let pair = Pair { from: two[0].0, to: two[1].0, before: this, inside: true, subscribed: false, ..pair };
-                    suspect(&mut self.inside, pair, exempt);
-                }
-            }
             match within {
                 Some((_, from)) => {
-                    suspect(&mut self.suspects, Pair { from: *from, ..pair }, exempt);
+                    suspect(&mut self.suspects, Pair { from: *from, ..pair }, exempt, log);
                     *from = *end;
                 }
                 None => {
                     let position = reader.positions.get(*key as u64).copied().unwrap_or_default();
                     let exempt = reader.subscribed && position.rebalanced;
                     if let Place::At(from, before) = position.place {
-                        suspect(&mut self.suspects, Pair { from, before, ..pair }, exempt);
+                        suspect(&mut self.suspects, Pair { from, before, ..pair }, exempt, log);
                     } else if let Place::Beginning(before) = position.place {
                         suspect_beginning(&mut self.suspects, Pair { before, ..pair }, exempt);
                     }
                     last.push((*key, *end));
                 }
             }
-            self.suspects.append(&mut self.inside);
+            // What is left out inside one poll stands in the facts.
+            let backwards = if goes_back { &records[..] } else { &[] };
+            for two in backwards.windows(2).filter(|two| two[1].0 <= two[0].0) {
+                let pair = Pair { from: two[0].0, to: two[1].0, before: this, inside: true, subscribed: false, ..pair };
+                suspect(&mut self.suspects, pair, exempt, log);
+            }
         }
         if op.op_type == OpType::Ok {
             // Taken away in the op that read it, perhaps after the read.
@@ -219,22 +230,11 @@ impl PollOrder {
     }
 }
 
-/// Whether the records stand one right after the other, as they nearly always do.
-#[inline]
-fn is_run(records: &[(Offset, Value)]) -> bool {
-    let mut next = records.first().map_or(0, |(first, _)| *first);
-    let mut is_run = next >= 0;
-    for (offset, _) in records {
-        is_run &= *offset == next;
-        next = next.wrapping_add(1);
-    }
-    is_run
-}
-
 /// Unknown offsets on either side prove nothing.
-fn suspect(suspects: &mut Vec<Pair>, pair: Pair, exempt: bool) {
+#[inline]
+fn suspect(suspects: &mut Vec<Pair>, pair: Pair, exempt: bool, log: Option<&KeyLog>) {
     let follows = pair.from.checked_add(1) == Some(pair.to);
-    if pair.from >= 0 && pair.to >= 0 && !follows && !exempt {
+    if pair.from >= 0 && pair.to >= 0 && !follows && !exempt && !pair.is_closed(log) {
         suspects.push(pair);
     }
 }
@@ -251,6 +251,17 @@ fn logged_keys(op: &Op, wanted: impl Fn(RebalanceType) -> bool) -> HashSet<Key> 
 }
 
 impl Pair {
+    /// What one poll passed over.
+    fn inside(gap: &Gap) -> Self {
+        let Gap { key, from, to, op, process, isolation } = *gap;
+        Self { key, process, from, to, before: op, op, isolation, inside: true, subscribed: false }
+    }
+
+    /// It leaves out nothing, and that is known for good.
+    fn is_closed(&self, log: Option<&KeyLog>) -> bool {
+        self.from < self.to && log.is_some_and(|log| log.is_closed_between(self.from, self.to))
+    }
+
     fn place(&self) -> String {
         match (self.from, self.inside) {
             (-1, _) => format!("sought to the beginning of key {}{}", self.key, cite(self.before)),

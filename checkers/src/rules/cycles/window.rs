@@ -2,7 +2,6 @@
 
 use kchaos_core::{Evidence, Example};
 
-use crate::facts::Facts;
 use crate::graph::{Edge, Graph};
 use crate::log::OpRef;
 use crate::rule::{Findings, MAX_LISTED, cite, example};
@@ -14,8 +13,7 @@ use super::{Dependency, Place};
 const MAX_STARTS: usize = 64;
 
 pub(super) struct Window {
-    /// Sorted. Their places in here are the vertices; barriers have the numbers after them.
-    txns: Vec<TxnId>,
+    /// By transaction. Their places in here are the vertices; barriers have the numbers after them.
     places: Vec<Place>,
     edges: Vec<Edge>,
     /// What the edges stand for, by their number.
@@ -67,16 +65,13 @@ fn component_of(vertices: u32, components: &[Vec<u32>]) -> Vec<u32> {
 }
 
 impl Window {
-    pub(super) fn new(dependencies: Vec<Dependency>, place: impl Fn(TxnId) -> Place) -> Self {
-        let mut txns: Vec<TxnId> = dependencies.iter().flat_map(|dependency| [dependency.from, dependency.to]).collect();
-        txns.sort_unstable();
-        txns.dedup();
-        let places = txns.iter().map(|txn| place(*txn)).collect();
-        let vertices = u32::try_from(txns.len()).unwrap_or(u32::MAX);
-        let mut window = Self { txns, places, edges: Vec::new(), steps: Vec::new(), vertices };
+    /// `places`: of all that depend on each other, by transaction.
+    pub(super) fn new(places: &[Place], dependencies: &[Dependency]) -> Self {
+        let vertices = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let mut window = Self { places: places.to_vec(), edges: Vec::new(), steps: Vec::new(), vertices };
         for dependency in dependencies {
             let (from, to) = (window.vertex(dependency.from), window.vertex(dependency.to));
-            window.add(from, to, Step::Depends(dependency));
+            window.add(from, to, Step::Depends(*dependency));
         }
         window.add_processes();
         window.add_time();
@@ -84,7 +79,7 @@ impl Window {
     }
 
     fn vertex(&self, txn: TxnId) -> u32 {
-        self.txns.binary_search(&txn).ok().and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX)
+        self.places.binary_search_by_key(&txn, |place| place.txn).ok().and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX)
     }
 
     fn add(&mut self, from: u32, to: u32, step: Step) {
@@ -93,14 +88,14 @@ impl Window {
     }
 
     fn add_processes(&mut self) {
-        let start = |place: &Place| place.invoked.or(place.completed);
+        let start = |place: &Place| place.invoked.get().or(place.completed.get());
         let mut order: Vec<(u32, u64, u32)> =
             (0..).zip(&self.places).filter_map(|(vertex, place)| Some((place.process?, start(place)?, vertex))).collect();
         order.sort_unstable();
         let mut last: Option<(u32, u32)> = None;
         for (process, start, vertex) in order {
             if let Some((_, before)) = last.filter(|(of, _)| *of == process)
-                && self.places[before as usize].completed.is_some_and(|ended| ended < start)
+                && self.places[before as usize].completed.get().is_some_and(|ended| ended < start)
             {
                 self.add(before, vertex, Step::Process);
             }
@@ -115,8 +110,8 @@ impl Window {
     fn add_time(&mut self) {
         let mut events: Vec<(u64, bool, u32)> = Vec::new();
         for (vertex, place) in (0..).zip(&self.places) {
-            events.extend(place.completed.filter(|_| place.ok).map(|at| (at, false, vertex)));
-            events.extend(place.invoked.map(|at| (at, true, vertex)));
+            events.extend(place.completed.get().filter(|_| place.ok).map(|at| (at, false, vertex)));
+            events.extend(place.invoked.get().map(|at| (at, true, vertex)));
         }
         events.sort_unstable();
         let (mut barrier, mut ended): (Option<u32>, Vec<u32>) = (None, Vec::new());
@@ -156,16 +151,16 @@ impl Window {
         tangled
     }
 
-    pub(super) fn judge(&self, facts: &Facts, findings: &mut Findings<'_>) {
+    pub(super) fn judge(&self, findings: &mut Findings<'_>) {
         let (mut by_reads, mut by_writes) = (Vec::new(), Vec::new());
-        self.judge_family(&BY_READS, &mut by_reads, facts, findings);
-        self.judge_family(&BY_WRITES, &mut by_writes, facts, findings);
+        self.judge_family(&BY_READS, &mut by_reads, findings);
+        self.judge_family(&BY_WRITES, &mut by_writes, findings);
         // What reads alone tie is told already.
-        self.judge_family(&BY_BOTH, &mut by_reads, facts, findings);
+        self.judge_family(&BY_BOTH, &mut by_reads, findings);
     }
 
     /// One finding for each component that holds none of an earlier level, nor of those `known`.
-    fn judge_family(&self, family: &Family, known: &mut Vec<(Level, Vec<u32>)>, facts: &Facts, findings: &mut Findings<'_>) {
+    fn judge_family(&self, family: &Family, known: &mut Vec<(Level, Vec<u32>)>, findings: &mut Findings<'_>) {
         for level in LEVELS {
             let edges = self.edges.iter().filter(|edge| self.belongs(family, level, edge.2)).copied().collect();
             let graph = Graph::new(self.vertices, edges);
@@ -179,7 +174,7 @@ impl Window {
                 };
                 let length = |cycle: &Vec<u32>| cycle.iter().filter(|what| !matches!(self.step(**what), Some(Step::Waits))).count();
                 if let Some(cycle) = starts.iter().filter_map(cycle).min_by_key(length) {
-                    findings.add(family.names[level as usize], || self.told(facts, &cycle));
+                    findings.add(family.names[level as usize], || self.told(&cycle));
                 }
                 known.push((level, component));
             }
@@ -231,8 +226,8 @@ impl Window {
         needed && self.belongs(family, level, what)
     }
 
-    fn told(&self, facts: &Facts, cycle: &[u32]) -> Example {
-        let txn = |vertex: u32| self.txns.get(vertex as usize).and_then(|txn| facts.txns().get(*txn));
+    fn told(&self, cycle: &[u32]) -> Example {
+        let txn = |vertex: u32| self.places.get(vertex as usize);
         let name = |vertex: u32| {
             let op = txn(vertex).map(|txn| if txn.completed.get().is_some() { txn.completed } else { txn.invoked });
             format!("the transaction{}", cite(op.unwrap_or_default()))
