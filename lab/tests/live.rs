@@ -33,7 +33,11 @@ fn main() -> ExitCode {
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     match arguments.first().and_then(|first| first.to_str()) {
         Some("lab-init") => return ExitCode::from(kchaos_lab::host_init::run(&arguments[1..]) as u8),
-        Some("lab-up") => return ExitCode::from(u8::from(kchaos_lab::up(&LabOptions { disks: Disks::Loop, ..LabOptions::default() }, &mut |_| ()).is_err())),
+        Some("lab-up") => {
+            return ExitCode::from(u8::from(
+                kchaos_lab::up(&LabOptions { disks: Disks::Loop, ..LabOptions::default() }, &mut |_| ()).is_err(),
+            ));
+        }
         _ => {}
     }
     if has("--list") {
