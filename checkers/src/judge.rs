@@ -136,7 +136,8 @@ impl Judge {
         let hearing_plain: Vec<_> = (0..seats.len()).filter(|seat| seats[*seat].spec.hears & hears::PLAIN_SENDS != 0).collect();
         // Of phases, which the nemesis tells, the load must know in time; other writes count for the windows as well.
         let ends_batch = std::array::from_fn(|kind: usize| {
-            matches!(kind, TXN | TXN_POLL_END | TXN_SEND_END | REGISTER | NEMESIS) || hearing_plain.iter().any(|seat| seats[*seat].spec.hears >> kind & 1 == 1)
+            matches!(kind, TXN | TXN_POLL_END | TXN_SEND_END | REGISTER | NEMESIS)
+                || hearing_plain.iter().any(|seat| seats[*seat].spec.hears >> kind & 1 == 1)
         });
         let batch = Vec::with_capacity(BATCH);
         let windows = Windows::new(UNAVAILABLE_MIN_NS);

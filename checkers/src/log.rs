@@ -220,9 +220,10 @@ impl KeyLog {
         let known = match self.pages.page(first) {
             _ if first < 0 => 0,
             Page::None => 0,
-            Page::Packed(page) => {
-                records.iter().take_while(|(offset, value)| place(*offset).0 == number && page.value(place(*offset).1) == Some(*value)).count()
-            }
+            Page::Packed(page) => records
+                .iter()
+                .take_while(|(offset, value)| place(*offset).0 == number && page.value(place(*offset).1) == Some(*value))
+                .count(),
             Page::Live(mut page) => {
                 let mut known = 0;
                 for (offset, value) in records.iter().take_while(|(offset, _)| place(*offset).0 == number) {
