@@ -74,7 +74,7 @@ pub(crate) struct TestArgs {
     /// Faults at exact times, from a file (docs/faults.md says what stands in it)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "faults", "at_once", "replay"])]
     pub(crate) plan: Option<PathBuf>,
-    /// The same faults at the same times as in an earlier run, with its seed, workload and load
+    /// The same faults at the same times as in an earlier run, with its seed, workload, load and kind of kill
     #[arg(long, value_name = "RUN", conflicts_with_all = ["nemesis", "faults", "at_once", "workload"])]
     pub(crate) replay: Option<PathBuf>,
     /// How long the trouble lasts (faults begin within it; the last one is mended after it)

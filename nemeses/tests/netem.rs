@@ -60,7 +60,7 @@ async fn latency_delays_peers_and_clients_and_spares_ssh_and_the_other_hosts() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a kernel with netem: make test-netem"]
 async fn jitter_loss_corruption_reordering_and_duplicates_are_seen_and_mended() {
-    for name in ["jitter-leader", "loss-leader", "corrupt-leader", "reorder-leader", "duplicate-leader"] {
+    for name in ["jitter-leader", "loss-leader", "corrupt-packets-leader", "reorder-leader", "duplicate-leader"] {
         bites_and_is_mended(name).await;
     }
 }

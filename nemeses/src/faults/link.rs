@@ -1,4 +1,4 @@
-//! The quality of a line: `latency`, `jitter`, `corrupt`, `reorder`, `duplicate` (and `loss`) by netem, `slow` by a token bucket.
+//! The quality of a line: `latency`, `jitter`, `corrupt-packets`, `reorder`, `duplicate` (and `loss`) by netem, `slow` by a token bucket.
 //!
 //! On every device that leads to a peer we put a root queue of our own (htb, handle `4b43:`), under which one class is delayed, and filters
 //! that lead to that class what goes to the cluster's hosts and what the host's daemons answer their clients. Everything else (SSH of the
@@ -67,9 +67,10 @@ pub(crate) const LATENCY: Spec =
     spec("latency", "what the host says comes 100 ms later", NETEM, |ground, chosen| Box::pin(plan(ground, chosen, &LATENCY_QUALITY)));
 pub(crate) const JITTER: Spec =
     spec("jitter", "what the host says comes 10 to 90 ms later", NETEM, |ground, chosen| Box::pin(plan(ground, chosen, &JITTER_QUALITY)));
-pub(crate) const CORRUPT: Spec = spec("corrupt", "one bit is wrong in 10 of 100 packets that the host sends", NETEM, |ground, chosen| {
-    Box::pin(plan(ground, chosen, &CORRUPT_QUALITY))
-});
+pub(crate) const CORRUPT: Spec =
+    spec("corrupt-packets", "one bit is wrong in 10 of 100 packets that the host sends", NETEM, |ground, chosen| {
+        Box::pin(plan(ground, chosen, &CORRUPT_QUALITY))
+    });
 pub(crate) const REORDER: Spec =
     spec("reorder", "half of what the host says is overtaken by the other half, by 50 ms", NETEM, |ground, chosen| {
         Box::pin(plan(ground, chosen, &REORDER_QUALITY))
