@@ -10,7 +10,6 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use kchaos_core::{Body, FaultEvent, FaultMoment, Plan, PlannedFault};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::millis;
 use crate::cli::{Cli, Command, TestArgs};
@@ -107,7 +106,7 @@ fn trouble_ns(run: &Path) -> anyhow::Result<u64> {
     let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut began = None;
     kchaos_checkers::read_ops(file, &path.display().to_string(), |op| match &op.body {
-        Body::Nemesis { f, value } if f == "phase" && *value == Value::from("trouble") => began = began.or(Some(op.time_ns)),
+        Body::Nemesis { f, value } if f == "phase" && value == "trouble" => began = began.or(Some(op.time_ns)),
         _ => {}
     })?;
     began.ok_or_else(|| anyhow!("the trouble never began in that run"))
