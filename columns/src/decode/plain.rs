@@ -23,11 +23,12 @@ impl Decoder {
         for position in 0..count {
             let [kind, actor, time] = [self.of_each[0][position], self.of_each[1][position], self.of_each[2][position]];
             let Some(kind) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
-            let Some(known) = self.block.actors.get(actor as usize) else { return Err(unknown("actor", actor)) };
             self.time_ns = self.time_ns.wrapping_add(time as u64);
-            let flags = kind.0 & Kind::DECORATED | known.flags;
             let of_kind = kind.0 & !Kind::DECORATED;
-            if let Process::Client(process) = known.process
+            // What is all JSON has no actor.
+            if let Some(known) = self.block.actors.get(actor as usize)
+                && let Process::Client(process) = known.process
+                && let flags = kind.0 & Kind::DECORATED | known.flags
                 && flags & !BESIDE_PLAIN == 0
                 && (of_kind == Kind::INVOKED_SEND || of_kind == Kind::ACKNOWLEDGED_SEND)
             {
