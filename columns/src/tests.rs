@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Body, Extra, MicroOp, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send};
+use kchaos_core::{Body, Extra, MicroOp, Op, OpSink, OpType, PlainSend, Polled, Process, RebalanceEvent, RebalanceType, Send};
 use proptest::prelude::*;
 
 use crate::layout::{COLUMNS, push_varint};
@@ -32,6 +32,54 @@ fn read(bytes: &[u8]) -> Result<(Vec<Op>, Option<String>), ColumnsError> {
         all.extend_from_slice(&ops);
     }
     Ok((all, reader.truncated().map(str::to_owned)))
+}
+
+/// What a listener heard who takes plain sends as such.
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Plain(PlainSend),
+    Op(Box<Op>),
+}
+
+#[derive(Default)]
+struct Ears(Vec<Heard>);
+
+impl OpSink for Ears {
+    const TAKES_PLAIN: bool = true;
+
+    fn op(&mut self, op: &Op) {
+        self.0.push(Heard::Op(Box::new(op.clone())));
+    }
+
+    fn plain_send(&mut self, send: &PlainSend) {
+        self.0.push(Heard::Plain(*send));
+    }
+}
+
+/// Told with plain sends as such, a file says the same, or is refused.
+#[track_caller]
+fn tells_the_same(bytes: &[u8]) {
+    let Ok(mut reader) = Reader::new(bytes) else { return };
+    let (mut heard, mut scratch) = (Ears::default(), Ops::new());
+    let told = loop {
+        match reader.tell_block(&mut scratch, &mut heard) {
+            Ok(true) => {}
+            other => break other.map(drop).map_err(|error| error.to_string()),
+        }
+    };
+    match read(bytes) {
+        Ok((ops, truncated)) => {
+            assert_eq!((told, reader.truncated().map(str::to_owned), reader.ops()), (Ok(()), truncated, ops.len() as u64));
+            assert_eq!(heard.0.len(), ops.len());
+            for (heard, op) in heard.0.iter().zip(&ops) {
+                match heard {
+                    Heard::Plain(plain) => assert_eq!(Some(*plain), PlainSend::of(op)),
+                    Heard::Op(heard) => assert_eq!(**heard, *op),
+                }
+            }
+        }
+        Err(_) => assert!(told.is_err()),
+    }
 }
 
 fn numbered(mut ops: Vec<Op>) -> Vec<Op> {
@@ -140,6 +188,7 @@ proptest! {
             prop_assert_eq!(back, op);
         }
         prop_assert_eq!(truncated, None);
+        tells_the_same(&bytes);
     }
 
     #[test]
@@ -161,6 +210,7 @@ proptest! {
         let mut bytes = written(&ops, 10);
         let at = at.index(bytes.len());
         bytes[at] ^= 1_u8 << bit;
+        tells_the_same(&bytes);
         match read(&bytes) {
             Err(ColumnsError::Foreign | ColumnsError::Version { .. }) => prop_assert!(at < 8),
             Err(ColumnsError::Corrupt { position, .. }) => prop_assert!(position <= at as u64),
@@ -172,6 +222,7 @@ proptest! {
     fn a_cut_file_has_its_whole_blocks_and_says_so(ops in ops(), at in any::<prop::sample::Index>()) {
         let bytes = written(&ops, 10);
         let at = at.index(bytes.len());
+        tells_the_same(&bytes[..at]);
         match read(&bytes[..at]) {
             Err(ColumnsError::Foreign) => prop_assert!(at < 8),
             Ok((back, Some(_))) => prop_assert!(back == ops[..back.len()] && back.len().is_multiple_of(10) || back == ops),
@@ -199,14 +250,14 @@ proptest! {
             body.truncate(cut.index(body.len()));
         }
         let forged = [&bytes[..8], &frame::head(0, &body), &body, &frame::end(1, ops.len() as u64)].concat();
-        let _ = read(&forged);
+        tells_the_same(&forged);
     }
 
     #[test]
     fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&bytes);
         let forged = [b"\xabKCHAOS\x01".as_slice(), &frame::head(0, &bytes), &bytes].concat();
-        let _ = read(&forged);
+        tells_the_same(&forged);
     }
 }
 
