@@ -18,7 +18,7 @@ fi
 cargo test --workspace --locked --no-run --quiet
 built() {
     cargo test --workspace --locked --no-run --message-format=json 2>/dev/null |
-        jq -er --arg source "$PWD/$1" 'select(.reason == "compiler-artifact" and .executable != null and .target.src_path == $source) | .executable'
+        jq -r --arg source "$PWD/$1" 'select(.reason == "compiler-artifact" and .executable != null and .target.src_path == $source) | .executable'
 }
 
 step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
