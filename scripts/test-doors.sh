@@ -12,11 +12,11 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 3
 fi
 
-cargo build -p kchaos --locked
+cargo build --workspace --all-targets --locked --quiet
 trap '"$kchaos" lab down' EXIT
 
 "$kchaos" lab up --manager "$manager"
-cargo test -p kchaos --locked --test doors -- --include-ignored --test-threads=1 --nocapture "${manager}_" "$@"
+cargo test --workspace --locked --test doors -- --include-ignored --test-threads=1 --nocapture "${manager}_" "$@"
 "$kchaos" lab down
 
 # A kchaos that is killed while it makes such a lab leaves nothing that `lab down` does not find.

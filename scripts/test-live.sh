@@ -30,7 +30,7 @@ if [ $# -eq 0 ]; then
 fi
 
 step 'a lab to work with'
-cargo build --workspace --locked --quiet
+cargo build --workspace --all-targets --locked --quiet
 if "$kchaos" lab status >/dev/null 2>&1; then
     echo 'a lab is up already: it is used, and left'
     ours=

@@ -4,6 +4,8 @@
 //! nothing allocated: the op of an earlier line is filled again, and numbers are read eight digits at a time. Whatever differs in anything
 //! is left to the general reader, which alone decides what is an error. (A property test holds the two against each other.)
 
+mod plain;
+
 use crate::{Body, Key, MicroOp, Offset, Op, OpType, PlainSend, Polled, Process, Send, Value};
 
 type Records = Vec<(Offset, Value)>;
@@ -486,51 +488,6 @@ impl Quick<'_> {
         self.eat(b']').then_some(Some(Polled(batches)))
     }
 
-    /// A line of a plain send, after its head.
-    #[inline(always)]
-    fn plain(&mut self, (index, time_ns, process, kind): (u64, u64, u64, Kind)) -> Option<PlainSend> {
-        self.blank();
-        let key = self.short()? as i64;
-        self.comma()?;
-        let (offset, value) = if self.eat(b'[') { self.offset_and_value()? } else { (None, self.integer()?) };
-        self.literal(b"]]").then_some(())?;
-        let process = u32::try_from(process).ok()?;
-        let send = Send { key, value, offset };
-        let mut plain = PlainSend { index, time_ns, start_ns: time_ns, send, process, client: None, op_type: kind.op_type };
-        self.beside_plain(&mut plain)?;
-        Some(plain)
-    }
-
-    #[inline(always)]
-    fn beside_plain(&mut self, plain: &mut PlainSend) -> Option<()> {
-        loop {
-            if self.eat(b'}') {
-                return (self.at == self.bytes.len()).then_some(());
-            }
-            self.comma()?;
-            match self.bytes.get(self.at + 1)? {
-                b'c' => {
-                    self.name(b"\"client\":")?;
-                    plain.client = Some(u32::try_from(self.short()?).ok()?);
-                }
-                b'i' => {
-                    self.name(b"\"intended\":")?;
-                    plain.start_ns = self.number()?;
-                }
-                b'n' => {
-                    self.name(b"\"node\":")?;
-                    self.eat(b'"').then_some(())?;
-                    self.text()?;
-                }
-                b'f' => {
-                    self.name(b"\"final\":")?;
-                    self.literal(b"true").then_some(())?;
-                }
-                _ => return None,
-            }
-        }
-    }
-
     /// A line of any kind; a plain send as such, if that is `wanted`.
     #[inline(always)]
     fn line(&mut self, op: &mut Op, spare: &mut Spare, wanted: bool) -> Option<Line> {
@@ -607,23 +564,4 @@ impl Op {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn eight_digits_at_a_time_are_read_as_one_by_one() {
-        for text in ["0", "7", "12345678", "123456789", "1234567890123456", "99999999999999999", "999999999999999999", "10000000", "42,17"]
-        {
-            for tail in ["", ",", "]]],\"client\":3}"] {
-                let line = format!("{text}{tail}");
-                let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-                let mut quick = Quick { bytes: line.as_bytes(), at: 0 };
-                assert_eq!(quick.number(), digits.parse().ok(), "{line}");
-                assert_eq!(quick.at, digits.len(), "{line}");
-            }
-        }
-        for text in ["", "x", "-1", "01", "00", "1234567890123456789", "99999999999999999999999999"] {
-            assert_eq!(Quick { bytes: text.as_bytes(), at: 0 }.number(), None, "{text}");
-        }
-    }
-}
+mod tests;
