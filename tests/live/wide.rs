@@ -94,10 +94,11 @@ fn a_plan_s_faults_overlap_as_it_says_and_come_again_in_a_replay() {
     let plan = scratch.path().join("plan.toml");
     let entry =
         |nemesis: &str, at: &str, duration: &str| format!("[[fault]]\nnemesis = \"{nemesis}\"\nat = \"{at}\"\nduration = \"{duration}\"\n");
-    std::fs::write(&plan, entry("pause-follower", "1s", "4s") + &entry("pause-zk-follower", "2s", "1s")).expect("write a plan");
+    let three = entry("pause-follower", "1s", "8s") + &entry("pause-zk-follower", "2s", "6s") + &entry("pause-leader", "4s", "1s");
+    std::fs::write(&plan, three).expect("write a plan");
     let by_plan = kchaos(&["test", "--progress", "plain", "--plan", plan.to_str().expect("UTF-8")]).with_results();
-    // Two hosts are down at once, and the limit of the lab is one.
-    by_plan.run().says(3, &["hosts_down_max is 1"]);
+    // Three hosts are down at once, and the limit of the lab is two.
+    by_plan.run().says(3, &["hosts_down_max is 2"]);
     std::fs::write(&plan, entry("pause-follower", "1s", "4s") + &entry("change-config", "2s", "1s")).expect("write a plan");
     let first = kchaos(&["test", "--progress", "plain", "--plan", plan.to_str().expect("UTF-8")]).with_results().finish().ends_with(0);
     let again = kchaos(&["test", "--progress", "plain", "--replay", first.directory.to_str().expect("UTF-8")]).with_results().finish();
