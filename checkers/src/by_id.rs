@@ -4,8 +4,15 @@ use crate::hash::IntMap;
 
 /// Below `DIRECT` an array: beyond, a hash table costs less than the array's holes may.
 pub(crate) struct ById<T, const DIRECT: u64 = 16_384> {
-    direct: Vec<Option<T>>,
+    direct: Vec<Place<T>>,
     others: IntMap<u64, T>,
+}
+
+/// Why not an `Option`: to find what is there takes no branch, and nearly every search finds something.
+#[derive(Default)]
+struct Place<T> {
+    is_taken: bool,
+    value: T,
 }
 
 /// The same inside another map, where the holes of many arrays add up.
@@ -17,62 +24,65 @@ impl<T, const DIRECT: u64> Default for ById<T, DIRECT> {
     }
 }
 
-impl<T, const DIRECT: u64> ById<T, DIRECT> {
-    #[inline]
+impl<T: Default, const DIRECT: u64> ById<T, DIRECT> {
+    #[inline(always)]
     pub(crate) fn get(&self, id: u64) -> Option<&T> {
-        if id < DIRECT { self.direct.get(id as usize)?.as_ref() } else { self.others.get(&id) }
+        if id < DIRECT {
+            self.direct.get(id as usize).filter(|place| place.is_taken).map(|place| &place.value)
+        } else {
+            self.others.get(&id)
+        }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut T> {
-        if id < DIRECT { self.direct.get_mut(id as usize)?.as_mut() } else { self.others.get_mut(&id) }
+        if id < DIRECT {
+            self.direct.get_mut(id as usize).filter(|place| place.is_taken).map(|place| &mut place.value)
+        } else {
+            self.others.get_mut(&id)
+        }
     }
 
-    #[inline]
-    pub(crate) fn or_default(&mut self, id: u64) -> &mut T
-    where
-        T: Default,
-    {
+    #[inline(always)]
+    pub(crate) fn or_default(&mut self, id: u64) -> &mut T {
         if id >= DIRECT {
             return self.others.entry(id).or_default();
         }
         let at = id as usize;
-        if self.direct.get(at).is_none_or(Option::is_none) {
-            self.add(at);
+        if at >= self.direct.len() {
+            self.grow(at);
         }
-        self.direct[at].get_or_insert_default()
+        let place = &mut self.direct[at];
+        place.is_taken = true;
+        &mut place.value
     }
 
     #[cold]
-    fn add(&mut self, at: usize)
-    where
-        T: Default,
-    {
-        if at >= self.direct.len() {
-            self.direct.resize_with((at + 1).next_power_of_two(), || None);
-        }
-        self.direct[at] = Some(T::default());
+    fn grow(&mut self, at: usize) {
+        self.direct.resize_with((at + 1).next_power_of_two(), Place::default);
     }
 
-    pub(crate) fn insert(&mut self, id: u64, value: T)
-    where
-        T: Default,
-    {
+    pub(crate) fn insert(&mut self, id: u64, value: T) {
         *self.or_default(id) = value;
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
-        if id < DIRECT { self.direct.get_mut(id as usize)?.take() } else { self.others.remove(&id) }
+        if id < DIRECT {
+            let place = self.direct.get_mut(id as usize)?;
+            std::mem::take(&mut place.is_taken).then(|| std::mem::take(&mut place.value))
+        } else {
+            self.others.remove(&id)
+        }
     }
 
     pub(crate) fn retain(&mut self, wanted: impl Fn(u64) -> bool) {
-        (0..).zip(&mut self.direct).filter(|(id, _)| !wanted(*id)).for_each(|(_, value)| *value = None);
+        (0..).zip(&mut self.direct).filter(|(id, _)| !wanted(*id)).for_each(|(_, place)| *place = Place::default());
         self.others.retain(|id, _| wanted(*id));
     }
 
     /// All that there are, the small ones first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
-        let direct = (0..).zip(&self.direct).filter_map(|(id, value)| Some((id, value.as_ref()?)));
+        let direct = (0..).zip(&self.direct).filter(|(_, place)| place.is_taken).map(|(id, place)| (id, &place.value));
         direct.chain(self.others.iter().map(|(id, value)| (*id, value)))
     }
 }

@@ -12,6 +12,7 @@
 //! Their data is open: what is absent or has another shape is passed over.
 
 mod plain;
+pub(crate) mod senders;
 mod settling;
 
 use std::cell::Cell;
@@ -25,6 +26,8 @@ use crate::gaps::Gaps;
 use crate::log::{Id, Isolation, KeyLog, Outcome, PollOp, Written};
 use crate::replica_logs::ReplicaLogs;
 use crate::txns::{TxnId, Txns};
+use plain::{Routes, Underway};
+use senders::Senders;
 
 const JUDGED_MIN: usize = 2048;
 
@@ -40,9 +43,28 @@ pub(crate) struct Invocation {
     txn: TxnId,
     /// Each with its value's place in the key's log.
     sends: Vec<(Send, Id)>,
+    /// A plain send, in the place of those.
+    is_plain: bool,
+    plain: Underway,
+}
+
+/// What a process does.
+#[derive(Default)]
+struct Doing {
+    invocation: Invocation,
+    routes: Routes,
 }
 
 impl Invocation {
+    /// From now on no plain send.
+    fn spell_out(&mut self) {
+        if std::mem::take(&mut self.is_plain) {
+            let Underway { key, value, id, .. } = self.plain;
+            self.sends.clear();
+            self.sends.push((Send { key, value, offset: None }, id));
+        }
+    }
+
     /// A completion that lists other sends only, and none of these, completes something else.
     fn is_of(&self, sends: &[Send]) -> bool {
         let name = |send: &Send| (send.key, send.value);
@@ -114,11 +136,14 @@ struct Logs {
     /// Values that an earlier pass wanted to know more of.
     pinned: Values,
     never_pack: bool,
+    /// There are transactions: no value goes the short way ([`KeyLog::leave_light`]).
+    none_light: bool,
 }
 
 pub(crate) struct Facts {
     logs: Logs,
-    open: ById<Invocation>,
+    open: ById<Doing>,
+    senders: Senders,
     /// Transactions of which nobody knows: their sends.
     unknown_txns: Vec<Vec<Send>>,
     txns: Txns,
@@ -144,6 +169,7 @@ impl Facts {
         Self {
             logs: Logs { pinned, ..Logs::default() },
             open: ById::default(),
+            senders: Senders::default(),
             unknown_txns: Vec::new(),
             txns: Txns::default(),
             gaps: Gaps::default(),
@@ -158,6 +184,11 @@ impl Facts {
             isolation: default_isolation,
             txn: 0,
         }
+    }
+
+    /// Before anybody looks at the logs: [`KeyLog::spell_out`].
+    pub(crate) fn spell_out(&mut self) {
+        self.logs.logs.iter_mut().for_each(|(_, log)| log.spell_out());
     }
 
     /// Keeps every value for good.
@@ -203,6 +234,32 @@ impl Facts {
         } else {
             self.end(process, op);
         }
+        if !self.sends.is_empty() || op.body == Body::Crash {
+            self.send(process, op);
+        }
+    }
+
+    #[inline(never)]
+    fn send(&mut self, process: u32, op: &Op) {
+        if op.body == Body::Crash
+            && let Some(doing) = self.open.get_mut(u64::from(process))
+        {
+            doing.routes = Routes::default();
+        }
+        let invoked = self.invocation().map(|invocation| invocation.client);
+        self.senders.update(op, &self.sends, invoked);
+    }
+
+    /// Takes in the invocation of a poll, as [`Facts::update`] would.
+    pub(crate) fn poll_begins(&mut self, op: &Op) {
+        self.counts.ops += 1;
+        if self.txns.has_passed() {
+            self.settle_txns();
+        }
+        let Process::Client(process) = op.process else { return };
+        if let Some(doing) = self.open.get_mut(u64::from(process)).filter(|doing| doing.invocation.is_open) {
+            abandon(&mut doing.invocation, &mut self.txns, &mut self.unknown_txns);
+        }
     }
 
     fn count(&mut self, op: &Op) {
@@ -232,7 +289,7 @@ impl Facts {
     fn begin(&mut self, process: u32, op: &Op) {
         let Self { logs, open, sends, txns, .. } = self;
         let invocation = match open.get_mut(u64::from(process)) {
-            Some(invocation) => {
+            Some(Doing { invocation, .. }) => {
                 if invocation.is_open {
                     abandon(invocation, txns, &mut self.unknown_txns);
                 }
@@ -244,14 +301,18 @@ impl Facts {
         if !in_txn && !matches!(op.body, Body::Send(_)) {
             return;
         }
+        if in_txn && !logs.none_light {
+            logs.leave_light();
+        }
         collect_sends(&op.body, sends);
         let invocation = match invocation {
             Some(invocation) => invocation,
-            None => open.or_default(u64::from(process)),
+            None => &mut open.or_default(u64::from(process)).invocation,
         };
         (invocation.is_open, invocation.client, invocation.in_txn) = (true, op.client, in_txn);
         invocation.txn = if in_txn { txns.begin(op) } else { 0 };
         invocation.sends.clear();
+        invocation.is_plain = false;
         for send in sends.iter() {
             let log = logs.get_mut(send.key);
             let id = log.invoked(send.value, op.index, in_txn);
@@ -265,11 +326,15 @@ impl Facts {
 
     fn end(&mut self, process: u32, op: &Op) {
         let in_txn = matches!(op.body, Body::Txn(_));
+        if in_txn && !self.logs.none_light {
+            self.logs.leave_light();
+        }
         if in_txn || matches!(op.body, Body::Send(_)) {
             collect_sends(&op.body, &mut self.sends);
-            if let Some(invocation) = self.open.get_mut(u64::from(process))
+            if let Some(Doing { invocation, .. }) = self.open.get_mut(u64::from(process))
                 && invocation.is_open
                 && invocation.in_txn == in_txn
+                && let () = invocation.spell_out()
                 && invocation.is_of(&self.sends)
             {
                 std::mem::swap(&mut self.invocation, invocation);
@@ -284,11 +349,12 @@ impl Facts {
         let Process::Client(process) = op.process else { return };
         let poll = PollOp { op: op.index, process, ok: op.op_type == OpType::Ok, isolation: self.isolation };
         let packs = !self.logs.never_pack;
-        for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
-            let log = self.logs.get_mut(*key);
+        let Self { logs, gaps, .. } = self;
+        each_polled(&op.body, |key, records| {
+            let log = logs.get_mut(key);
             log.polled(records, poll);
-            self.gaps.polled(op, *key, records, poll.isolation, Some(&*log).filter(|_| packs));
-        }
+            gaps.polled(op, key, records, poll.isolation, Some(&*log).filter(|_| packs));
+        });
         if packs && self.gaps.are_many() {
             let Self { gaps, logs, .. } = self;
             gaps.forget(|gap| logs.get(gap.key).is_some_and(|log| log.is_closed_between(gap.from, gap.to)));
@@ -388,6 +454,10 @@ impl Facts {
         Some(&self.invocation).filter(|invocation| invocation.is_open)
     }
 
+    pub(crate) fn senders(&self) -> &Senders {
+        &self.senders
+    }
+
     pub(crate) fn isolation(&self) -> Isolation {
         self.isolation
     }
@@ -434,6 +504,12 @@ impl Facts {
 }
 
 impl Logs {
+    #[cold]
+    fn leave_light(&mut self) {
+        self.none_light = true;
+        self.logs.iter_mut().for_each(|(_, log)| log.leave_light());
+    }
+
     #[inline]
     fn get(&self, key: Key) -> Option<&KeyLog> {
         self.places.get(key as u64).map(|place| &self.logs[*place as usize].1)
@@ -441,17 +517,25 @@ impl Logs {
 
     #[inline]
     fn get_mut(&mut self, key: Key) -> &mut KeyLog {
-        let place = match self.places.get(key as u64) {
+        let place = self.place(key);
+        &mut self.logs[place].1
+    }
+
+    #[inline]
+    fn place(&mut self, key: Key) -> usize {
+        match self.places.get(key as u64) {
             Some(place) => *place as usize,
             None => self.add(key),
-        };
-        &mut self.logs[place].1
+        }
     }
 
     #[cold]
     fn add(&mut self, key: Key) -> usize {
         let mut log = KeyLog::default();
         log.pin(self.pinned.get(&key).cloned().unwrap_or_default(), self.never_pack);
+        if self.none_light {
+            log.leave_light();
+        }
         self.logs.push((key, log));
         self.places.insert(key as u64, u32::try_from(self.logs.len() - 1).unwrap_or(u32::MAX));
         self.logs.len() - 1
@@ -499,6 +583,16 @@ pub(crate) fn polls(body: &Body) -> impl Iterator<Item = &Polled> {
         MicroOp::Poll(polled) => polled.as_ref(),
         MicroOp::Send(_) => None,
     }))
+}
+
+/// Calls `each` with what an op's polls returned, key by key, in order.
+#[inline]
+pub(crate) fn each_polled<'a>(body: &'a Body, mut each: impl FnMut(Key, &'a [(Offset, Value)])) {
+    match body {
+        Body::Poll(Some(polled)) => polled.0.iter().for_each(|(key, records)| each(*key, records)),
+        Body::Txn(_) => polls(body).flat_map(|polled| &polled.0).for_each(|(key, records)| each(*key, records)),
+        _ => {}
+    }
 }
 
 fn by_key(value: &Json) -> impl Iterator<Item = (Key, &Json)> {

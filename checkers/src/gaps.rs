@@ -33,6 +33,13 @@ impl Gaps {
     /// Keys in the op's own rebalance log are exempt.
     pub(crate) fn polled(&mut self, op: &Op, key: Key, records: &[(Offset, Value)], isolation: Isolation, log: Option<&KeyLog>) {
         let Process::Client(process) = op.process else { return };
+        let mut is_dense = true;
+        for two in records.windows(2) {
+            is_dense &= two[0].0.wrapping_add(1) == two[1].0 && two[0].0 != Offset::MAX;
+        }
+        if is_dense {
+            return;
+        }
         let is_exempt = !op.extra.rebalance_log.is_empty() && op.extra.rebalance_log.iter().any(|event| event.keys.contains(&key));
         for two in records.windows(2) {
             let (from, to) = (two[0].0, two[1].0);

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kchaos_core::{Body, Checker, Example, Key, MicroOp, Offset, Op, OpSink, PlainSend, Process, Reason, Validity, Value, Verdict};
+use kchaos_core::{Body, Checker, Example, Key, MicroOp, Offset, Op, OpSink, OpType, PlainSend, Process, Reason, Validity, Value, Verdict};
 
 use crate::ALL;
 use crate::facts::{Facts, Wanted};
@@ -31,12 +31,6 @@ pub struct Judge {
     seats: Vec<Seat>,
     /// Seats by kind of op.
     hearing: [Vec<usize>; KINDS],
-    /// Of plain sends.
-    hearing_plain: Vec<usize>,
-    /// Plain sends that those have not heard of yet.
-    batch: Vec<PlainSend>,
-    /// The kinds of ops before which they must.
-    ends_batch: [bool; KINDS],
     load: Load,
     windows: Windows,
     last_time_ns: u64,
@@ -71,14 +65,11 @@ pub struct SuspectValue {
 
 /// Kinds of ops that [`hears`] tells apart, but for rebalances.
 const KINDS: usize = 11;
+const POLL: usize = 2;
 const TXN: usize = 4;
-const TXN_POLL_END: usize = 5;
 const REGISTER: usize = 8;
 const NEMESIS: usize = 9;
 const TXN_SEND_END: usize = 10;
-
-/// Plain sends that rules hear of together: few enough to stay in a processor's first cache.
-const BATCH: usize = 128;
 
 fn kind(op: &Op) -> usize {
     let end = usize::from(op.op_type.is_completion());
@@ -133,13 +124,6 @@ impl Judge {
         let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
         let hearing: [_; KINDS] =
             std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect::<Vec<_>>());
-        let hearing_plain: Vec<_> = (0..seats.len()).filter(|seat| seats[*seat].spec.hears & hears::PLAIN_SENDS != 0).collect();
-        // Of phases, which the nemesis tells, the load must know in time; other writes count for the windows as well.
-        let ends_batch = std::array::from_fn(|kind: usize| {
-            matches!(kind, TXN | TXN_POLL_END | TXN_SEND_END | REGISTER | NEMESIS)
-                || hearing_plain.iter().any(|seat| seats[*seat].spec.hears >> kind & 1 == 1)
-        });
-        let batch = Vec::with_capacity(BATCH);
         let windows = Windows::new(UNAVAILABLE_MIN_NS);
         Self {
             options,
@@ -148,9 +132,6 @@ impl Judge {
             forgets_at_once: false,
             seats,
             hearing,
-            hearing_plain,
-            batch,
-            ends_batch,
             load: Load::new(),
             windows,
             last_time_ns: 0,
@@ -161,44 +142,47 @@ impl Judge {
     pub fn update(&mut self, op: &Op) {
         match PlainSend::of(op) {
             Some(send) => self.plain_send(&send),
-            None => self.whole(op),
+            None => self.not_plain(op),
         }
     }
 
     /// Takes in a plain send as [`Judge::update`] takes in its op.
+    #[inline]
     pub fn plain_send(&mut self, send: &PlainSend) {
-        let mut send = *send;
-        if !self.facts.plain_send(&mut send) {
-            return self.whole(&send.to_op());
-        }
-        self.batch.push(send);
-        if self.batch.len() == BATCH {
-            self.end_batch();
+        if self.facts.plain_send(send) {
+            self.load.plain_send(send);
+            self.windows.plain_send(send);
+            self.last_time_ns = self.last_time_ns.max(send.time_ns);
+        } else {
+            self.not_so_plain(send);
         }
     }
 
-    #[inline(never)]
-    fn end_batch(&mut self) {
-        let Self { seats, batch, load, windows, .. } = self;
-        for at in &self.hearing_plain {
-            let Seat { rule: Some(rule), .. } = &mut seats[*at] else { continue };
-            if catch_unwind(AssertUnwindSafe(|| rule.plain_sends(batch))).is_err() {
-                seats[*at].rule = None;
-            }
+    #[cold]
+    fn not_so_plain(&mut self, send: &PlainSend) {
+        self.whole(&send.to_op());
+    }
+
+    /// The invocation of a poll: nobody hears of it.
+    fn poll_begins(&mut self, op: &Op) {
+        self.facts.poll_begins(op);
+        self.load.goes_on(op.time_ns);
+        self.last_time_ns = self.last_time_ns.max(op.time_ns);
+    }
+
+    /// Takes in an op that is no plain send.
+    #[inline]
+    fn not_plain(&mut self, op: &Op) {
+        let begins = op.op_type == OpType::Invoke && matches!(op.body, Body::Poll(_)) && matches!(op.process, Process::Client(_));
+        if begins && op.extra.rebalance_log.is_empty() && self.hearing[POLL].is_empty() {
+            self.poll_begins(op);
+        } else {
+            self.whole(op);
         }
-        for send in batch.iter() {
-            load.plain_send(send);
-            windows.plain_send(send);
-            self.last_time_ns = self.last_time_ns.max(send.time_ns);
-        }
-        batch.clear();
     }
 
     fn whole(&mut self, op: &Op) {
         let kind = kind(op);
-        if self.ends_batch[kind] || !op.extra.rebalance_log.is_empty() {
-            self.end_batch();
-        }
         self.facts.update(op);
         let Self { seats, facts, .. } = self;
         let hearing = &self.hearing[kind];
@@ -230,7 +214,7 @@ impl Judge {
 
     /// Every value so far is looked at: milliseconds for each 100,000, so ask once a second rather than at every op.
     pub fn suspects(&mut self) -> Suspects {
-        self.end_batch();
+        self.facts.spell_out();
         let mut suspects = Suspects::default();
         for Seat { rule, spec } in self.seats.iter().filter(|seat| seat.spec.stable) {
             let Some(rule) = rule else { continue };
@@ -285,7 +269,7 @@ impl Judge {
     }
 
     fn finish_wanting(mut self) -> (CheckReport, Wanted) {
-        self.end_batch();
+        self.facts.spell_out();
         self.facts.settle();
         let mut joined = Verdict::default();
         let mut checkers = Vec::new();
@@ -355,6 +339,7 @@ impl OpSink for Judge {
     const TAKES_PLAIN: bool = true;
 
     fn op(&mut self, op: &Op) {
+        // What is plain comes the other way, but for what stands beside it; that changes nothing.
         self.update(op);
     }
 

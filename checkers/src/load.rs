@@ -6,7 +6,7 @@
 use kchaos_core::{Body, Op, OpType, PlainSend, Process};
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Facts, polls};
+use crate::facts::{Facts, each_polled, polls};
 
 /// Phases kept apart; a history that names more of them goes on in the last.
 const MAX_PHASES: usize = 64;
@@ -59,9 +59,19 @@ impl Load {
             }
         }
         if op.op_type == OpType::Ok {
-            let mut polls = polls(&op.body).peekable();
-            phase.polls_ok += u64::from(polls.peek().is_some());
-            phase.records_read += polls.flat_map(|polled| &polled.0).map(|(_, records)| records.len() as u64).sum::<u64>();
+            let polled = match &op.body {
+                Body::Poll(polled) => polled.is_some(),
+                body => polls(body).next().is_some(),
+            };
+            phase.polls_ok += u64::from(polled);
+            each_polled(&op.body, |_, records| phase.records_read += records.len() as u64);
+        }
+    }
+
+    /// An op that counts nowhere.
+    pub(crate) fn goes_on(&mut self, time_ns: u64) {
+        if let Some(phase) = self.phases.last_mut() {
+            phase.to_ns = phase.to_ns.max(time_ns);
         }
     }
 
@@ -69,14 +79,13 @@ impl Load {
     pub(crate) fn plain_send(&mut self, send: &PlainSend) {
         let Some(phase) = self.phases.last_mut() else { return };
         phase.to_ns = phase.to_ns.max(send.time_ns);
-        let count = match send.op_type {
-            OpType::Invoke => &mut phase.sends_invoked,
-            OpType::Ok => &mut phase.sends_ok,
-            OpType::Fail => &mut phase.sends_fail,
-            OpType::Info if send.send.offset.is_some_and(|offset| offset >= 0) => &mut phase.sends_ok,
-            OpType::Info => &mut phase.sends_info,
-        };
-        *count += 1;
+        match send.op_type {
+            OpType::Invoke => phase.sends_invoked += 1,
+            OpType::Ok => phase.sends_ok += 1,
+            OpType::Fail => phase.sends_fail += 1,
+            OpType::Info if send.send.offset.is_some_and(|offset| offset >= 0) => phase.sends_ok += 1,
+            OpType::Info => phase.sends_info += 1,
+        }
     }
 
     fn begin(&mut self, name: &str, time_ns: u64) {

@@ -16,6 +16,7 @@
 //! turns out to stand before one of a transaction that is judged. It takes a broken log, and a pass that keeps everything.
 
 mod finding;
+mod light;
 mod packing;
 mod written;
 
@@ -27,6 +28,7 @@ use kchaos_core::{Offset, Send, Value};
 use crate::pages::{Page, Pages, Slot, Spot, place};
 use crate::txns::TxnId;
 use crate::values::{Known, Seat, Values};
+pub(crate) use light::LIGHT;
 use written::{
     CONTESTED, DONE, IN_TXN, JUDGED, MOVED, PINNED, POLLED, POLLED_EARLY, PROVEN, REMARKABLE, SENT, SENT_TWICE, SETTLED, UNPACKED,
 };
@@ -77,6 +79,14 @@ pub(crate) struct KeyLog {
     judged_to: Offset,
     judging_to: Offset,
     is_doubted: bool,
+    /// See [`light`].
+    is_light: bool,
+    /// There are values that went the short way and are not packed.
+    lightly: bool,
+    open: light::OpenSends,
+    /// No value beyond was ever seen.
+    greatest: Value,
+    missed: u32,
 }
 
 impl Default for KeyLog {
@@ -99,6 +109,11 @@ impl Default for KeyLog {
             judged_to: -1,
             judging_to: -1,
             is_doubted: false,
+            is_light: true,
+            lightly: false,
+            open: light::OpenSends::default(),
+            greatest: Value::MIN,
+            missed: 0,
         }
     }
 }
@@ -107,10 +122,12 @@ impl KeyLog {
     /// Keeps these values, or all.
     pub(crate) fn pin(&mut self, values: BTreeSet<Value>, all: bool) {
         (self.pinned, self.never_packs) = (values, all);
+        self.is_light &= !all;
     }
 
     #[inline]
     fn id(&mut self, value: Value) -> Id {
+        self.spell_value(value);
         let (known, seat) = self.values.look(value);
         match known {
             Known::At(id) => id,
@@ -124,6 +141,7 @@ impl KeyLog {
 
     #[inline]
     fn new_value(&mut self, value: Value, seat: Seat) -> Id {
+        self.greatest = self.greatest.max(value);
         let mut new = Written::new(value);
         if !self.pinned.is_empty() && self.pinned.contains(&value) {
             new.flags |= PINNED;
@@ -140,6 +158,9 @@ impl KeyLog {
 
     /// Gives the value's id, which spares its completion the search.
     pub(crate) fn invoked(&mut self, value: Value, op: u64, in_txn: bool) -> Id {
+        if !in_txn && self.is_light && self.invoked_light(value, op) {
+            return LIGHT;
+        }
         let id = self.id(value);
         let (highest, written) = (self.highest, &mut self.written[id as usize]);
         let mut flags = SENT;
@@ -196,6 +217,11 @@ impl KeyLog {
         let mut at = 0;
         while let Some(rest) = records.get(at..).filter(|rest| !rest.is_empty()) {
             // Most records stand where an acknowledgement or another reader has shown them.
+            let light = self.polled_light(rest, poll);
+            if light > 0 {
+                at += light;
+                continue;
+            }
             let (known, full) = self.polled_where_it_is(rest, poll);
             at += known;
             if let Some(spot) = full.filter(|_| !self.never_packs) {
@@ -219,7 +245,7 @@ impl KeyLog {
         let (number, written) = (place(first).0, &mut self.written);
         let known = match self.pages.page(first) {
             _ if first < 0 => 0,
-            Page::None => 0,
+            Page::None | Page::Light => 0,
             Page::Packed(page) => records
                 .iter()
                 .take_while(|(offset, value)| place(*offset).0 == number && page.value(place(*offset).1) == Some(*value))
@@ -297,6 +323,7 @@ impl KeyLog {
 
     #[cold]
     fn moves(&mut self, id: Id, offset: Offset, op: u64) {
+        self.leave_light();
         let written = &mut self.written[id as usize];
         written.flags |= MOVED;
         let first = (written.offset, written.placed);
@@ -307,6 +334,7 @@ impl KeyLog {
 
     #[cold]
     fn contests(&mut self, there: Id, id: Id, offset: Offset, op: u64) {
+        self.leave_light();
         let earlier = self.shown_at(there, offset);
         let values = self.contested.entry(offset).or_insert_with(|| BTreeMap::from([(there, earlier)]));
         values.entry(id).or_insert(OpRef::new(op));

@@ -8,6 +8,7 @@
 //! Whether a value was packed is told by the ranges of the pages, where values and offsets grow together; a page whose values lie far apart (as
 //! when each client counts from a number of its own) is *wide*, and its values are remembered one by one ([`crate::values`]).
 
+mod light;
 mod packed;
 
 use std::cell::Cell;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use kchaos_core::{Offset, Value};
 
 use crate::log::{Id, Isolation};
+pub(crate) use light::LightPage;
 use packed::Packed;
 
 const WIDTH_BITS: u32 = 8;
@@ -75,6 +77,7 @@ impl Live {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     Live(u32),
+    Light(u32),
     Packed(u32),
 }
 
@@ -97,6 +100,7 @@ pub(crate) struct Spot {
 pub(crate) enum Page<'a> {
     Live(LivePage<'a>),
     Packed(&'a Packed),
+    Light,
     None,
 }
 
@@ -138,6 +142,8 @@ pub(crate) struct Pages {
     index: BTreeMap<i64, At>,
     live: Vec<Live>,
     free: Vec<u32>,
+    light: Vec<LightPage>,
+    free_light: Vec<u32>,
     packed: Vec<Packed>,
     free_packed: Vec<u32>,
     /// Packed pages that are not wide: the least value → the greatest, and the page's number.
@@ -164,6 +170,8 @@ impl Default for Pages {
             index: BTreeMap::new(),
             live,
             free,
+            light: Vec::new(),
+            free_light: Vec::new(),
             packed,
             free_packed,
             ranges,
@@ -216,6 +224,10 @@ impl Pages {
         match at {
             At::Live(page) => Some(self.live[page as usize].ids[slot]).filter(|id| *id != EMPTY).map(Slot::Live),
             At::Packed(page) => self.packed[page as usize].value(slot).map(Slot::Packed),
+            At::Light(_) => {
+                debug_assert!(false, "who asks for slots has spelled them out");
+                None
+            }
         }
     }
 
@@ -225,17 +237,18 @@ impl Pages {
         match self.at(place(offset).0) {
             Some(At::Live(page)) => Page::Live(LivePage { number: page, live: &mut self.live[page as usize] }),
             Some(At::Packed(page)) => Page::Packed(&self.packed[page as usize]),
+            Some(At::Light(_)) => Page::Light,
             None => Page::None,
         }
     }
 
-    /// The slot of an offset in a live page, made if there is none; `None` if it is packed.
+    /// The slot of an offset in a live page, made if there is none; `None` if it is packed or light.
     #[inline]
     pub(crate) fn spot(&mut self, offset: Offset) -> Option<Spot> {
         let (number, slot) = place(offset);
         let page = match self.at(number) {
             Some(At::Live(page)) => page,
-            Some(At::Packed(_)) => return None,
+            Some(At::Packed(_) | At::Light(_)) => return None,
             None => self.add(number),
         };
         Some(Spot { page, slot: slot as u8 })
@@ -314,22 +327,27 @@ impl Pages {
             taken = Bits::default();
             live.ids.iter().enumerate().filter(|(_, id)| **id != EMPTY).for_each(|(slot, _)| set(&mut taken, slot));
         }
-        let (mut least, mut greatest) = (Value::MAX, Value::MIN);
-        for value in values {
-            (least, greatest) = (least.min(*value), greatest.max(*value));
-        }
-        let is_wide = greatest.checked_sub(least).is_none_or(|range| range >= NARROW);
-        if !is_wide {
-            self.ranges.insert(least, (greatest, live.number));
-            self.greatest = self.greatest.max(greatest);
-            self.widest = self.widest.max(greatest - least);
-        }
         let all = live.marks.committed == taken;
         let mut packed = Packed::new(values, (!all).then(|| Box::new(live.marks)));
         packed.taken = (values.len() < WIDTH).then(|| Box::new(taken));
         let number = live.number;
         self.live[spot.page as usize].number = UNUSED;
         self.free.push(spot.page);
+        self.keep(number, values, packed)
+    }
+
+    /// Keeps a packed page. `true` if it is wide.
+    fn keep(&mut self, number: i64, values: &[Value], packed: Packed) -> bool {
+        let (mut least, mut greatest) = (Value::MAX, Value::MIN);
+        for value in values {
+            (least, greatest) = (least.min(*value), greatest.max(*value));
+        }
+        let is_wide = greatest.checked_sub(least).is_none_or(|range| range >= NARROW);
+        if !is_wide {
+            self.ranges.insert(least, (greatest, number));
+            self.greatest = self.greatest.max(greatest);
+            self.widest = self.widest.max(greatest - least);
+        }
         let page = match self.free_packed.pop() {
             Some(page) => {
                 self.packed[page as usize] = packed;
@@ -401,7 +419,7 @@ impl Pages {
         self.index.iter().flat_map(|(number, at)| {
             let page = match at {
                 At::Packed(page) => Some(&self.packed[*page as usize]),
-                At::Live(_) => None,
+                At::Live(_) | At::Light(_) => None,
             };
             let base = number << WIDTH_BITS;
             page.into_iter().flat_map(move |page| {
@@ -423,6 +441,7 @@ impl Pages {
         let visible = match at {
             At::Live(page) => self.live[*page as usize].marks.visible(begin / 64, isolation),
             At::Packed(page) => self.packed[*page as usize].visible(begin / 64, isolation),
+            At::Light(page) => self.light[*page as usize].marks().visible(begin / 64, isolation),
         };
         visible & mask(end % 64 + 1) & !mask(begin % 64) != 0
     }
@@ -472,6 +491,7 @@ impl Pages {
                     let visible = match at {
                         At::Live(page) => self.live[*page as usize].marks.visible(word, isolation),
                         At::Packed(page) => self.packed[*page as usize].visible(word, isolation),
+                        At::Light(page) => self.light[*page as usize].marks().visible(word, isolation),
                     };
                     let within = mask(end.saturating_sub(word * 64)) & !mask(begin.saturating_sub(word * 64));
                     ones(visible & within).map(move |bit| word * 64 + bit)

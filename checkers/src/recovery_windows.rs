@@ -110,11 +110,15 @@ impl Windows {
             self.keys.or_default(send.key as u64).invoked(start_ns.min(time_ns));
         } else {
             let was_invoked = open.take().is_some();
-            self.ended(send.key, send.offset, op_type, time_ns, was_invoked);
+            let state = self.keys.or_default(send.key as u64);
+            if op_type == OpType::Ok && state.goes_on(time_ns, self.min_ns, was_invoked) {
+                self.found.acks += 1;
+            } else {
+                self.ended(send.key, send.offset, op_type, time_ns, was_invoked);
+            }
         }
     }
 
-    #[inline]
     fn ended(&mut self, key: Key, offset: Option<Offset>, op_type: OpType, time_ns: u64, was_invoked: bool) {
         let state = self.keys.or_default(key as u64);
         state.last_end_ns = time_ns;
@@ -151,6 +155,20 @@ impl KeyState {
         if self.waiting_since_ns.is_none() {
             self.waiting_since_ns = Some(start_ns.max(self.last_ack_ns.unwrap_or(0)));
         }
+    }
+
+    /// An acknowledgement that ends no window worth telling; else nothing is done.
+    #[inline(always)]
+    fn goes_on(&mut self, time_ns: u64, min_ns: u64, was_invoked: bool) -> bool {
+        if self.waiting_since_ns.is_some_and(|since_ns| time_ns.saturating_sub(since_ns) >= min_ns) {
+            return false;
+        }
+        self.last_end_ns = time_ns;
+        self.attempts_open = self.attempts_open.saturating_sub(u64::from(was_invoked));
+        self.last_ack_ns = Some(time_ns);
+        self.waiting_since_ns = (self.attempts_open > 0).then_some(time_ns);
+        (self.failed, self.unknown) = (0, 0);
+        true
     }
 
     fn acked(&mut self, key: Key, time_ns: u64, min_ns: u64) -> Option<UnavailableWindow> {

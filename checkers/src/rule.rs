@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Example, Finding, Key, Offset, Op, PlainSend, Reason, Value, Verdict};
+use kchaos_core::{Example, Finding, Key, Offset, Op, Reason, Value, Verdict};
 
 use crate::facts::Facts;
 use crate::log::OpRef;
@@ -38,16 +38,14 @@ impl Default for JudgeOptions {
 /// says what would be found if the history ended here. A rule is total: no history makes it panic.
 pub(crate) trait Rule: Send {
     fn update(&mut self, _op: &Op, _facts: &Facts) {}
-    /// Plain sends, in the place of `update`, if its [`Spec`] hears of them: in order, and in order with the other ops that it hears of; the facts may be further
-    /// on. An end names the client that its invocation named.
-    fn plain_sends(&mut self, _sends: &[PlainSend]) {}
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict;
 }
 
 /// Kinds of ops that a rule hears of, as bits: most rules need nothing but the facts, and there are millions of ops.
 pub(crate) mod hears {
-    pub(crate) const SEND_INVOKE: u16 = 1;
+
     pub(crate) const SEND_END: u16 = 1 << 1;
+    // Of sends of one value that are all there is to them, nobody hears: they are nine ops in ten, and what is to know of them stands in the facts.
     // The invocation of a poll is 1 << 2: nobody wants to hear of it.
     pub(crate) const POLL_END: u16 = 1 << 3;
     pub(crate) const TXN_INVOKE: u16 = 1 << 4;
@@ -65,13 +63,8 @@ pub(crate) mod hears {
     pub(crate) const NEMESIS: u16 = 1 << 9;
     /// Ops of any kind that carry a rebalance log.
     pub(crate) const REBALANCES: u16 = 1 << 11;
-    /// Sends of one value that are all there is to them: nine ops in ten. Who hears of the others and of these says it in two ways
-    /// ([`super::Rule::plain_sends`]).
-    pub(crate) const PLAIN_SENDS: u16 = 1 << 12;
 
     pub(crate) const NOTHING: u16 = 0;
-    pub(crate) const SENDS: u16 = PLAIN_SENDS | SEND_INVOKE | SEND_END | TXN_INVOKE | TXN_END;
-    pub(crate) const ENDS_OF_SENDS: u16 = PLAIN_SENDS | SEND_END | TXN_END;
     pub(crate) const ENDS_OF_POLLS: u16 = POLL_END | TXN_POLL_END;
 }
 

@@ -227,10 +227,8 @@ impl Decoder {
         let left_over = self.next(Id::Offset);
         let by_value = self.offsets_by_value;
         let state = self.key(number)?;
-        let ack = state.ack.wrapping_add(left_over);
-        let offset = if by_value { value.wrapping_add(ack) } else { ack };
-        state.ack = if by_value { ack } else { offset.wrapping_add(1) };
-        Ok(Send { key: state.key, value, offset: Some(offset) })
+        let offset = Some(state.acknowledged(value, left_over, by_value));
+        Ok(Send { key: state.key, value, offset })
     }
 
     /// Reads the op's body, and gives the number of the key whose node may stand beside it, if it is one key's.

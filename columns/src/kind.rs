@@ -41,6 +41,8 @@ impl Kind {
     /// But for what stands beside them.
     pub(crate) const INVOKED_SEND: u32 = 0;
     pub(crate) const ACKNOWLEDGED_SEND: u32 = 1 | Self::DONE | Self::AS_OPEN;
+    pub(crate) const INVOKED_POLL: u32 = (Shape::Poll as u32) << 2;
+    pub(crate) const OK_POLL: u32 = 1 | Self::INVOKED_POLL | Self::DONE;
 
     pub(crate) fn new(op_type: OpType, shape: Shape, flags: u32) -> Self {
         let op_type = match op_type {

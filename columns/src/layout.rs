@@ -142,6 +142,20 @@ pub(crate) struct KeyState {
     pub(crate) node: i64,
 }
 
+impl KeyState {
+    /// The offset of an acknowledged value.
+    #[inline(always)]
+    pub(crate) fn acknowledged(&mut self, value: i64, left_over: i64, by_value: bool) -> i64 {
+        let ack = self.ack.wrapping_add(left_over);
+        if by_value {
+            self.ack = ack;
+            return value.wrapping_add(ack);
+        }
+        self.ack = ack.wrapping_add(1);
+        ack
+    }
+}
+
 pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

@@ -1,40 +1,109 @@
 //! Plain sends, taken in by a short way.
 
-use kchaos_core::{OpType, PlainSend};
+use kchaos_core::{Key, OpType, PlainSend, Value};
 
-use super::{Facts, Outcome, outcome};
+use super::senders::Senders;
+use super::{Counts, Doing, Facts, Invocation, Logs, Outcome, outcome};
+use crate::log::{Id, LIGHT};
+
+/// A plain send that has not ended.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Underway {
+    pub(super) key: Key,
+    pub(super) value: Value,
+    pub(super) id: Id,
+    to: Places,
+}
+
+/// Where what is known of a process, as the sender to a key, is kept.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    log: u32,
+    window: u32,
+    last: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Route {
+    key: Key,
+    client: Option<u32>,
+    is_known: bool,
+    to: Places,
+}
+
+const ROUTES: usize = 8;
+
+/// Those that a process took last, by the low bits of their keys.
+#[derive(Default)]
+pub(super) struct Routes([Route; ROUTES]);
 
 impl Facts {
-    /// Takes in a send that goes as most do; `false`: it does not, nothing was done, and [`Facts::update`] knows what to do. The client of an end
-    /// becomes that of its invocation. What [`Facts::sends`] and the others say is of an earlier op.
-    #[inline]
-    pub(crate) fn plain_send(&mut self, plain: &mut PlainSend) -> bool {
-        let PlainSend { index, send, process, op_type, .. } = *plain;
+    /// Takes in a send that goes as most do; `false`: it does not, nothing was done, and [`Facts::update`] knows what to do. What
+    /// [`Facts::sends`] and the others say is of an earlier op.
+    #[inline(always)]
+    pub(crate) fn plain_send(&mut self, plain: &PlainSend) -> bool {
         if self.txns.has_passed() {
             self.settle_txns();
         }
-        let Some(invocation) = self.open.get_mut(u64::from(process)) else { return false };
-        if op_type == OpType::Invoke {
-            if invocation.is_open {
-                return false;
-            }
-            (invocation.is_open, invocation.client, invocation.in_txn, invocation.txn) = (true, plain.client, false, 0);
-            invocation.sends.clear();
-            let id = self.logs.get_mut(send.key).invoked(send.value, index, false);
-            invocation.sends.push((send, id));
+        let Some(doing) = self.open.get_mut(u64::from(plain.process)) else { return false };
+        let taken = if plain.op_type == OpType::Invoke {
+            doing.begins(plain, &mut self.logs, &mut self.senders)
         } else {
-            let [(asked, id)] = invocation.sends[..] else { return false };
-            if !invocation.is_open || invocation.in_txn || (asked.key, asked.value) != (send.key, send.value) {
-                return false;
-            }
-            invocation.is_open = false;
-            plain.client = invocation.client;
-            let outcome = outcome(op_type, &send);
-            self.logs.get_mut(send.key).completed(&send, Some(id), outcome, index, false);
-            self.counts.acknowledged_values += u64::from(outcome == Outcome::Ok);
-            self.counts.ok_sends += u64::from(op_type == OpType::Ok);
+            doing.ends(plain, &mut self.logs, &mut self.senders, &mut self.counts)
+        };
+        self.counts.ops += u64::from(taken);
+        taken
+    }
+}
+
+impl Doing {
+    #[inline(always)]
+    fn begins(&mut self, plain: &PlainSend, logs: &mut Logs, senders: &mut Senders) -> bool {
+        let (key, value) = (plain.send.key, plain.send.value);
+        let Self { invocation, routes } = self;
+        if invocation.is_open {
+            return false;
         }
-        self.counts.ops += 1;
+        let route = &mut routes.0[key as usize % ROUTES];
+        if !route.is_known || route.key != key || route.client != plain.client {
+            *route = Route { key, client: plain.client, is_known: true, to: find(plain, logs, senders) };
+        }
+        let to = route.to;
+        let log = &mut logs.logs[to.log as usize].1;
+        let id = if log.invoked_light(value, plain.index) { LIGHT } else { log.invoked(value, plain.index, false) };
+        senders.begins(to.window, key, value);
+        (invocation.is_open, invocation.is_plain, invocation.client, invocation.in_txn, invocation.txn) =
+            (true, true, plain.client, false, 0);
+        invocation.plain = Underway { key, value, id, to };
         true
     }
+
+    #[inline(always)]
+    fn ends(&mut self, plain: &PlainSend, logs: &mut Logs, senders: &mut Senders, counts: &mut Counts) -> bool {
+        let Invocation { is_open, is_plain, plain: Underway { key, value, id, to }, .. } = &mut self.invocation;
+        let send = &plain.send;
+        if !*is_open || !*is_plain || *key != send.key || *value != send.value {
+            return false;
+        }
+        *is_open = false;
+        let log = &mut logs.logs[to.log as usize].1;
+        let is_ok = plain.op_type == OpType::Ok;
+        let offset = send.offset.unwrap_or(-1);
+        let mut is_acknowledged = is_ok;
+        if !(is_ok && *id == LIGHT && log.acknowledged_light(*value, offset, plain.index)) {
+            let outcome = outcome(plain.op_type, send);
+            is_acknowledged = outcome == Outcome::Ok;
+            log.completed(send, Some(*id), outcome, plain.index, false);
+        }
+        senders.ends(to.window, to.last, plain);
+        counts.acknowledged_values += u64::from(is_acknowledged);
+        counts.ok_sends += u64::from(is_ok);
+        true
+    }
+}
+
+#[cold]
+fn find(plain: &PlainSend, logs: &mut Logs, senders: &mut Senders) -> Places {
+    let (window, last) = senders.find(plain.process, plain.client, plain.send.key);
+    Places { log: u32::try_from(logs.place(plain.send.key)).unwrap_or(u32::MAX), window, last }
 }

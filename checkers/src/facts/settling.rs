@@ -57,11 +57,11 @@ impl Facts {
         }
         self.sends.clear();
         self.invocation.is_open = false;
-        let mut open: Vec<u64> = self.open.iter().filter(|(_, invocation)| invocation.is_open).map(|(process, _)| process).collect();
+        let mut open: Vec<u64> = self.open.iter().filter(|(_, doing)| doing.invocation.is_open).map(|(process, _)| process).collect();
         open.sort_unstable();
         for process in open {
-            if let Some(invocation) = self.open.get_mut(process) {
-                abandon(invocation, &mut self.txns, &mut self.unknown_txns);
+            if let Some(doing) = self.open.get_mut(process) {
+                abandon(&mut doing.invocation, &mut self.txns, &mut self.unknown_txns);
             }
         }
         for sends in std::mem::take(&mut self.unknown_txns) {

@@ -60,6 +60,7 @@ impl KeyLog {
     }
 
     pub(super) fn unpack(&mut self, page: i64) {
+        self.spell_page(page);
         let Self { pages, written, values, free, is_doubted, .. } = self;
         // Who passed over a hole was forgotten, and something may turn up there.
         *is_doubted |= pages.has_holes(page);

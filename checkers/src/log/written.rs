@@ -30,6 +30,9 @@ pub(crate) enum Outcome {
 pub(crate) struct OpRef(u32);
 
 impl OpRef {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline]
     pub(crate) fn new(index: u64) -> Self {
         Self(u32::try_from(index.saturating_add(1)).unwrap_or(0))
     }

@@ -18,7 +18,7 @@
 
 use std::collections::HashSet;
 
-use kchaos_core::{Body, Key, Offset, Op, OpType, Process, RebalanceType, Verdict};
+use kchaos_core::{Body, Key, Offset, Op, OpType, Polled, Process, RebalanceType, Verdict};
 
 use crate::by_id::{ById, ByKey};
 use crate::facts::{Facts, polls};
@@ -177,6 +177,22 @@ impl PollOrder {
     fn read(&mut self, process: u32, op: &Op, facts: &Facts) {
         let (this, isolation) = (OpRef::new(op.index), facts.isolation());
         let reader = self.readers.or_default(u64::from(process));
+        if let Body::Poll(Some(Polled(polled))) = &op.body
+            && let [(key, records)] = &polled[..]
+            && let (Some((first, _)), Some((end, _))) = (records.first(), records.last())
+            && op.extra.rebalance_log.is_empty()
+            && !facts.gaps().goes_back
+            && let Some(position) = reader.positions.get_mut(*key as u64)
+            && let Place::At(from, _) = position.place
+            && from.checked_add(1) == Some(*first)
+            && *end >= 0
+        {
+            // One key, read on from where the process was: as nearly always.
+            if op.op_type == OpType::Ok {
+                *position = Position { place: Place::At(*end, this), rebalanced: false };
+            }
+            return;
+        }
         let (logged, goes_back) = (logged_keys(op, |_| true), facts.gaps().goes_back);
         let last = &mut self.last;
         last.clear();

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Value, Verdict};
 
 use crate::by_id::{ById, ByKey};
-use crate::facts::{Facts, polls};
+use crate::facts::{Facts, each_polled};
 use crate::hash::IntMap;
 use crate::log::{KeyLog, OpRef};
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
@@ -68,25 +68,10 @@ impl Rule for TotalOrder {
                 self.subscribed.remove(&process);
             }
         }
-        if op.op_type != OpType::Ok || polls(&op.body).next().is_none() {
+        if op.op_type != OpType::Ok {
             return;
         }
-        for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
-            let Some(log) = facts.log(*key) else { continue };
-            if op.extra.rebalance_log.iter().any(|event| event.keys.contains(key)) {
-                // Where in the op the key came or went is not known.
-                if let Some(last) = self.last.get_mut(u64::from(process)) {
-                    last.remove(*key as u64);
-                }
-                continue;
-            }
-            if self.goes_on((process, *key), log, records, op) {
-                continue;
-            }
-            for (offset, value) in records {
-                self.see(process, *key, log, Seen { value: *value, offset: *offset, op: OpRef::new(op.index) });
-            }
-        }
+        each_polled(&op.body, |key, records| self.read(process, key, records, op, facts));
     }
 
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
@@ -135,10 +120,27 @@ impl Rule for TotalOrder {
 }
 
 impl TotalOrder {
+    fn read(&mut self, process: u32, key: Key, records: &[(Offset, Value)], op: &Op, facts: &Facts) {
+        let Some(log) = facts.log(key) else { return };
+        let rebalances = &op.extra.rebalance_log;
+        if !rebalances.is_empty() && rebalances.iter().any(|event| event.keys.contains(&key)) {
+            // Where in the op the key came or went is not known.
+            if let Some(last) = self.last.get_mut(u64::from(process)) {
+                last.remove(key as u64);
+            }
+            return;
+        }
+        if !self.goes_on((process, key), log, records, facts.gaps().goes_back, op) {
+            for (offset, value) in records {
+                self.see(process, key, log, Seen { value: *value, offset: *offset, op: OpRef::new(op.index) });
+            }
+        }
+    }
+
     /// The usual case: a batch whose offsets rise from where the process was, in a log that nobody contests.
-    fn goes_on(&mut self, of: (u32, Key), log: &KeyLog, records: &[(Offset, Value)], op: &Op) -> bool {
+    fn goes_on(&mut self, of: (u32, Key), log: &KeyLog, records: &[(Offset, Value)], goes_back: bool, op: &Op) -> bool {
         let (Some((first, _)), Some((last, value))) = (records.first(), records.last()) else { return true };
-        let rises = *first >= 0 && records.iter().zip(&records[1..]).fold(true, |rises, (one, next)| rises & (one.0 < next.0));
+        let rises = *first >= 0 && !goes_back;
         let before = self.last.or_default(u64::from(of.0)).or_default(of.1 as u64);
         if !rises || log.is_contested() || before.is_some_and(|(before, _)| before.offset >= *first) {
             return false;

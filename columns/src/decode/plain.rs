@@ -11,44 +11,61 @@ use crate::ops::{Ops, PORTION_OPS};
 /// What may stand beside a plain send.
 const BESIDE_PLAIN: u32 = Kind::INTENDED | Kind::INTENDED_AS_OPEN | Kind::NODE;
 
+const SLOTS: usize = 3;
+
 impl Decoder {
     /// Tells of the next of the block. What was told before an error is not to be believed.
     pub(crate) fn tell(&mut self, ops: &mut Ops, sink: &mut impl OpSink) -> Result<(), Fault> {
         let count = self.ops_left.min(PORTION_OPS as u64) as usize;
         self.fill(count);
-        ops.grow(1);
+        ops.grow(SLOTS);
         let Ops { slots, beside, pools, .. } = ops;
-        let (op, slot) = (&mut slots[0], &mut beside[0]);
         let mut single = 0;
         for position in 0..count {
             let [kind, actor, time] = [self.of_each[0][position], self.of_each[1][position], self.of_each[2][position]];
             let Some(kind) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
             self.time_ns = self.time_ns.wrapping_add(time as u64);
-            let of_kind = kind.0 & !Kind::DECORATED;
+            let (index, of_kind) = (self.next_index, kind.0 & !Kind::DECORATED);
+            self.next_index += 1;
             // What is all JSON has no actor.
-            if let Some(known) = self.block.actors.get(actor as usize)
+            if (of_kind == Kind::INVOKED_SEND || of_kind == Kind::ACKNOWLEDGED_SEND)
+                && let Some(known) = self.block.actors.get_mut(actor as usize)
                 && let Process::Client(process) = known.process
                 && let flags = kind.0 & Kind::DECORATED | known.flags
                 && flags & !BESIDE_PLAIN == 0
-                && (of_kind == Kind::INVOKED_SEND || of_kind == Kind::ACKNOWLEDGED_SEND)
             {
-                let (at, client) = (actor as usize, known.client);
+                let (columns, bytes, keys) = (&mut self.block.columns, &self.block.bytes, &mut self.block.keys);
+                let client = known.client;
                 let (op_type, send) = if of_kind == Kind::ACKNOWLEDGED_SEND {
-                    (OpType::Ok, self.acknowledged(i64::from(known.open_key), known.open_value)?)
+                    let left_over = columns[Id::Offset as usize].next(bytes);
+                    let Some(state) = keys.get_mut(known.open_key as usize) else { return Err(unknown("key", known.open_key.into())) };
+                    let value = known.open_value;
+                    let offset = Some(state.acknowledged(value, left_over, self.offsets_by_value));
+                    (OpType::Ok, Send { key: state.key, value, offset })
                 } else {
-                    let (key, value) = self.key_and_value(false)?;
-                    let open = &mut self.block.actors[at];
-                    (open.open_key, open.open_value) = (key as u32, value);
-                    (OpType::Invoke, Send { key: self.key(key)?.key, value, offset: None })
+                    let number = columns[Id::Key as usize].next(bytes);
+                    let left_over = columns[Id::Value as usize].next(bytes);
+                    let Some(state) = keys.get_mut(number as usize) else { return Err(unknown("key", number)) };
+                    let before = if self.values_together { self.next_value } else { state.value };
+                    let value = before.wrapping_add(left_over);
+                    (state.value, self.next_value) = (value.wrapping_add(1), value.wrapping_add(1));
+                    (known.open_key, known.open_value) = (number as u32, value);
+                    (OpType::Invoke, Send { key: state.key, value, offset: None })
                 };
-                let start_ns = if flags == 0 { self.time_ns } else { self.beside_plain(at, flags)? };
-                sink.plain_send(&PlainSend { index: self.next_index, time_ns: self.time_ns, start_ns, send, process, client, op_type });
-                self.next_index += 1;
+                let time_ns = self.time_ns;
+                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags)? };
+                sink.plain_send(&PlainSend { index, time_ns, start_ns, send, process, client, op_type });
                 single += 1;
                 continue;
             }
-            (op.index, op.time_ns) = (self.next_index, self.time_ns);
-            self.next_index += 1;
+            // Polls have ops of their own, whose bodies stay what they are.
+            let at = match of_kind {
+                Kind::INVOKED_POLL => 1,
+                Kind::OK_POLL => 2,
+                _ => 0,
+            };
+            let (op, slot) = (&mut slots[at], &mut beside[at]);
+            (op.index, op.time_ns) = (index, self.time_ns);
             self.other(op, kind, actor, slot, pools)?;
             sink.op(op);
         }
