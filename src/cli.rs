@@ -10,7 +10,7 @@ use crate::history::HistoryFormat;
 
 mod safety;
 
-pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs};
+pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -356,17 +356,6 @@ pub(crate) struct ShapeArgs {
     /// Reread every key from the start at the end, and tell where the logs end
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) final_read: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) inventory: InventoryArg,
-    /// Show it again every second
-    #[arg(long)]
-    pub(crate) watch: bool,
-    #[arg(long, default_value = "text")]
-    pub(crate) format: Format,
 }
 
 #[derive(Debug, Subcommand)]

@@ -42,7 +42,8 @@ pub async fn what_hosts_lack(doors: &dyn Doors) -> BTreeMap<String, Lacks> {
 async fn lacks(doors: &dyn Doors, name: &str, firewall: Firewall) -> Lacks {
     let paths = HostPaths::default();
     let caller = Caller { paths: &paths, run: "", key: "", owner: "kchaos list" };
-    let mut call = "k_facts\nk_link_queues\n[ \"$(id -u)\" = 0 ] || echo powerless\ncommand -v ss >/dev/null 2>&1 || echo socketless".to_owned();
+    let mut call =
+        "k_facts\nk_link_queues\n[ \"$(id -u)\" = 0 ] || echo powerless\ncommand -v ss >/dev/null 2>&1 || echo socketless".to_owned();
     for daemon in doors.inventory().hosts.iter().filter(|host| host.name == name).flat_map(|host| &host.daemons) {
         call.push_str(&own_of(daemon));
     }

@@ -45,7 +45,10 @@ fn allowed(needs: &[Need], fault: &str, daemon: &DaemonEntry) -> Result<(), Stri
     let fault = known.into_iter().find(|known| known.name() == fault).ok_or("it is no fault of a disk")?;
     // A service manager could start it while its disk is changed.
     if fault != DiskFault::Fill && daemon.manager != ManagerKind::Scripts {
-        return Err(format!("{} is for daemons with manager = \"scripts\": a service manager could start it while its disk is changed", fault.name()));
+        return Err(format!(
+            "{} is for daemons with manager = \"scripts\": a service manager could start it while its disk is changed",
+            fault.name()
+        ));
     }
     let disk = daemon.disk.as_ref().ok_or("the inventory has no [host.daemon.disk] for it, with kind, data_dir and allow")?;
     disk.allows(fault)

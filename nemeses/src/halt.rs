@@ -94,7 +94,11 @@ pub async fn release_hosts(doors: &dyn Doors, options: &HaltOptions) -> Vec<Rele
     .await
 }
 
-async fn on_every_host<T>(doors: &dyn Doors, script: &str, read: impl Fn(&Answers) -> Result<T, String>) -> Vec<(String, Result<T, String>)> {
+async fn on_every_host<T>(
+    doors: &dyn Doors,
+    script: &str,
+    read: impl Fn(&Answers) -> Result<T, String>,
+) -> Vec<(String, Result<T, String>)> {
     let asked = doors.inventory().hosts.iter().map(async |host| {
         let remote = doors.mending(&host.name);
         let answer = match host::ask(remote.as_ref(), script, COMMAND_TIMEOUT, "the halt").await {
@@ -125,9 +129,10 @@ impl Glance {
     }
 }
 
-/// One look, by the door for mending: what clogs the other must not hide a halt. Changes nothing.
-pub async fn glance(doors: &dyn Doors, host: &Host, paths: &HostPaths) -> Result<Glance, RemoteError> {
-    let script = Caller { paths, run: "", key: "", owner: "" }.script(&[HALT], &format!("k_halted\n{}", room_call(host, paths)));
+/// One look, with the room on its disks or without, by the door for mending: what clogs the other must not hide a halt. Changes nothing.
+pub async fn glance(doors: &dyn Doors, host: &Host, paths: &HostPaths, wants_room: bool) -> Result<Glance, RemoteError> {
+    let room = if wants_room { room_call(host, paths) } else { ":".to_owned() };
+    let script = Caller { paths, run: "", key: "", owner: "" }.script(&[HALT], &format!("k_halted\n{room}"));
     let remote = doors.mending(&host.name);
     Ok(Glance::read(&host::ask(remote.as_ref(), &script, GLANCE_TIMEOUT, "the look at the host").await?))
 }
@@ -151,16 +156,16 @@ fn room_call(host: &Host, paths: &HostPaths) -> String {
 pub struct Leftovers {
     pub glance: Glance,
     pub lock: Option<Held>,
+    /// logind ends what a session leaves behind.
+    pub kills_sessions: bool,
     /// Faults that are kept there, tables, chains and queues.
     pub what: Vec<String>,
 }
 
 /// Changes nothing.
 pub async fn leftovers(doors: &dyn Doors, host: &Host, paths: &HostPaths) -> Result<Leftovers, RemoteError> {
-    let call = format!(
-        "k_halted\n{}\nk_lock_read && echo \"held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER\"\nk_leftovers",
-        room_call(host, paths)
-    );
+    let call =
+        format!("k_halted\n{}\nk_lock_read && echo \"held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER\"\nk_leftovers", room_call(host, paths));
     let script = Caller { paths, run: "", key: "", owner: "" }.script(&[CUT, GUARD], &call);
     let answers = host::ask(doors.remote(&host.name).as_ref(), &script, COMMAND_TIMEOUT, "the look for leftovers").await?;
     let faults = answers.all("left").map(|rest| {
@@ -168,7 +173,8 @@ pub async fn leftovers(doors: &dyn Doors, host: &Host, paths: &HostPaths) -> Res
         format!("{about} ({key})")
     });
     let what = faults.chain(answers.all("table").map(str::to_owned)).collect();
-    Ok(Leftovers { glance: Glance::read(&answers), lock: answers.get("held").map(Held::read), what })
+    let (lock, kills_sessions) = (answers.get("held").map(Held::read), answers.has("kills-sessions"));
+    Ok(Leftovers { glance: Glance::read(&answers), lock, kills_sessions, what })
 }
 
 #[cfg(test)]

@@ -43,5 +43,5 @@ pub use halt::{Glance, Halt, HaltOptions, Halted, Leftovers, Released, glance, h
 pub use heal::{HealOptions, HostReport, HostState, heal_cluster};
 pub use host::HostPaths;
 pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
-pub use rehearse::{RehearsedLeg, rehearse};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
+pub use rehearse::{RehearsedLeg, rehearse};

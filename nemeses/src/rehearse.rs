@@ -162,7 +162,10 @@ mod tests {
     fn of_a_script_its_own_words_are_shown() {
         let paths = HostPaths::default();
         let caller = Caller { paths: &paths, run: "r", key: "r-1", owner: "somebody" };
-        assert_eq!(body(&caller.script(&[], "k_inject() {\nkill -9 7\n}\nk_when_armed k_inject")), "k_inject() {\nkill -9 7\n}\nk_when_armed k_inject");
+        assert_eq!(
+            body(&caller.script(&[], "k_inject() {\nkill -9 7\n}\nk_when_armed k_inject")),
+            "k_inject() {\nkill -9 7\n}\nk_when_armed k_inject"
+        );
         assert_eq!(body("systemctl stop kafka"), "systemctl stop kafka");
     }
 }

@@ -27,7 +27,10 @@ async fn on_a_halted_host_nothing_begins_until_it_is_released() {
 
     let options = HaltOptions { paths: Fake::paths(), holder: "ann@desk, pid 1".into(), reason: "it's slow\nnow".into() };
     let halted = halt_hosts(fake.as_ref(), &options).await;
-    assert!(halted.iter().all(|(_, halt)| halt.as_ref().is_ok_and(|halt| halt.reason == "it's slow now" && halt.by == "ann@desk, pid 1")), "{halted:?}");
+    assert!(
+        halted.iter().all(|(_, halt)| halt.as_ref().is_ok_and(|halt| halt.reason == "it's slow now" && halt.by == "ann@desk, pid 1")),
+        "{halted:?}"
+    );
     let healed = heal_cluster(fake.clone(), HealOptions { paths: Fake::paths(), ..HealOptions::default() }).await;
     assert!(matches!(&healed[0].state, HostState::Healed(what) if what[0].contains("pause-leader")), "{healed:?}");
     assert!(healed[0].notes.iter().any(|note| note.contains("ann@desk")), "{healed:?}");

@@ -8,6 +8,17 @@ use clap::Args;
 use super::{Format, InventoryArg, TestArgs, duration};
 
 #[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) inventory: InventoryArg,
+    /// Show it again every second
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) inventory: InventoryArg,

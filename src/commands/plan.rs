@@ -149,7 +149,7 @@ fn said(out: &mut String, told: &Told, show: usize) -> std::fmt::Result {
     let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1_000.0);
     if !told.not_ready.is_empty() {
         writeln!(out, "A run would be refused (kchaos doctor):")?;
-        told.not_ready.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+        doctor::groups(&told.not_ready).iter().try_for_each(|group| writeln!(out, "  {group}"))?;
         writeln!(out)?;
     }
     writeln!(out, "{} faults for the cluster \"{}\", seed {}", told.faults.len(), told.cluster, told.seed)?;
@@ -171,8 +171,17 @@ fn said(out: &mut String, told: &Told, show: usize) -> std::fmt::Result {
         one.legs.iter().try_for_each(|leg| leg_said(out, leg, told.ends.lease_ms))?;
     }
     let ends = &told.ends;
-    writeln!(out, "\nThe trouble begins {} after the first acknowledged writes, and takes {} if the cluster is back at once,", seconds(u64::try_from(QUIET.as_millis()).unwrap_or(0)), seconds(ends.at_best_ms))?;
-    writeln!(out, "{} at worst (limits.recovery_timeout_s after each fault); injecting and mending add some seconds each.", seconds(ends.at_worst_ms))?;
+    writeln!(
+        out,
+        "\nThe trouble begins {} after the first acknowledged writes, and takes {} if the cluster is back at once,",
+        seconds(u64::try_from(QUIET.as_millis()).unwrap_or(0)),
+        seconds(ends.at_best_ms)
+    )?;
+    writeln!(
+        out,
+        "{} at worst (limits.recovery_timeout_s after each fault); injecting and mending add some seconds each.",
+        seconds(ends.at_worst_ms)
+    )?;
     writeln!(out, "A host that hears nothing from kchaos for {} mends itself. kchaos halt ends everything at once.", seconds(ends.lease_ms))
 }
 
@@ -182,7 +191,11 @@ fn leg_said(out: &mut String, leg: &RehearsedLeg, lease_ms: u64) -> std::fmt::Re
     for command in &leg.commands {
         indented(out, command)?;
     }
-    writeln!(out, "     and before, to be kept there, what undoes it; its watchdog does so {} s after the last word from kchaos:", lease_ms / 1_000)?;
+    writeln!(
+        out,
+        "     and before, to be kept there, what undoes it; its watchdog does so {} s after the last word from kchaos:",
+        lease_ms / 1_000
+    )?;
     indented(out, &leg.undo)
 }
 

@@ -75,7 +75,11 @@ async fn whole(setup: &Setup, is_wanted: bool) -> Vec<Line> {
     let mend = "kchaos status shows it; wait until it is whole, or start what is down";
     vec![match view {
         Ok(Ok(view)) => match what_is_missing(&setup.inventory, &view) {
-            None => Line::ok("whole", CLUSTER, format!("{} brokers are registered, and all {} partitions are in sync", view.brokers.len(), view.partitions.len())),
+            None => Line::ok(
+                "whole",
+                CLUSTER,
+                format!("{} brokers are registered, and all {} partitions are in sync", view.brokers.len(), view.partitions.len()),
+            ),
             Some(missing) => Line::fails("whole", CLUSTER, format!("the cluster is not healthy to begin with: {missing}"), mend),
         },
         Ok(Err(error)) => Line::fails("whole", CLUSTER, format!("it cannot be looked at: {:#}", anyhow::Error::from(error)), mend),

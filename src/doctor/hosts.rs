@@ -64,7 +64,10 @@ fn of_check(cluster: &Cluster, check: &HostCheck) -> Vec<Line> {
     let is_there = |tool: &str| check.tools.get(tool).is_some_and(|is_there| *is_there);
     let firewall = if check.nftables_works { "nftables" } else { "iptables" };
     let lines_ok = [
-        ("ssh", if check.host_key.is_some() { "reached, and its host key is known" } else { "its engine answers on this machine" }.to_owned()),
+        (
+            "ssh",
+            if check.host_key.is_some() { "reached, and its host key is known" } else { "its engine answers on this machine" }.to_owned(),
+        ),
         ("root", format!("commands run as root{}", if cluster.inventory.ssh.sudo { ", by sudo" } else { "" })),
         ("consent", "its administrator has opted it in".to_owned()),
         ("tools", "what scripts need is there".to_owned()),
@@ -88,8 +91,14 @@ fn of_leftovers(inventory: &Inventory, host: &Host, left: &Leftovers) -> Vec<Lin
         full.into_iter().map(|text| Line::fails("disk-room", on, text, "make room, or lower the limit in the inventory")).collect();
     if lines.is_empty() {
         let enough = inventory.limits.disk_free_min_mib;
-        let told = if least > 10 * enough { format!("more than {} MiB are free", 10 * enough) } else { format!("{least} MiB are free at least") };
+        let told =
+            if least > 10 * enough { format!("more than {} MiB are free", 10 * enough) } else { format!("{least} MiB are free at least") };
         lines.push(Line::ok("disk-room", on, told));
+    }
+    if left.kills_sessions && host.ssh_user(inventory) != "root" {
+        let text = "its logind ends what a session leaves behind (KillUserProcesses=yes), and with it what would mend the host when kchaos is gone";
+        let mend = format!("let it log in as root, or put KillExcludeUsers={} into its logind.conf", host.ssh_user(inventory));
+        lines.push(Line::warning("lease", on, text, mend));
     }
     lines.push(match &left.glance.halt {
         None => Line::ok("halt", on, "nobody has halted it"),
@@ -152,11 +161,16 @@ fn bounds(said: &str, before: f64, after: f64) -> Option<Offset> {
 fn of_clock(on: &str, (least, most): Offset) -> Line {
     let surely = if least > 0.0 { least } else { (-most).max(0.0) };
     if surely > CLOCK_OFF_MAX_S {
-        let text = format!("its clock is off by {least:+.3} to {most:+.3} s, so stamps of its daemon logs cannot be held against the run's");
+        let text =
+            format!("its clock is off by {least:+.3} to {most:+.3} s, so stamps of its daemon logs cannot be held against the run's");
         return Line::warning("clock", on, text, "let chrony or another time daemon set it");
     }
     let bound = least.abs().max(most.abs());
-    let text = if bound <= CLOCK_OFF_MAX_S { format!("its clock is right within {CLOCK_OFF_MAX_S} s") } else { format!("its clock is right within {bound:.1} s") };
+    let text = if bound <= CLOCK_OFF_MAX_S {
+        format!("its clock is right within {CLOCK_OFF_MAX_S} s")
+    } else {
+        format!("its clock is right within {bound:.1} s")
+    };
     Line::ok("clock", on, text)
 }
 
@@ -172,7 +186,8 @@ fn of_nemeses(setup: &Setup, unbearable: &[Unbearable]) -> Vec<Line> {
         };
         let text = format!("this cluster cannot bear {name}: {}", why.join("; "));
         if why.is_empty() {
-            let some: Vec<String> = unbearable.iter().filter(|one| one.fault == name.fault && !one.everywhere).map(ToString::to_string).collect();
+            let some: Vec<String> =
+                unbearable.iter().filter(|one| one.fault == name.fault && !one.everywhere).map(ToString::to_string).collect();
             if !some.is_empty() {
                 lines.push(Line::warning("nemeses", CLUSTER, format!("{name}: not everywhere: {}", some.join("; ")), mend));
             }
@@ -183,10 +198,14 @@ fn of_nemeses(setup: &Setup, unbearable: &[Unbearable]) -> Vec<Line> {
         }
     }
     if setup.nemeses.is_empty() {
-        lines.extend(unbearable.iter().map(|one| Line::warning("nemeses", CLUSTER, format!("not {one}"), mend)));
+        lines.extend(unbearable.iter().map(|one| Line::warning("nemeses", CLUSTER, format!("not {one}"), "")));
     }
     if lines.is_empty() {
-        let what = if setup.nemeses.is_empty() { "every fault".to_owned() } else { setup.nemeses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") };
+        let what = if setup.nemeses.is_empty() {
+            "every fault".to_owned()
+        } else {
+            setup.nemeses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
         lines.push(Line::ok("nemeses", CLUSTER, format!("this cluster can bear {what}")));
     }
     lines

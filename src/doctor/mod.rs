@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use kchaos_cluster::cluster::Cluster;
+use kchaos_cluster::inventory::Environment;
 use kchaos_nemeses::{Doors, Unbearable};
 use serde::Serialize;
 
@@ -57,15 +58,36 @@ impl Line {
     }
 }
 
-/// As an error says it.
-impl fmt::Display for Line {
+/// As an error says it, of these hosts.
+impl fmt::Display for Group<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.on != MACHINE && self.on != CLUSTER {
-            write!(f, "{}: ", self.on)?;
+        let hosts: Vec<&str> = self.on.iter().copied().filter(|on| ![MACHINE, CLUSTER].contains(on)).collect();
+        if !hosts.is_empty() {
+            write!(f, "{}: ", hosts.join(", "))?;
         }
-        f.write_str(&self.text)?;
-        self.mend.as_ref().map_or(Ok(()), |mend| write!(f, ": {mend}"))
+        f.write_str(&self.line.text)?;
+        self.line.mend.as_ref().map_or(Ok(()), |mend| write!(f, ": {mend}"))
     }
+}
+
+/// What is true of several hosts.
+pub(crate) struct Group<'a> {
+    pub(crate) line: &'a Line,
+    pub(crate) on: Vec<&'a str>,
+}
+
+/// What several hosts share is said once.
+pub(crate) fn groups(lines: &[Line]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for line in lines {
+        let is_same =
+            |first: &Line| (first.check, first.level, &first.text, &first.mend) == (line.check, line.level, &line.text, &line.mend);
+        match groups.iter_mut().find(|group| is_same(group.line)) {
+            Some(group) => group.on.push(&line.on),
+            None => groups.push(Group { line, on: vec![&line.on] }),
+        }
+    }
+    groups
 }
 
 /// What was found, and the ways that were opened to find it.
@@ -78,7 +100,7 @@ pub(crate) struct Examined {
 
 impl Examined {
     pub(crate) fn failing(&self) -> Vec<String> {
-        self.lines.iter().filter(|line| line.level == Level::Fails).map(ToString::to_string).collect()
+        groups(&self.lines).iter().filter(|group| group.line.level == Level::Fails).map(ToString::to_string).collect()
     }
 
     pub(crate) fn worst(&self) -> Level {
@@ -115,7 +137,15 @@ pub(crate) async fn examine(setup: &Setup, wants_whole: bool) -> Examined {
 /// A cluster that people depend on is broken only by somebody who types its name.
 fn consent(setup: &Setup) -> Line {
     match setup.lacks_consent() {
-        None => Line::ok("environment", CLUSTER, format!("{} is {:?}", setup.inventory.cluster.name, setup.inventory.cluster.environment).to_lowercase()),
+        None => {
+            let cluster = &setup.inventory.cluster;
+            let environment = match cluster.environment {
+                Environment::Lab => "a lab",
+                Environment::Staging => "staging",
+                Environment::Production => "production, and its name was typed",
+            };
+            Line::ok("environment", CLUSTER, format!("{} is {environment}", cluster.name))
+        }
         Some((text, mend)) => Line::fails("environment", CLUSTER, text, mend),
     }
 }

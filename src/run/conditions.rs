@@ -21,6 +21,8 @@ use super::abort::AbortReason;
 use crate::exit::Failure;
 
 const HOSTS_EVERY: Duration = Duration::from_secs(2);
+/// Every so many looks, room is looked at too.
+const ROOM_TURNS: u32 = 5;
 const PARTITIONS_EVERY: Duration = Duration::from_secs(5);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,10 +41,8 @@ impl Drop for Conditions {
 }
 
 pub(super) fn watch(live: &Arc<Live>, engine: &Arc<Engine>) -> Conditions {
-    let mut tasks = vec![
-        tokio::spawn(hosts(Arc::clone(live), Arc::clone(engine))),
-        tokio::spawn(partitions(Arc::clone(live), Arc::clone(engine))),
-    ];
+    let mut tasks =
+        vec![tokio::spawn(hosts(Arc::clone(live), Arc::clone(engine))), tokio::spawn(partitions(Arc::clone(live), Arc::clone(engine)))];
     tasks.extend(live.setup.args.abort_if.iter().map(|command| tokio::spawn(probe(Arc::clone(live), command.clone()))));
     Conditions(tasks)
 }
@@ -56,17 +56,19 @@ fn raise(live: &Live, reason: AbortReason) {
 }
 
 async fn hosts(live: Arc<Live>, engine: Arc<Engine>) {
+    let paths = HostPaths::default();
     let mut silent: BTreeMap<String, Instant> = BTreeMap::new();
     let mut low_before = Vec::new();
-    loop {
+    for turn in 1_u32.. {
         tokio::time::sleep(HOSTS_EVERY).await;
+        let wants_room = turn.is_multiple_of(ROOM_TURNS);
         // Before and after the look: a fault may have ended meanwhile.
         let mut ours = engine.in_force();
-        let paths = HostPaths::default();
-        let looks = live.inventory.hosts.iter().map(async |host| (host, kchaos_nemeses::glance(live.doors.as_ref(), host, &paths).await));
-        let mut low = Vec::new();
+        let doors = live.doors.as_ref();
+        let looks = live.inventory.hosts.iter().map(async |host| (host, kchaos_nemeses::glance(doors, host, &paths, wants_room).await));
         let looks = join_all(looks).await;
         ours.extend(engine.in_force());
+        let mut low = Vec::new();
         for (host, look) in looks {
             let Ok(glance) = look else {
                 silent.entry(host.name.clone()).or_insert_with(Instant::now);
@@ -78,19 +80,23 @@ async fn hosts(live: Arc<Live>, engine: Arc<Engine>) {
             }
             low.extend(too_full(host, &glance.room_kib, live.inventory.limits.disk_free_min_mib, &ours));
         }
-        // Twice in a row: what is being written or removed may pass.
-        if let Some(text) = low.iter().find(|text| low_before.contains(*text)) {
-            raise(&live, AbortReason::Condition(text.clone()));
+        if wants_room {
+            // Twice in a row: what is being written or removed may pass.
+            if let Some(text) = low.iter().find(|text| low_before.contains(*text)) {
+                raise(&live, AbortReason::Condition(text.clone()));
+            }
+            low_before = low;
         }
-        low_before = low;
-        let lost: Vec<&str> =
-            silent.iter().filter(|(_, since)| since.elapsed() >= LOST_AFTER).map(|(name, _)| name.as_str()).collect();
-        if lost.len() > live.inventory.limits.hosts_down_max {
-            let max = live.inventory.limits.hosts_down_max;
-            let text = format!("{} did not answer by SSH for {} s, and limits.hosts_down_max is {max}", lost.join(", "), LOST_AFTER.as_secs());
+        if let Some(text) = too_many_lost(&silent, live.inventory.limits.hosts_down_max) {
             raise(&live, AbortReason::Condition(text));
         }
     }
+}
+
+fn too_many_lost(silent: &BTreeMap<String, Instant>, max: usize) -> Option<String> {
+    let lost: Vec<&str> = silent.iter().filter(|(_, since)| since.elapsed() >= LOST_AFTER).map(|(name, _)| name.as_str()).collect();
+    let seconds = LOST_AFTER.as_secs();
+    (lost.len() > max).then(|| format!("{} did not answer by SSH for {seconds} s, and limits.hosts_down_max is {max}", lost.join(", ")))
 }
 
 /// Directories with less room than the inventory's limit, but not those of a daemon whose disk is in our hands.
@@ -121,7 +127,8 @@ async fn partitions(live: Arc<Live>, engine: Arc<Engine>) {
             continue;
         }
         if since.get_or_insert_with(Instant::now).elapsed() >= OFFLINE_AFTER {
-            let text = format!("partitions that are not the run's have been offline for {} s: {}", OFFLINE_AFTER.as_secs(), offline.join(", "));
+            let text =
+                format!("partitions that are not the run's have been offline for {} s: {}", OFFLINE_AFTER.as_secs(), offline.join(", "));
             raise(&live, AbortReason::Condition(text));
         }
     }
@@ -160,7 +167,9 @@ pub(crate) async fn refuse_abort_conditions(commands: &[String]) -> Result<(), F
     for command in commands {
         match ask(command).await {
             Probed::HoldsNot => {}
-            Probed::Holds(said) => return Err(Failure::environment(anyhow!("the abort condition \"{command}\" holds before the run{said}"))),
+            Probed::Holds(said) => {
+                return Err(Failure::environment(anyhow!("the abort condition \"{command}\" holds before the run{said}")));
+            }
             Probed::Unknown(why) => return Err(Failure::usage(anyhow!("--abort-if '{command}': {why}"))),
         }
     }

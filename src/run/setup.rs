@@ -177,8 +177,9 @@ impl Setup {
         if !self.leaves_out() {
             return Vec::new();
         }
-        let is_refused =
-            |name: &NemesisName| kchaos_nemeses::refused_by_inventory(&self.inventory, name).is_some() || unbearable.iter().any(|one| one.rules_out(name));
+        let is_refused = |name: &NemesisName| {
+            kchaos_nemeses::refused_by_inventory(&self.inventory, name).is_some() || unbearable.iter().any(|one| one.rules_out(name))
+        };
         let names: Vec<String> = self.nemeses.iter().filter(|name| is_refused(name)).map(ToString::to_string).collect();
         self.left_out.get_or_init(|| names).clone()
     }

@@ -41,7 +41,12 @@ fn a_halt_ends_the_run_mends_and_keeps_others_out_until_it_is_lifted() {
     assert_eq!(lab.footprint(), before);
 
     let audit = lab.on(&host, "cat /var/lib/kchaos/host/audit.log");
-    for words in [format!("run={} phase=locked", run.plan().run_id), "phase=armed".into(), "what=isolate-leader".into(), "phase=halted reason=the shop".into()] {
+    for words in [
+        format!("run={} phase=locked", run.plan().run_id),
+        "phase=armed".into(),
+        "what=isolate-leader".into(),
+        "phase=halted reason=the shop".into(),
+    ] {
         assert!(audit.contains(&words), "{words:?} is not in the audit:\n{audit}");
     }
     println!("halted in an isolate: the run ended {:.1} s later with exit 4, and the next was refused until --release", took.as_secs_f64());
@@ -105,7 +110,22 @@ fn doctor_finds_what_is_missing_and_says_what_mends_it() {
     let sound = kchaos(&["doctor", "--nemesis", "kill-leader,isolate-controller"]).run();
     let took = since.elapsed();
     assert_eq!(sound.code, 0, "{}{}", sound.stdout, sound.stderr);
-    for check in ["ssh", "root", "consent", "firewall", "lease", "clock", "disk-room", "client", "zookeeper", "cluster-id", "whole", "leftovers", "lock", "nemeses"] {
+    for check in [
+        "ssh",
+        "root",
+        "consent",
+        "firewall",
+        "lease",
+        "clock",
+        "disk-room",
+        "client",
+        "zookeeper",
+        "cluster-id",
+        "whole",
+        "leftovers",
+        "lock",
+        "nemeses",
+    ] {
         assert!(sound.stdout.lines().any(|line| line.split_whitespace().nth(1) == Some(check)), "no line of {check}:\n{}", sound.stdout);
     }
     assert_eq!(lab.footprint(), before, "doctor wrote something");

@@ -69,7 +69,9 @@ impl Problem {
             RemoteError::Authentication { .. } => {
                 Self::new("ssh", error.to_string(), "let ssh.key_file's public half stand in authorized_keys of that user")
             }
-            RemoteError::PrivateKey { .. } => Self::new("ssh", error.to_string(), "let ssh.key_file name a private key in OpenSSH's format"),
+            RemoteError::PrivateKey { .. } => {
+                Self::new("ssh", error.to_string(), "let ssh.key_file name a private key in OpenSSH's format")
+            }
             _ => Self::new("ssh", error.to_string(), String::new()),
         }
     }
@@ -177,7 +179,11 @@ impl Cluster {
             } else {
                 ""
             };
-            return Err(Problem::new("root", format!("a first command ended with status {} and not as it should: {said}", output.status), hint));
+            return Err(Problem::new(
+                "root",
+                format!("a first command ended with status {} and not as it should: {said}", output.status),
+                hint,
+            ));
         }
         check.tools = TOOLS.iter().chain(TOOLS_WISHED).map(|tool| ((*tool).to_owned(), false)).collect();
         check.opt_in = OptIn::NoFile;
@@ -291,9 +297,10 @@ fn daemon_problem(daemon: &DaemonEntry, found: &Result<DaemonState, RemoteError>
             let named = daemon.unit.as_ref().or(daemon.container.as_ref()).map_or("", String::as_str);
             (format!("{label} ({named}) is not running, according to its manager"), "kchaos heal, or start it".to_owned())
         }
-        Ok(DaemonState::Gone) => {
-            (format!("{label} is not running, or its find = {:?} does not fit", daemon.find), "start it, or compare /proc/PID/cmdline".to_owned())
-        }
+        Ok(DaemonState::Gone) => (
+            format!("{label} is not running, or its find = {:?} does not fit", daemon.find),
+            "start it, or compare /proc/PID/cmdline".to_owned(),
+        ),
         Err(error) => (format!("{label} cannot be told from others: {error}"), "let its find fit one process alone".to_owned()),
     };
     Some(Problem::new("daemons", text, mend))

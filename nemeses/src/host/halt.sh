@@ -67,6 +67,7 @@ k_leftovers() {
     for _k_tables in iptables ip6tables; do
         "$_k_tables-save" -t filter 2>/dev/null | sed -n 's/^:\(KCHAOS-[^ ]*\) .*/table \1/p'
     done
+    grep -qs '^KillUserProcesses=yes' /etc/systemd/logind.conf /etc/systemd/logind.conf.d/*.conf && echo kills-sessions
     tc qdisc show 2>/dev/null | sed -n 's/^qdisc [a-z]* 4b43: dev \([^ ]*\) root.*/table queue 4b43: of \1/p'
     :
 }
