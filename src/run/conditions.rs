@@ -118,7 +118,10 @@ async fn partitions(live: Arc<Live>, engine: Arc<Engine>) {
     let mut since: Option<Instant> = None;
     loop {
         tokio::time::sleep(PARTITIONS_EVERY).await;
-        let Ok(Ok(view)) = tokio::time::timeout(PARTITIONS_EVERY, live.doors.view(&[])).await else { continue };
+        let Ok(Ok(view)) = tokio::time::timeout(PARTITIONS_EVERY, live.doors.view(&[])).await else {
+            since = None;
+            continue;
+        };
         let offline = offline_of_others(&view, &own);
         // Who types `kill-all` means everybody's partitions; a single replica's owner has chosen so.
         let is_meant = engine.in_force().iter().any(|fault| takes_most(&fault.nemesis));

@@ -34,7 +34,7 @@ k_halt() {
 }
 
 k_release() {
-    k_halted || echo unhalted
+    k_halted || { echo released; return; }
     rm -f "$K_STATE/halted" "$K_VOLATILE/halted" "$K_STATE/halted.next" "$K_VOLATILE/halted.next"
     [ -d "$K_STATE" ] && k_durable "$K_STATE"
     if [ -e "$K_STATE/halted" ] || [ -e "$K_VOLATILE/halted" ]; then
