@@ -23,7 +23,7 @@ async fn cluster(name: &str) -> Arc<Fake> {
 async fn on_a_halted_host_nothing_begins_until_it_is_released() {
     let fake = cluster("halt").await;
     let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
-    engine.inject(&nemesis("pause-leader"), 1).await.unwrap();
+    let paused = engine.inject(&nemesis("pause-leader"), 1).await.unwrap();
 
     let options = HaltOptions { paths: Fake::paths(), holder: "ann@desk, pid 1".into(), reason: "it's slow\nnow".into() };
     let halted = halt_hosts(fake.as_ref(), &options).await;
@@ -37,6 +37,7 @@ async fn on_a_halted_host_nothing_begins_until_it_is_released() {
     assert_eq!(fake.sleeper("b1", "kafka:1").state_letter().as_deref(), Some("S"));
 
     // The run that lives has its locks still, and asks nobody.
+    engine.heal(paused).await.unwrap();
     let refused = engine.inject(&nemesis("pause-host:b2"), 1).await.unwrap_err();
     let source = std::error::Error::source(&refused).map(ToString::to_string).unwrap_or_default();
     assert!(source.contains("kchaos is halted on this host by ann@desk"), "{refused}: {source}");
