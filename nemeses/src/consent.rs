@@ -67,9 +67,9 @@ mod tests {
 
     fn check(of_broker: &str, nemesis: &str, expect: Option<&str>) {
         let daemon = |kind: &str, port: u16, more: &str| {
+            let commands = if more.contains("manager") { "" } else { "start = \"a\"\nstop = \"b\"\n" };
             format!(
-                "[[host.daemon]]\nkind = \"{kind}\"\nid = 1\nport = {port}\nstart = \"a\"\nstop = \"b\"\nfind = {{ port = {port} }}\n\
-                 log_dir = \"/l\"\n{more}"
+                "[[host.daemon]]\nkind = \"{kind}\"\nid = 1\nport = {port}\n{commands}find = {{ port = {port} }}\nlog_dir = \"/l\"\n{more}"
             )
         };
         let text = format!("{HEAD}{}{}", daemon("kafka", 9092, of_broker), daemon("zookeeper", 2181, ""));

@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn check(schedule: Vec<PlannedFault>, time_limit_s: Option<u64>, best_and_worst_ms: (u64, u64)) {
-        let inventory = kchaos_cluster::inventory::Inventory::parse(
+        let inventory = Inventory::parse(
             std::path::Path::new("kchaos.toml"),
             "[cluster]\nname = \"a\"\nenvironment = \"lab\"\nexpect_cluster_id = \"x\"\n[limits]\nrecovery_timeout_s = 100\n[ssh]\nuser = \"root\"\n\
              key_file = \"k\"\nknown_hosts_file = \"h\"\n[kafka]\nbootstrap = [\"b1:9092\"]\n[zookeeper]\nconnect = [\"b1:2181\"]\n[[host]]\n\
