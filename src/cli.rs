@@ -8,6 +8,10 @@ use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 
 use crate::history::HistoryFormat;
 
+mod safety;
+
+pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
+
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
 #[command(name = "kchaos", version, max_term_width = 120, after_help = EXIT_CODES)]
@@ -42,6 +46,12 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Mend whatever kchaos may have left on the hosts; needs only the inventory and SSH
     Heal(HealArgs),
+    /// Look whether this machine, the hosts and the cluster are ready for a run, with the mend for each line that fails
+    Doctor(Box<DoctorArgs>),
+    /// What `kchaos test` with the same flags would do, host by host, command by command; writes nothing anywhere
+    Plan(Box<PlanArgs>),
+    /// Stop every run on the cluster, mend, and block new ones until it is lifted (--release)
+    Halt(HaltArgs),
     /// A real local cluster on this machine
     #[command(subcommand)]
     Lab(LabCommand),
@@ -117,6 +127,12 @@ pub(crate) struct TestArgs {
     /// Leave the run's topic on the cluster
     #[arg(long)]
     pub(crate) keep_topic: bool,
+    /// Break nothing: say what would be done (as `kchaos plan`)
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// End the run, and mend, when this command succeeds; `sh` runs it on this machine every 5 s. May be given several times
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) abort_if: Vec<String>,
     /// Where runs are kept
     #[arg(long, default_value = "results", env = "KCHAOS_RESULTS")]
     pub(crate) results: PathBuf,
@@ -340,28 +356,6 @@ pub(crate) struct ShapeArgs {
     /// Reread every key from the start at the end, and tell where the logs end
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) final_read: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) inventory: InventoryArg,
-    /// Show it again every second
-    #[arg(long)]
-    pub(crate) watch: bool,
-    #[arg(long, default_value = "text")]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct HealArgs {
-    #[command(flatten)]
-    pub(crate) inventory: InventoryArg,
-    /// Take away the locks of other runs too: only if you know that they are dead
-    #[arg(long)]
-    pub(crate) break_locks: bool,
-    #[arg(long, default_value = "text")]
-    pub(crate) format: Format,
 }
 
 #[derive(Debug, Subcommand)]

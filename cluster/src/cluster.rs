@@ -19,7 +19,7 @@ use crate::ssh::{Endpoint, Key, SshRemote};
 
 mod check;
 
-pub use check::{DaemonCheck, HostCheck, OptIn};
+pub use check::{DaemonCheck, HostCheck, OptIn, Problem};
 
 pub struct Cluster {
     pub inventory: Arc<Inventory>,

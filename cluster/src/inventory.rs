@@ -83,6 +83,8 @@ pub struct Limits {
     pub fault_duration_max_s: u64,
     /// How long the cluster may take to be whole again after the last mend before the verdict is `never-recovered`.
     pub recovery_timeout_s: u64,
+    /// A run ends, and mends, when a disk of a host has less room than this.
+    pub disk_free_min_mib: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,7 +268,7 @@ impl Find {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { hosts_down_max: 1, fault_duration_max_s: 600, recovery_timeout_s: 300 }
+        Self { hosts_down_max: 1, fault_duration_max_s: 600, recovery_timeout_s: 300, disk_free_min_mib: 64 }
     }
 }
 

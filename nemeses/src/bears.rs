@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use futures_util::future::join_all;
-use kchaos_cluster::inventory::Firewall;
+use kchaos_cluster::inventory::{DaemonEntry, DiskKind, Firewall, Inventory};
 use kchaos_core::{NemesisName, Target};
 
+use crate::consent;
 use crate::doors::Doors;
 use crate::fault::Need;
-use crate::faults::{cut, link};
+use crate::faults::{cut, disk, link};
 use crate::ground::COMMAND_TIMEOUT;
-use crate::host::{self, Answers, CONNECTION, CUT, Caller, HostPaths, LINK};
+use crate::host::{self, Answers, CONNECTION, CUT, Caller, DISK, HostPaths, LINK, quote};
 use crate::partition;
 use crate::registry::{ALL, Spec};
 use crate::target::Scene;
@@ -41,11 +42,37 @@ pub async fn what_hosts_lack(doors: &dyn Doors) -> BTreeMap<String, Lacks> {
 async fn lacks(doors: &dyn Doors, name: &str, firewall: Firewall) -> Lacks {
     let paths = HostPaths::default();
     let caller = Caller { paths: &paths, run: "", key: "", owner: "kchaos list" };
-    let call = "k_facts\nk_link_queues\n[ \"$(id -u)\" = 0 ] || echo powerless\ncommand -v ss >/dev/null 2>&1 || echo socketless";
-    let script = caller.script(&[CUT, LINK, CONNECTION], call);
+    let mut call =
+        "k_facts\nk_link_queues\n[ \"$(id -u)\" = 0 ] || echo powerless\ncommand -v ss >/dev/null 2>&1 || echo socketless".to_owned();
+    for daemon in doors.inventory().hosts.iter().filter(|host| host.name == name).flat_map(|host| &host.daemons) {
+        call.push_str(&own_of(daemon));
+    }
+    let script = caller.script(&[CUT, LINK, CONNECTION, DISK], &call);
     let remote = doors.remote(name);
     let answers = host::ask(remote.as_ref(), &script, COMMAND_TIMEOUT, "the facts of the host").await.map_err(|error| error.to_string())?;
     Ok(read(&answers, firewall))
+}
+
+/// Whether the disk and the clock that the inventory gives a daemon are there.
+fn own_of(daemon: &DaemonEntry) -> String {
+    let label = daemon.label();
+    let mut call = match &daemon.disk {
+        Some(disk) if disk.kind == DiskKind::Loop => {
+            format!("\n{}_k_why=$(k_disk_is_ours) || echo \"loopless {label}: $_k_why\"", disk::settings(disk))
+        }
+        Some(disk) => {
+            let directory = disk.data_dir.to_string_lossy();
+            let said = quote(&format!("diskless {label}: {directory} (data_dir in the inventory) is not there"));
+            format!("\n[ -d {} ] || echo {said}", quote(&directory))
+        }
+        None => String::new(),
+    };
+    if let Some(clock) = &daemon.clock {
+        let file = clock.file.to_string_lossy();
+        let said = quote(&format!("clockless {label}: {file} is not there: was the lab brought up with --clock faketime?"));
+        call.push_str(&format!("\n[ -f {} ] || echo {said}", quote(&file)));
+    }
+    call + "\n:"
 }
 
 fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
@@ -59,13 +86,21 @@ fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
     if answers.has("socketless") {
         lacks.push((Need::Sockets, "ss is not there (Debian's iproute2)".to_owned()));
     }
+    for (word, needs) in [("loopless", &[Need::Disk, Need::LoopDisk][..]), ("diskless", &[Need::Disk]), ("clockless", &[Need::Clock])] {
+        let first = answers.get(word);
+        lacks.extend(first.into_iter().flat_map(|why| needs.iter().map(|need| (*need, why.to_owned()))));
+    }
     lacks
 }
 
 /// What of the registry this cluster cannot bear, in reading order.
 pub async fn unbearable(doors: &dyn Doors) -> Vec<Unbearable> {
     let hosts = what_hosts_lack(doors).await;
-    let mut all: Vec<Unbearable> = ALL.iter().filter_map(|spec| on_hosts(spec, &hosts)).collect();
+    let mut all: Vec<Unbearable> = ALL.iter().flat_map(|spec| by_inventory(doors.inventory(), spec)).collect();
+    let ruled_out: Vec<&str> = all.iter().filter(|one| one.target.is_none()).map(|one| one.fault).collect();
+    let of_hosts: Vec<Unbearable> =
+        ALL.iter().filter(|spec| !ruled_out.contains(&spec.name)).filter_map(|spec| on_hosts(spec, &hosts)).collect();
+    all.extend(of_hosts);
     if let Ok(view) = doors.view(&[]).await {
         let scene = Scene { inventory: doors.inventory(), view: &view, topics: &[], taken: &[], coordinator: None };
         for spec in ALL {
@@ -77,7 +112,21 @@ pub async fn unbearable(doors: &dyn Doors) -> Vec<Unbearable> {
             }
         }
     }
+    all.sort_by_key(|one| ALL.iter().position(|spec| spec.name == one.fault));
     all
+}
+
+/// What no host has to be asked about: disks and clocks that the inventory does not give, or does not let be touched.
+fn by_inventory(inventory: &Inventory, spec: &'static Spec) -> Vec<Unbearable> {
+    let name = |target: &Target| NemesisName { fault: spec.name.to_owned(), target: target.clone() };
+    let refused = spec.targets.iter().filter_map(|target| Some((target.clone(), consent::ruled_out(inventory, &name(target))?)));
+    let refused: Vec<(Target, String)> = refused.collect();
+    let one = |target, reasons| Unbearable { fault: spec.name, target, reasons, everywhere: true };
+    if refused.len() == spec.targets.len() {
+        let reasons: BTreeMap<_, _> = refused.into_iter().map(|(_, why)| (why, Vec::new())).collect();
+        return if reasons.is_empty() { Vec::new() } else { vec![one(None, reasons)] };
+    }
+    refused.into_iter().map(|(target, why)| one(Some(target), [(why, Vec::new())].into())).collect()
 }
 
 fn on_hosts(spec: &'static Spec, hosts: &BTreeMap<String, Lacks>) -> Option<Unbearable> {
@@ -115,7 +164,7 @@ impl fmt::Display for Unbearable {
         }
         for (number, (why, hosts)) in self.reasons.iter().enumerate() {
             let lead = if number == 0 { ": " } else { "; " };
-            if self.everywhere && self.reasons.len() == 1 {
+            if hosts.is_empty() || self.everywhere && self.reasons.len() == 1 {
                 write!(f, "{lead}{why}")?;
             } else {
                 write!(f, "{lead}on {}: {why}", hosts.join(", "))?;
@@ -159,5 +208,9 @@ mod tests {
         assert_eq!(has("firewall nftables\nqueue tbf\nqueue htb\n"), [Need::Netem]);
         assert_eq!(has("firewall iptables\nqueue tbf\nqueue htb\nqueue netem\n"), []);
         assert_eq!(has("missing tc\nsocketless\n"), [Need::Firewall, Need::Netem, Need::Rate, Need::Sockets]);
+        assert_eq!(
+            has("firewall nftables\nqueue tbf\nqueue htb\nqueue netem\nloopless kafka:1: nothing is mounted\nclockless kafka:1: no file\n"),
+            [Need::Disk, Need::LoopDisk, Need::Clock]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What the inventory alone rules out: faults of disks and clocks for daemons that have none of their own, or whose owner did not allow them.
 //! Told before a run, so that it is refused before anything is touched; the fault itself asks again, for the daemon that was chosen.
 
-use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, DiskFault, Inventory};
+use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, DiskFault, Inventory, ManagerKind};
 use kchaos_core::{NemesisName, Target};
 
 use crate::fault::Need;
@@ -9,6 +9,11 @@ use crate::registry;
 
 /// Why no daemon that this nemesis could choose may be hit; `None` if one may.
 pub fn refused_by_inventory(inventory: &Inventory, name: &NemesisName) -> Option<String> {
+    Some(format!("{name}: {}", ruled_out(inventory, name)?))
+}
+
+/// The same, without the nemesis' name: the first daemon that comes into question, and why not.
+pub(crate) fn ruled_out(inventory: &Inventory, name: &NemesisName) -> Option<String> {
     let spec = registry::find(&name.fault)?;
     if !spec.needs.iter().any(|need| matches!(need, Need::Disk | Need::LoopDisk | Need::Clock)) {
         return None;
@@ -20,7 +25,7 @@ pub fn refused_by_inventory(inventory: &Inventory, name: &NemesisName) -> Option
     for daemon in hosts.flat_map(|host| host.daemons.iter().filter(could_be)) {
         match allowed(spec.needs, &name.fault, daemon) {
             Ok(()) => return None,
-            Err(why) => _ = first.get_or_insert_with(|| format!("{name}: {}: {why}", daemon.label())),
+            Err(why) => _ = first.get_or_insert_with(|| format!("{}: {why}", daemon.label())),
         }
     }
     first
@@ -28,11 +33,23 @@ pub fn refused_by_inventory(inventory: &Inventory, name: &NemesisName) -> Option
 
 fn allowed(needs: &[Need], fault: &str, daemon: &DaemonEntry) -> Result<(), String> {
     if needs.contains(&Need::Clock) {
-        let none = "it has no clock of its own; `kchaos lab up --clock faketime` gives daemons one, and clocks of other hosts are not set";
-        return daemon.clock.as_ref().map(|_| ()).ok_or_else(|| none.to_owned());
+        let how = match daemon.manager {
+            ManagerKind::Scripts => "`kchaos lab up --clock faketime` gives daemons one, and clocks of other hosts are not set",
+            ManagerKind::Systemd | ManagerKind::Docker => {
+                "only a lab whose daemons are run by scripts gives them one (`kchaos lab up --manager scripts --clock faketime`)"
+            }
+        };
+        return daemon.clock.as_ref().map(|_| ()).ok_or_else(|| format!("it has no clock of its own; {how}"));
     }
     let known = [DiskFault::PowerLoss, DiskFault::DeadDisk, DiskFault::Fill, DiskFault::Corrupt, DiskFault::Truncate];
     let fault = known.into_iter().find(|known| known.name() == fault).ok_or("it is no fault of a disk")?;
+    // A service manager could start it while its disk is changed.
+    if fault != DiskFault::Fill && daemon.manager != ManagerKind::Scripts {
+        return Err(format!(
+            "{} is for daemons with manager = \"scripts\": a service manager could start it while its disk is changed",
+            fault.name()
+        ));
+    }
     let disk = daemon.disk.as_ref().ok_or("the inventory has no [host.daemon.disk] for it, with kind, data_dir and allow")?;
     disk.allows(fault)
 }
@@ -50,9 +67,9 @@ mod tests {
 
     fn check(of_broker: &str, nemesis: &str, expect: Option<&str>) {
         let daemon = |kind: &str, port: u16, more: &str| {
+            let commands = if more.contains("manager") { "" } else { "start = \"a\"\nstop = \"b\"\n" };
             format!(
-                "[[host.daemon]]\nkind = \"{kind}\"\nid = 1\nport = {port}\nstart = \"a\"\nstop = \"b\"\nfind = {{ port = {port} }}\n\
-                 log_dir = \"/l\"\n{more}"
+                "[[host.daemon]]\nkind = \"{kind}\"\nid = 1\nport = {port}\n{commands}find = {{ port = {port} }}\nlog_dir = \"/l\"\n{more}"
             )
         };
         let text = format!("{HEAD}{}{}", daemon("kafka", 9092, of_broker), daemon("zookeeper", 2181, ""));
@@ -62,6 +79,14 @@ mod tests {
             None => assert_eq!(refused, None, "{nemesis}"),
             Some(part) => assert!(refused.as_ref().is_some_and(|why| why.contains(part)), "{nemesis}: {refused:?}"),
         }
+    }
+
+    #[test]
+    fn behind_a_service_manager_the_hint_is_another() {
+        let behind = "manager = \"systemd\"\nunit = \"kafka.service\"\n";
+        check(behind, "bump-leader", Some("--manager scripts --clock faketime"));
+        check(behind, "power-loss-leader", Some("a service manager could start it"));
+        check(behind, "kill-leader", None);
     }
 
     #[test]

@@ -104,19 +104,10 @@ impl Drop for Engine {
 
 impl Engine {
     /// Asks each host for its addresses, and begins to renew. The hosts must have been locked for this run.
-    pub async fn new(doors: Arc<dyn Doors>, mut options: EngineOptions) -> Result<Self, FaultError> {
-        options.run_id = plain(&options.run_id);
+    pub async fn new(doors: Arc<dyn Doors>, options: EngineOptions) -> Result<Self, FaultError> {
         let journal = Journal::open(&options.journal_dir)
             .map_err(|error| FaultError::environment("undo journal", format!("in {}", options.journal_dir.display()), error))?;
-        let mut shared = Shared { doors, options, addresses: BTreeMap::new() };
-        shared.addresses = addresses(&shared).await;
-        let inner = Arc::new(Inner {
-            shared: Arc::new(shared),
-            journal,
-            live: Mutex::default(),
-            next_id: AtomicU32::new(1),
-            choosing: tokio::sync::Mutex::default(),
-        });
+        let inner = Arc::new(Inner::new(doors, options, journal).await);
         let renewing = tokio::spawn(renew::keep_renewing(Arc::clone(&inner)));
         Ok(Self { inner, renewing })
     }
@@ -157,7 +148,8 @@ impl Engine {
         // What could not be mended here is in the state of its host, which the sweep looks at.
         while tasks.join_next().await.is_some() {}
         let options = &self.inner.shared.options;
-        let sweep = HealOptions { paths: options.paths.clone(), run_id: Some(options.run_id.clone()), break_locks: false };
+        let (paths, run_id, holder) = (options.paths.clone(), Some(options.run_id.clone()), options.holder.clone());
+        let sweep = HealOptions { paths, run_id, holder, break_locks: false };
         heal_cluster(Arc::clone(&self.inner.shared.doors), sweep).await
     }
 
@@ -178,6 +170,14 @@ fn in_force(live: &Live) -> InForce {
 }
 
 impl Inner {
+    pub(crate) async fn new(doors: Arc<dyn Doors>, mut options: EngineOptions, journal: Journal) -> Self {
+        options.run_id = plain(&options.run_id);
+        let mut shared = Shared { doors, options, addresses: BTreeMap::new() };
+        shared.addresses = addresses(&shared).await;
+        let (shared, next_id) = (Arc::new(shared), AtomicU32::new(1));
+        Self { shared, journal, live: Mutex::default(), next_id, choosing: tokio::sync::Mutex::default() }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Live>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,7 +207,7 @@ impl Inner {
     }
 
     /// Chooses, asks the guards, and plans. From here on the fault counts as planned: whatever happens, its hosts are mended.
-    async fn plan(&self, ground: &Arc<Ground>, spec: &Spec, name: &NemesisName, seed: u64) -> Result<Arc<Live>, FaultError> {
+    pub(crate) async fn plan(&self, ground: &Arc<Ground>, spec: &Spec, name: &NemesisName, seed: u64) -> Result<Arc<Live>, FaultError> {
         let nemesis = &ground.nemesis;
         let _one_at_a_time = self.choosing.lock().await;
         let view = self.shared.view().await;

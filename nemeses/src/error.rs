@@ -2,6 +2,8 @@
 
 use kchaos_cluster::remote::RemoteError;
 
+use crate::halt::Halt;
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A fault that is not in force. Whatever of it was begun has been mended; where that failed too, it stays in the engine's list and the
@@ -39,6 +41,8 @@ pub struct HealError {
 pub enum LockError {
     #[error("host {host} is locked by run {run} ({holder}) for another {seconds} s: wait, end that run, or see to it with `kchaos heal`")]
     Held { host: String, run: String, holder: String, seconds: u64 },
+    #[error("kchaos is halted on {host}, {halt}: nothing is broken on this cluster until somebody lifts that: kchaos halt --release")]
+    Halted { host: String, halt: Halt },
     #[error("host {host} could not be locked: {text}")]
     Refused { host: String, text: String },
     #[error("host {host} could not be locked")]

@@ -188,7 +188,8 @@ impl Remote for WhenArmed<'_> {
     }
 
     async fn run(&self, script: &str, timeout: Duration) -> Result<Output, RemoteError> {
-        let call = format!("k_is_armed || return 1\n(\n{script}\n)");
+        let said = "k_say \"run=$K_RUN fault=$K_KEY phase=injected status=$_k_status\"";
+        let call = format!("k_is_armed || return 1\n(\n{script}\n)\n_k_status=$?\n{said}\nreturn $_k_status");
         self.inner.run(&self.ground.script(&[GUARD], &call), timeout).await
     }
 }

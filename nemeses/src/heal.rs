@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::doors::Doors;
 use crate::faults::asked;
 use crate::ground::COMMAND_TIMEOUT;
+use crate::halt::Halt;
 use crate::host::{self, Answers, CUT, Caller, GUARD, HostPaths, LINK, plain};
+use crate::lock::Held;
 
 /// Undo scripts nurse a daemon for two minutes at most.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
@@ -19,6 +21,8 @@ pub struct HealOptions {
     pub paths: HostPaths,
     /// The run that sweeps, if it is one: its own lock is nothing to speak of.
     pub run_id: Option<String>,
+    /// For people, in the audit of the hosts: `user@machine, pid 17`.
+    pub holder: String,
     /// Takes other runs' locks away before they lapse: for a person who knows that the run is dead. A living one then has no locks, and
     /// says so.
     pub break_locks: bool,
@@ -80,7 +84,7 @@ pub async fn heal_cluster(doors: Arc<dyn Doors>, options: HealOptions) -> Vec<Ho
 
 async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
-    let caller = Caller { paths: &options.paths, run: &run, key: "", owner: "kchaos heal" };
+    let caller = Caller { paths: &options.paths, run: &run, key: "", owner: &options.holder };
     let script = caller.script(&[CUT, LINK, GUARD], if options.break_locks { "k_sweep yes" } else { "k_sweep no" });
     let mut tries = 0;
     loop {
@@ -118,7 +122,7 @@ async fn put_back_one(doors: &dyn Doors, options: &HealOptions, name: &str, key:
     let client = doors.protocol().map_err(|error| error.to_string())?;
     asked::put_back(&client, changes).await?;
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
-    let script = Caller { paths: &options.paths, run: &run, key, owner: "kchaos heal" }.script(&[CUT, GUARD], "k_disarm");
+    let script = Caller { paths: &options.paths, run: &run, key, owner: &options.holder }.script(&[CUT, GUARD], "k_disarm");
     host::ask(doors.mending(name).as_ref(), &script, COMMAND_TIMEOUT, "the disarming").await.map(|_| ()).map_err(|error| error.to_string())
 }
 
@@ -135,6 +139,7 @@ fn report(name: &str, answers: &Answers) -> HostReport {
             _ => {}
         }
     }
+    notes.extend(Halt::read(answers).map(|halt| format!("kchaos is halted here, {halt} (kchaos halt --release lifts it)")));
     let state = if !unhealed.is_empty() {
         HostState::Unhealed(unhealed)
     } else if !answers.has("swept") {
@@ -148,10 +153,8 @@ fn report(name: &str, answers: &Answers) -> HostReport {
 }
 
 fn held(rest: &str) -> String {
-    let mut words = rest.splitn(3, ' ');
-    let seconds = words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0).div_ceil(100);
-    let run = words.next().unwrap_or("?");
-    format!("locked by run {run} ({}) for another {seconds} s", words.next().unwrap_or("?"))
+    let Held { run, holder, seconds } = Held::read(rest);
+    format!("locked by run {run} ({holder}) for another {seconds} s")
 }
 
 #[cfg(test)]

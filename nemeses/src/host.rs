@@ -10,7 +10,9 @@ use kchaos_cluster::remote::{Remote, RemoteError};
 use crate::fault::Undo;
 
 pub(crate) const LIBRARY: &str = include_str!("host/library.sh");
-pub(crate) const GUARD: &str = include_str!("host/guard.sh");
+pub(crate) const HALT: &str = include_str!("host/halt.sh");
+/// Asks whether the host is halted, too.
+pub(crate) const GUARD: &str = concat!(include_str!("host/halt.sh"), include_str!("host/guard.sh"));
 pub(crate) const WATCHDOG: &str = include_str!("host/watchdog.sh");
 pub(crate) const PROCESS: &str = include_str!("host/process.sh");
 pub(crate) const DISK: &str = include_str!("host/disk.sh");

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use kchaos_cluster::remote::RemoteError;
+use serde::Serialize;
 
 use crate::doors::Doors;
 use crate::error::LockError;
 use crate::ground::COMMAND_TIMEOUT;
+use crate::halt::Halt;
 use crate::host::{self, Answers, Caller, GUARD, HostPaths, plain};
 
 /// Whose lock, and for how long without a renewal.
@@ -67,13 +69,33 @@ async fn lock_one(doors: &dyn Doors, options: &LockOptions, name: &str) -> Resul
     if answers.has("locked") {
         return Ok(answers.all("broke").map(|run| format!("{name}: the lock of run {run} had lapsed and was broken")).collect());
     }
+    if let Some(halt) = Halt::read(&answers) {
+        return Err(LockError::Halted { host: name.to_owned(), halt });
+    }
     let Some(held) = answers.get("held") else {
         return Err(LockError::Refused { host: name.to_owned(), text: answers.text() });
     };
-    let mut words = held.splitn(3, ' ');
-    let seconds = words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0).div_ceil(100);
-    let run = words.next().unwrap_or("?").to_owned();
-    Err(LockError::Held { host: name.to_owned(), run, holder: words.next().unwrap_or("?").to_owned(), seconds })
+    let Held { run, holder, seconds } = Held::read(held);
+    Err(LockError::Held { host: name.to_owned(), run, holder, seconds })
+}
+
+/// A lock as its host tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    pub run: String,
+    /// For people.
+    pub holder: String,
+    /// For so long, if nobody renews it; 0: it has lapsed.
+    pub seconds: u64,
+}
+
+impl Held {
+    pub(crate) fn read(rest: &str) -> Self {
+        let mut words = rest.splitn(3, ' ');
+        let seconds = words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0).div_ceil(100);
+        let run = words.next().unwrap_or("?").to_owned();
+        Self { run, holder: words.next().unwrap_or("?").to_owned(), seconds }
+    }
 }
 
 /// Puts off the end of this run's own lock on a host; `false` if it no longer has it.

@@ -43,7 +43,7 @@ fn cluster(name: &str, firewall: Firewall, user_rules: bool) -> (Net, Arc<Fake>,
 }
 
 fn sweep() -> HealOptions {
-    HealOptions { paths: Fake::paths(), run_id: Some("r".into()), break_locks: false }
+    HealOptions { paths: Fake::paths(), run_id: Some("r".into()), ..HealOptions::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

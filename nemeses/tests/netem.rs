@@ -75,7 +75,7 @@ async fn a_dead_run_leaves_no_queue_for_longer_than_its_lease() {
         assert!(Instant::now() < deadline, "{}", Net::rules(&net.hosts[0]));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let sweep = HealOptions { paths: Fake::paths(), run_id: Some("r".into()), break_locks: false };
+    let sweep = HealOptions { paths: Fake::paths(), run_id: Some("r".into()), ..HealOptions::default() };
     assert!(heal_cluster(fake.clone(), sweep).await.iter().all(kchaos_nemeses::HostReport::is_whole));
     assert!(reaches(&net.hosts[1], ADDRESSES[0], 9092));
 }

@@ -170,7 +170,7 @@ async fn a_flapping_host_is_cut_and_healed_again_and_again_and_no_longer_than_it
             assert!(reaches(&net.hosts[1], ADDRESSES[0], 9092), "{firewall:?}: it flaps on");
             std::thread::sleep(Duration::from_millis(100));
         }
-        let sweep = HealOptions { paths: Fake::paths(), run_id: Some("r".into()), break_locks: false };
+        let sweep = HealOptions { paths: Fake::paths(), run_id: Some("r".into()), ..HealOptions::default() };
         assert!(heal_cluster(fake.clone(), sweep).await.iter().all(kchaos_nemeses::HostReport::is_whole));
         assert_eq!(Net::rules(&net.hosts[0]), rules[0]);
     }
@@ -260,7 +260,7 @@ async fn a_queue_outlives_its_run_by_no_more_than_the_lease_and_heal_finds_one_t
     drop(engine);
     assert!(wait_until(LEASE + Duration::from_secs(2), || Net::rules(&net.hosts[0]) == rules[0]).await.is_some());
     Net::run(&net.hosts[1], "tc qdisc add dev eth0 root handle 4b43: htb default 0");
-    let sweep = || HealOptions { paths: Fake::paths(), run_id: Some("r".into()), break_locks: false };
+    let sweep = || HealOptions { paths: Fake::paths(), run_id: Some("r".into()), ..HealOptions::default() };
     let reports = heal_cluster(fake.clone(), sweep()).await;
     assert!(matches!(&reports[1].state, HostState::Healed(what) if what[0].contains("a queue without a fault")), "{reports:?}");
     assert_eq!(Net::rules(&net.hosts[1]), rules[1]);

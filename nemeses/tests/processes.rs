@@ -20,7 +20,7 @@ async fn cluster(name: &str) -> Arc<Fake> {
 }
 
 fn sweep(run: Option<&str>) -> HealOptions {
-    HealOptions { paths: Fake::paths(), run_id: run.map(str::to_owned), break_locks: false }
+    HealOptions { paths: Fake::paths(), run_id: run.map(str::to_owned), ..HealOptions::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

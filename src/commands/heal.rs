@@ -11,7 +11,7 @@ use crate::exit::{self, Failure};
 
 pub(super) fn run(args: &HealArgs) -> Result<u8, Failure> {
     let inventory = super::require_inventory(&args.inventory)?;
-    let options = HealOptions { break_locks: args.break_locks, ..HealOptions::default() };
+    let options = HealOptions { break_locks: args.break_locks, holder: crate::run::holder(), ..HealOptions::default() };
     let hosts = super::within_network(&inventory, async {
         let cluster = Cluster::new(Arc::clone(&inventory)).context("use the inventory")?;
         Ok::<_, Failure>(kchaos_nemeses::heal_cluster(kchaos_nemeses::doors(Arc::new(cluster)), options).await)

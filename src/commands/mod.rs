@@ -2,10 +2,13 @@
 
 pub(crate) mod check;
 mod convert;
+mod doctor;
+mod halt;
 mod heal;
 mod inventory;
 mod lab;
 mod list;
+mod plan;
 mod report;
 mod status;
 mod synth;
@@ -29,7 +32,10 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Convert(args) => convert::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Plan(args) => plan::run(*args),
         Command::Heal(args) => heal::run(&args),
+        Command::Halt(args) => halt::run(&args),
         Command::Lab(command) => lab::run(command),
         Command::Inventory(InventoryCommand::Check { inventory, format }) => inventory::check(&inventory, format),
         Command::List(args) => list::run(&args),

@@ -10,6 +10,9 @@ use crate::run::{self, Abort, Display, Setup, conclude, conclude_failed};
 use crate::store::RunDirectory;
 
 pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
+    if args.dry_run {
+        return super::plan::of_test(args);
+    }
     let keep_lab = args.keep_lab;
     // What was typed is checked before a lab is brought up for it.
     let (inventory, is_our_lab) = match super::find_inventory(&args.inventory)? {

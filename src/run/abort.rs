@@ -13,6 +13,10 @@ use tokio::sync::watch;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AbortReason {
     Signal(&'static str),
+    /// `kchaos halt`, by somebody.
+    Halted(String),
+    /// One of the conditions that are watched throughout.
+    Condition(String),
     /// `--fail-fast`: a violation is proved.
     Violation(String),
     /// Something of ours failed: the disk, the history.

@@ -192,6 +192,7 @@ fn others(environment: &[String], abort: Option<&AbortReason>, failures: Vec<Fai
     let mut codes: Vec<(u8, String)> = environment.iter().map(|text| (exit::ENVIRONMENT, text.clone())).collect();
     match abort {
         Some(AbortReason::Signal(name)) => codes.push((exit::ABORTED, format!("ended early by {name}"))),
+        Some(AbortReason::Halted(text) | AbortReason::Condition(text)) => codes.push((exit::ABORTED, format!("ended early: {text}"))),
         Some(AbortReason::Environment(text)) => codes.push((exit::ENVIRONMENT, text.clone())),
         // The violation itself is in the verdict; if the reread did not confirm it, so is its absence.
         Some(AbortReason::Violation(_)) | None => {}

@@ -7,6 +7,7 @@ mod abort;
 mod analysis;
 mod client_log;
 mod conclude;
+mod conditions;
 mod daemon_logs;
 mod exact;
 mod finale;
@@ -39,12 +40,15 @@ use serde_json::{Value, json};
 pub(crate) use abort::{Abort, AbortReason};
 pub(crate) use analysis::{Analysed, judge_options};
 pub(crate) use conclude::{conclude, conclude_failed};
+pub(crate) use conditions::{refuse_abort_conditions, too_full};
 pub(crate) use daemon_logs::Fetched;
 pub(crate) use finale::Finale;
+pub(crate) use preflight::schedule_of;
 pub(crate) use progress::Display;
 pub(crate) use resources::Resources;
 pub(crate) use schedule::millis;
-pub(crate) use setup::{Setup, nearest};
+pub(crate) use setup::{Setup, holder, nearest};
+pub(crate) use whole::what_is_missing;
 
 use crate::clock::RunClock;
 use crate::exit::Failure;
@@ -55,7 +59,7 @@ use client_log::ClientLog;
 use witness::Witness;
 
 /// How long writes are watched before the trouble, and after it: long enough to be a baseline, short enough to be waited for.
-const QUIET: Duration = Duration::from_secs(4);
+pub(crate) const QUIET: Duration = Duration::from_secs(4);
 const CLIENTS_STOP: Duration = Duration::from_secs(20);
 
 /// What every step of a run needs.
@@ -111,7 +115,7 @@ pub(crate) struct Ended {
 /// A run from its stored plan to everything that can be judged.
 pub(crate) async fn life(setup: Arc<Setup>, directory: &RunDirectory, abort: Abort, display: Arc<Display>) -> Result<Ended, Failure> {
     directory.write_json("plan.json", &setup.plan())?;
-    let ready = preflight::check(&setup).await?;
+    let ready = preflight::check(&setup, &display).await?;
     let locks = preflight::Locks::take(&ready.doors, &setup).await?;
     let ended = locked_life(&setup, ready, directory, abort, display).await;
     locks.release().await;
@@ -157,6 +161,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     let observer = Observer::start(live.inventory.clone(), live.keys.clone(), live.clock.clone(), books.observation_sink());
     let clients = live.start_clients()?;
     let watch = watch::start(live, &engine, &clients);
+    let conditions = conditions::watch(live, &engine);
 
     let mut failures = Vec::new();
     let trouble = before_and_trouble(live.clone(), engine.clone(), clients.clone(), plan.schedule.clone());
@@ -165,6 +170,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     let is_lost_cause = troubles.never_recovered.is_some();
     let finale = guarded(&mut failures, after_and_finale(live.clone(), clients.clone(), is_lost_cause)).await.unwrap_or_default();
 
+    drop(conditions);
     observer.stop().await;
     let settings_now = preflight::settings_now(&live.setup).await.unwrap_or_default();
     live.nemesis_op("config", preflight::told(&settings_now));
@@ -282,7 +288,7 @@ impl Live {
             topics: self.keys.clone(),
             groups: self.setup.workload.groups(&self.setup.run_id),
             transactional_ids: self.setup.workload.transactional_ids(&self.setup.run_id),
-            holder: self.setup.holder(),
+            holder: holder(),
             kill: self.setup.kill(),
             paths: HostPaths::default(),
         }

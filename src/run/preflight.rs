@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::abort::Abort;
 use super::{Books, Display, Live, Setup, whole};
+use crate::doctor;
 use crate::exit::Failure;
 
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,39 +45,18 @@ pub(super) struct Ready {
     pub(super) doors: Arc<dyn Doors>,
 }
 
-pub(super) async fn check(setup: &Arc<Setup>) -> Result<Ready, Failure> {
-    setup.refuse_without_consent()?;
-    let inventory = &setup.inventory;
-    let id = view::cluster_id(inventory).await.context("ask ZooKeeper for the cluster's id")?;
-    if id != inventory.cluster.expect_cluster_id {
-        return Err(Failure::environment(anyhow!(
-            "this is not the cluster that was meant: its id is {id}, the inventory expects {} (cluster.expect_cluster_id); nothing was touched",
-            inventory.cluster.expect_cluster_id
-        )));
+/// The checks of `kchaos doctor`; whether the cluster is whole is asked later, when what an earlier run left has been mended.
+pub(super) async fn check(setup: &Arc<Setup>, display: &Display) -> Result<Ready, Failure> {
+    let examined = doctor::examine(setup, false).await;
+    let failing = examined.failing();
+    let Some((cluster, doors)) = examined.ways.filter(|_| failing.is_empty()) else {
+        return Err(Failure::environment(anyhow!("{}", failing.join("\n  "))));
+    };
+    let left_out = setup.leave_out(&examined.unbearable);
+    if !left_out.is_empty() {
+        display.event(&format!("left out, since this cluster cannot bear them (kchaos list nemeses says why): {}", left_out.join(", ")));
     }
-    let cluster = Arc::new(Cluster::new(Arc::clone(inventory)).context("use the inventory")?);
-    let checks = cluster.check_hosts().await;
-    let problems: Vec<_> =
-        checks.iter().flat_map(|check| check.problems.iter().map(|problem| format!("{}: {problem}", check.host))).collect();
-    if !problems.is_empty() {
-        return Err(Failure::environment(anyhow!("{}", problems.join("\n  "))));
-    }
-    let doors = kchaos_nemeses::doors(Arc::clone(&cluster));
-    refuse_unbearable(setup, doors.as_ref()).await?;
     Ok(Ready { doors, cluster })
-}
-
-/// What the hosts cannot bear is refused by name, never skipped in silence.
-async fn refuse_unbearable(setup: &Setup, doors: &dyn Doors) -> Result<(), Failure> {
-    if setup.nemeses.is_empty() {
-        return Ok(());
-    }
-    let unbearable = kchaos_nemeses::unbearable(doors).await;
-    let mut said: Vec<String> = Vec::new();
-    for name in &setup.nemeses {
-        said.extend(unbearable.iter().filter(|one| one.rules_out(name)).map(|one| format!("this cluster cannot bear {name}: {one}")));
-    }
-    if said.is_empty() { Ok(()) } else { Err(Failure::environment(anyhow!("{}; nothing was touched", said.join("\n  ")))) }
 }
 
 /// A cluster that is already broken proves nothing about what breaks it.
@@ -90,7 +70,7 @@ pub(super) async fn refuse_unhealthy(setup: &Setup) -> Result<(), Failure> {
 
 /// Mends what an earlier run may have left. The hosts are locked for this run by now, so it cannot be another's fault at work.
 pub(super) async fn sweep(doors: &Arc<dyn Doors>, setup: &Setup, display: &Display) -> Result<(), Failure> {
-    let options = HealOptions { run_id: Some(setup.run_id.clone()), ..HealOptions::default() };
+    let options = HealOptions { run_id: Some(setup.run_id.clone()), holder: super::holder(), ..HealOptions::default() };
     let hosts = kchaos_nemeses::heal_cluster(Arc::clone(doors), options).await;
     for host in &hosts {
         match &host.state {
@@ -115,7 +95,7 @@ pub(super) struct Locks {
 impl Locks {
     pub(super) async fn take(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
         let options =
-            LockOptions { run_id: setup.run_id.clone(), holder: setup.holder(), lease: setup.args.lease, paths: HostPaths::default() };
+            LockOptions { run_id: setup.run_id.clone(), holder: super::holder(), lease: setup.args.lease, paths: HostPaths::default() };
         kchaos_nemeses::lock_hosts(doors.as_ref(), &options).await.map_err(Failure::environment)?;
         Ok(Self { doors: Arc::clone(doors), options })
     }
@@ -161,15 +141,24 @@ pub(super) async fn read_back(setup: &Arc<Setup>, plan: &mut Plan) -> Result<(),
             }
         }
     }
-    let session = plan
-        .effective
-        .iter()
-        .filter(|(name, _)| name.starts_with("broker "))
-        .filter_map(|(_, settings)| settings.get("zookeeper.session.timeout.ms")?.parse().ok())
-        .max();
-    setup.schedule(plan, session);
+    setup.schedule(plan, session_timeout_ms(&plan.effective));
     let topics: Vec<_> = plan.keys.iter().map(|entry| entry.topic.clone()).collect();
     whole_topics(setup, &topics).await
+}
+
+/// The longest of the brokers': how long a fault is held depends on it.
+fn session_timeout_ms(settings: &Settings) -> Option<u64> {
+    let brokers = settings.iter().filter(|(name, _)| name.starts_with("broker "));
+    brokers.filter_map(|(_, settings)| settings.get("zookeeper.session.timeout.ms")?.parse().ok()).max()
+}
+
+/// The schedule that a run with this seed draws, without its topic.
+pub(crate) async fn schedule_of(setup: &Setup) -> Result<Plan, Failure> {
+    let mut plan = setup.plan();
+    plan.effective = of_brokers(setup).await.context("read the brokers' settings")?;
+    let session = session_timeout_ms(&plan.effective);
+    setup.schedule(&mut plan, session);
+    Ok(plan)
 }
 
 /// A fresh topic needs a moment until every replica is in sync.
@@ -192,12 +181,17 @@ async fn whole_topics(setup: &Setup, topics: &[String]) -> Result<(), Failure> {
 /// The settings in force by whose they are: `broker 1`, `topic t`.
 type Settings = BTreeMap<String, BTreeMap<String, String>>;
 
-async fn effective(setup: &Setup) -> Result<Settings, anyhow::Error> {
+async fn of_brokers(setup: &Setup) -> Result<Settings, anyhow::Error> {
     let mut all = BTreeMap::new();
     for (_, daemon) in setup.inventory.daemons_of(DaemonKind::Kafka) {
         let settings = view::effective_config(&setup.inventory, daemon.id).await?;
         all.insert(format!("broker {}", daemon.id), pick(settings, BROKER_SETTINGS));
     }
+    Ok(all)
+}
+
+async fn effective(setup: &Setup) -> Result<Settings, anyhow::Error> {
+    let mut all = of_brokers(setup).await?;
     for topic in setup.workload.topics(&setup.run_id) {
         let settings = view::topic_config(&setup.inventory, &topic.name).await?;
         let asked = topic.settings.iter().map(|(name, _)| name.as_str());

@@ -1,13 +1,13 @@
 //! What a run was asked to do, resolved: flags against registries, inventory and seed. Nothing here touches the cluster.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::anyhow;
 use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
-use kchaos_nemeses::KillSemantics;
+use kchaos_nemeses::{KillSemantics, Unbearable};
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
@@ -36,6 +36,7 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) run_id: String,
     pub(crate) clock: Arc<RunClock>,
+    left_out: OnceLock<Vec<String>>,
 }
 
 impl Setup {
@@ -44,7 +45,6 @@ impl Setup {
         let clock = Arc::new(RunClock::start());
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
-        refuse_without_disks_and_clocks(&nemeses, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
         if longest.or(args.nemesis_duration).is_some_and(|duration| duration.as_secs() > limit) {
@@ -55,7 +55,7 @@ impl Setup {
         let seed = args.seed.unwrap_or_else(|| u64::from(draw::<u32>()));
         let started: DateTime<Utc> = Utc::now();
         let run_id = format!("{}-{:04x}", started.format("%Y%m%d%H%M%S"), draw::<u16>());
-        Ok(Self { args, command, inventory, nemeses, exact, workload, options, slos, seed, run_id, clock })
+        Ok(Self { args, command, inventory, nemeses, exact, workload, options, slos, seed, run_id, clock, left_out: OnceLock::new() })
     }
 
     /// What can be wrong with the flags alone, found before a lab is brought up for them.
@@ -117,13 +117,6 @@ impl Setup {
         })
     }
 
-    /// For people who find a lock: `user@machine, pid 17`.
-    pub(crate) fn holder(&self) -> String {
-        let user = std::env::var("USER").unwrap_or_else(|_| "somebody".into());
-        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        format!("{user}@{}, pid {}", machine.trim(), std::process::id())
-    }
-
     pub(crate) fn kill(&self) -> KillSemantics {
         match self.args.kill {
             KillArg::HeldDown => KillSemantics::HeldDown,
@@ -145,7 +138,9 @@ impl Setup {
             plan.schedule.clone_from(&self.exact);
             return;
         }
-        let names = self.nemeses.iter().map(ToString::to_string).collect();
+        let left_out = self.left_out.get();
+        let is_drawn = |name: &String| !left_out.is_some_and(|names| names.contains(name));
+        let names = self.nemeses.iter().map(ToString::to_string).filter(is_drawn).collect();
         let at_once = self.args.at_once.unwrap_or(if self.leaves_out() { 2 } else { 1 });
         let duration = self
             .args
@@ -167,17 +162,26 @@ impl Setup {
         Ok(properties)
     }
 
-    /// A cluster that people depend on is broken only by somebody who types its name.
-    pub(crate) fn refuse_without_consent(&self) -> Result<(), Failure> {
+    /// A cluster that people depend on is broken only by somebody who types its name: what is lacking, and what to do.
+    pub(crate) fn lacks_consent(&self) -> Option<(String, String)> {
         let cluster = &self.inventory.cluster;
         if cluster.environment != Environment::Production || self.args.i_understand.as_deref() == Some(cluster.name.as_str()) {
-            return Ok(());
+            return None;
         }
-        Err(Failure::environment(anyhow!(
-            "the inventory calls {} a production cluster: to go on, repeat the command with --i-understand {}",
-            cluster.name,
-            cluster.name
-        )))
+        let text = format!("the inventory calls {} a production cluster", cluster.name);
+        Some((text, format!("to go on, repeat the command with --i-understand {}", cluster.name)))
+    }
+
+    /// Of all there is, what this cluster cannot bear is not drawn.
+    pub(crate) fn leave_out(&self, unbearable: &[Unbearable]) -> Vec<String> {
+        if !self.leaves_out() {
+            return Vec::new();
+        }
+        let is_refused = |name: &NemesisName| {
+            kchaos_nemeses::refused_by_inventory(&self.inventory, name).is_some() || unbearable.iter().any(|one| one.rules_out(name))
+        };
+        let names: Vec<String> = self.nemeses.iter().filter(|name| is_refused(name)).map(ToString::to_string).collect();
+        self.left_out.get_or_init(|| names).clone()
     }
 
     /// The command as typed, with the seed that was drawn, and without what may be a secret: it is written down.
@@ -205,7 +209,7 @@ impl Setup {
 
     fn facts(&self) -> BTreeMap<String, String> {
         let cluster = &self.inventory.cluster;
-        let mut facts = BTreeMap::from([("cluster".to_owned(), cluster.name.clone())]);
+        let mut facts = BTreeMap::from([("cluster".to_owned(), cluster.name.clone()), ("started_by".to_owned(), holder())]);
         for (note, n) in cluster.notes.iter().zip(1..) {
             facts.insert(format!("note_{n}"), note.clone());
         }
@@ -215,6 +219,13 @@ impl Setup {
     fn started(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_nanos(i64::try_from(self.clock.started_at_unix_ns).unwrap_or(0))
     }
+}
+
+/// For people who find a lock, a halt or a line of the audit: `user@machine, pid 17`.
+pub(crate) fn holder() -> String {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "somebody".into());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}, pid {}", machine.trim(), std::process::id())
 }
 
 /// `-X KEY=VALUE` and `-XKEY=VALUE` are where a secret may be typed.
@@ -293,12 +304,6 @@ fn lacks(target: &Target, workload: &dyn Workload) -> Option<&'static str> {
         Target::TxnCoordinator => workload.transactional_ids("").is_empty().then_some("transactional id"),
         _ => None,
     }
-}
-
-/// What the inventory rules out for every daemon that could be chosen; of a single one, the fault itself says so.
-fn refuse_without_disks_and_clocks(nemeses: &[NemesisName], inventory: &Inventory) -> Result<(), Failure> {
-    let refused: Vec<String> = nemeses.iter().filter_map(|name| kchaos_nemeses::refused_by_inventory(inventory, name)).collect();
-    if refused.is_empty() { Ok(()) } else { Err(Failure::environment(anyhow!("{}; nothing was touched", refused.join("\n  ")))) }
 }
 
 /// A target by a host's name is known only with the inventory.

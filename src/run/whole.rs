@@ -40,7 +40,7 @@ pub(super) fn missing(live: &Live, view: &View) -> Option<String> {
     what_is_missing(&live.inventory, view)
 }
 
-pub(super) fn what_is_missing(inventory: &kchaos_cluster::inventory::Inventory, view: &View) -> Option<String> {
+pub(crate) fn what_is_missing(inventory: &kchaos_cluster::inventory::Inventory, view: &View) -> Option<String> {
     let mut parts = Vec::new();
     for (_, daemon) in inventory.daemons_of(kchaos_cluster::inventory::DaemonKind::Kafka) {
         if !view.brokers.contains_key(&daemon.id) {

@@ -85,7 +85,8 @@ impl Lab {
 
     /// All that kchaos could have left on the hosts: files, rules.
     pub(crate) fn footprint(&self) -> BTreeMap<String, String> {
-        let files = "find /run/kchaos /var/lib/kchaos -type f -printf '%p %s\\n' 2>/dev/null | sort; true";
+        // What was done to a host is kept there, and meant to stay.
+        let files = "find /run/kchaos /var/lib/kchaos -type f ! -name 'audit.log*' -printf '%p %s\\n' 2>/dev/null | sort; true";
         self.hosts.iter().map(|host| (host.clone(), format!("{}\n{}", self.on(host, files), self.rules(host)))).collect()
     }
 

@@ -6,6 +6,7 @@
 mod daemon_log;
 mod disks;
 mod faults;
+mod halting;
 mod interruptions;
 mod lab;
 mod leftovers;

@@ -11,6 +11,7 @@ mod client_log;
 mod counts;
 pub mod errors;
 mod lanes;
+mod login;
 mod options;
 mod payload;
 mod producer;
@@ -31,6 +32,7 @@ use rdkafka::error::KafkaError;
 
 pub use client_log::{LogLine, LogRing, LogSink};
 pub use counts::{Counts, KeyCounts};
+pub use login::{Login, log_in};
 pub use options::{Acks, Isolation, Options, OptionsError};
 pub use payload::HEADER_BYTES;
 pub use properties::{effective_client_properties, is_hidden, shown_property};

@@ -3,19 +3,21 @@
 //! A run writes to topics that it made itself, or not at all: somebody else's records would be taken for phantoms, and ours would be in
 //! their data.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use kchaos_core::Clock;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::client_log::ClientLog;
+use crate::client_log::{ClientLog, LogSink};
 use crate::options::Options;
 use crate::properties::{self, Role};
 use crate::{Context, WorkloadError};
@@ -72,12 +74,21 @@ pub(crate) fn is_ours(topic: &str, run_id: &str) -> bool {
 }
 
 fn admin(context: &Context) -> Result<AdminClient<ClientLog>, WorkloadError> {
-    for (name, value) in &context.properties {
+    admin_client(&context.run_id, &context.bootstrap, &context.properties, Arc::clone(&context.log), Arc::clone(&context.clock))
+}
+
+pub(crate) fn admin_client(
+    run_id: &str,
+    bootstrap: &str,
+    properties: &BTreeMap<String, String>,
+    sink: Arc<dyn LogSink>,
+    clock: Arc<dyn Clock>,
+) -> Result<AdminClient<ClientLog>, WorkloadError> {
+    for (name, value) in properties {
         properties::check_one(name, value)?;
     }
-    let client_id = format!("kchaos-{}-admin", context.run_id);
-    let all = properties::resolve(Role::Admin, &Options::default(), &context.bootstrap, &context.properties, &client_id);
-    let log = ClientLog { sink: Arc::clone(&context.log), clock: Arc::clone(&context.clock), client: "admin".to_owned() };
+    let all = properties::resolve(Role::Admin, &Options::default(), bootstrap, properties, &format!("kchaos-{run_id}-admin"));
+    let log = ClientLog { sink, clock, client: "admin".to_owned() };
     AdminClient::from_config_and_context(&properties::config(&all), log)
         .map_err(|error| WorkloadError::Client { name: "admin".to_owned(), reason: error.to_string() })
 }

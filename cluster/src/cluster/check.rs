@@ -2,6 +2,7 @@
 //! preflight of a run ask this. It changes nothing on a host.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
@@ -27,7 +28,7 @@ pub struct HostCheck {
     /// `USER@ADDRESS port PORT`.
     pub way: String,
     /// What is wrong, each with what to do. Empty: the host is ready.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
     /// Absent if the host was not reached.
     pub host_key: Option<ProvenKey>,
     pub is_root: bool,
@@ -39,6 +40,53 @@ pub struct HostCheck {
     /// `true` if `nft` can list tables, and is not merely installed.
     pub nftables_works: bool,
     pub daemons: Vec<DaemonCheck>,
+}
+
+/// One thing that is wrong with a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `ssh`, `root`, `consent`, `tools`, `firewall` or `daemons`.
+    pub about: &'static str,
+    pub text: String,
+    /// What to do about it; empty where the text says all there is.
+    pub mend: String,
+}
+
+impl Problem {
+    fn new(about: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { about, text: text.into(), mend: mend.into() }
+    }
+
+    /// Of the way to the host.
+    fn of(error: &RemoteError, way: &str) -> Self {
+        match error {
+            RemoteError::HostKey { host, address, reason, hint } => {
+                Self::new("ssh", format!("host key of {host} ({address}) refused: {reason}"), hint)
+            }
+            RemoteError::Unreachable { .. } => {
+                Self::new("ssh", error.to_string(), format!("see that sshd listens there ({way}) and that nothing stands between"))
+            }
+            RemoteError::Authentication { .. } => {
+                Self::new("ssh", error.to_string(), "let ssh.key_file's public half stand in authorized_keys of that user")
+            }
+            RemoteError::PrivateKey { .. } => {
+                Self::new("ssh", error.to_string(), "let ssh.key_file name a private key in OpenSSH's format")
+            }
+            _ => Self::new("ssh", error.to_string(), String::new()),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.mend.is_empty() { f.write_str(&self.text) } else { write!(f, "{}: {}", self.text, self.mend) }
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The administrator's consent.
@@ -90,7 +138,7 @@ impl Cluster {
         let way = format!("{}@{} port {}", host.ssh_user(inventory), host.ssh_address(), host.ssh_port(inventory));
         let mut check = HostCheck { host: host.name.clone(), way, ..HostCheck::default() };
         let Some(ways) = self.ways.get(&host.name) else {
-            check.problems.push("it is not in the inventory that this cluster was made from".to_owned());
+            check.problems.push(Problem::new("ssh", "it is not in the inventory that this cluster was made from", ""));
             return check;
         };
         match &ways.ssh {
@@ -98,7 +146,7 @@ impl Cluster {
             Some([ssh, _]) => match ssh.prove().await {
                 Ok(key) => check.host_key = Some(key),
                 Err(error) => {
-                    check.problems.push(error.to_string());
+                    check.problems.push(Problem::of(&error, &check.way));
                     return check;
                 }
             },
@@ -121,17 +169,21 @@ impl Cluster {
         super::manager_of(daemon, self.inventory.command_timeout()).state(remote).await
     }
 
-    async fn ask(&self, host: &Host, remote: &dyn Remote, check: &mut HostCheck) -> Result<(), String> {
-        let output = remote.run(&script(host), self.inventory.command_timeout()).await.map_err(|error| error.to_string())?;
+    async fn ask(&self, host: &Host, remote: &dyn Remote, check: &mut HostCheck) -> Result<(), Problem> {
+        let output = remote.run(&script(host), self.inventory.command_timeout()).await.map_err(|error| Problem::of(&error, &check.way))?;
         let text = output.stdout_text();
         if !text.lines().any(|line| line == MARK) {
             let said: String = output.stderr_text().trim().chars().take(300).collect();
             let hint = if self.inventory.ssh.sudo {
-                "; sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)"
+                "sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)"
             } else {
                 ""
             };
-            return Err(format!("a first command ended with status {} and not as it should: {said}{hint}", output.status));
+            return Err(Problem::new(
+                "root",
+                format!("a first command ended with status {} and not as it should: {said}", output.status),
+                hint,
+            ));
         }
         check.tools = TOOLS.iter().chain(TOOLS_WISHED).map(|tool| ((*tool).to_owned(), false)).collect();
         check.opt_in = OptIn::NoFile;
@@ -161,31 +213,41 @@ impl Cluster {
         let file = host.opt_in_file.display();
         let mut problems = Vec::new();
         if !check.is_root {
-            problems.push("commands do not run as root: log in as root, or set ssh.sudo = true".to_owned());
+            problems.push(Problem::new("root", "commands do not run as root", "log in as root, or set ssh.sudo = true"));
         }
         match &check.opt_in {
             OptIn::Given | OptIn::Unknown => {}
-            OptIn::NoFile => problems
-                .push(format!("it has not been opted in: its administrator must write the cluster's name, {name}, into {file} on it")),
-            OptIn::NamesOthers(others) => problems.push(format!("its opt-in file {file} does not name {name}, but {others:?}")),
+            OptIn::NoFile => problems.push(Problem::new(
+                "consent",
+                "it has not been opted in",
+                format!("its administrator must write the cluster's name, {name}, into {file} on it"),
+            )),
+            OptIn::NamesOthers(others) => problems.push(Problem::new(
+                "consent",
+                format!("its opt-in file {file} does not name {name}, but {others:?}"),
+                "its administrator must add a line with the cluster's name",
+            )),
         }
         let missing: Vec<&str> = TOOLS.iter().copied().filter(|tool| !check.tools.get(*tool).is_some_and(|is_there| *is_there)).collect();
         if !missing.is_empty() {
-            problems.push(format!("it lacks {}: install coreutils, findutils, grep, sed and an awk", missing.join(", ")));
+            let mend = "install coreutils, findutils, grep, sed and an awk";
+            problems.push(Problem::new("tools", format!("it lacks {}", missing.join(", ")), mend));
         }
         let has = |tool: &str| check.tools.get(tool).is_some_and(|is_there| *is_there);
         let iptables_is_there = has("iptables") && has("ip6tables");
-        let problem = match self.inventory.cluster.firewall {
+        let (problem, mend) = match self.inventory.cluster.firewall {
             Firewall::Auto if !check.nftables_works && !iptables_is_there => {
-                "neither nft works there, nor are iptables and ip6tables: install nftables"
+                ("neither nft works there, nor are iptables and ip6tables", "install nftables")
             }
             Firewall::Nftables if !check.nftables_works => {
-                "nft does not work there, and cluster.firewall = \"nftables\": install nftables, or choose another"
+                ("nft does not work there, and cluster.firewall = \"nftables\"", "install nftables, or choose another")
             }
-            Firewall::Iptables if !iptables_is_there => "it lacks iptables or ip6tables, and cluster.firewall = \"iptables\"",
-            _ => "",
+            Firewall::Iptables if !iptables_is_there => {
+                ("it lacks iptables or ip6tables, and cluster.firewall = \"iptables\"", "install iptables, or choose another")
+            }
+            _ => ("", ""),
         };
-        problems.extend(Some(problem.to_owned()).filter(|problem| !problem.is_empty()));
+        problems.extend((!problem.is_empty()).then(|| Problem::new("firewall", problem, mend)));
         check.problems.extend(problems);
     }
 }
@@ -224,22 +286,22 @@ fn daemon_check(daemon: &DaemonEntry, found: &Result<DaemonState, RemoteError>) 
     DaemonCheck { daemon: daemon.label(), state, pid: pid.map(|pid| pid.pid), start_time: pid.map(|pid| pid.start_time) }
 }
 
-fn daemon_problem(daemon: &DaemonEntry, found: &Result<DaemonState, RemoteError>) -> Option<String> {
-    match found {
-        Ok(DaemonState::Running(_)) => None,
-        Ok(DaemonState::Stopped(pid)) => Some(format!(
-            "{} is stopped by a signal (process {}, state T): kchaos heal, or kill -CONT {}",
-            daemon.label(),
-            pid.pid,
-            pid.pid
-        )),
+fn daemon_problem(daemon: &DaemonEntry, found: &Result<DaemonState, RemoteError>) -> Option<Problem> {
+    let label = daemon.label();
+    let (text, mend) = match found {
+        Ok(DaemonState::Running(_)) => return None,
+        Ok(DaemonState::Stopped(pid)) => {
+            (format!("{label} is stopped by a signal (process {}, state T)", pid.pid), format!("kchaos heal, or kill -CONT {}", pid.pid))
+        }
         Ok(DaemonState::Gone) if daemon.find.is_unset() => {
             let named = daemon.unit.as_ref().or(daemon.container.as_ref()).map_or("", String::as_str);
-            Some(format!("{} ({named}) is not running, according to its manager", daemon.label()))
+            (format!("{label} ({named}) is not running, according to its manager"), "kchaos heal, or start it".to_owned())
         }
-        Ok(DaemonState::Gone) => {
-            Some(format!("{} is not running, or its find = {:?} does not fit: compare /proc/PID/cmdline", daemon.label(), daemon.find))
-        }
-        Err(error) => Some(format!("{} cannot be told from others: {error}", daemon.label())),
-    }
+        Ok(DaemonState::Gone) => (
+            format!("{label} is not running, or its find = {:?} does not fit", daemon.find),
+            "start it, or compare /proc/PID/cmdline".to_owned(),
+        ),
+        Err(error) => (format!("{label} cannot be told from others: {error}"), "let its find fit one process alone".to_owned()),
+    };
+    Some(Problem::new("daemons", text, mend))
 }

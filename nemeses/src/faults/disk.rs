@@ -56,14 +56,7 @@ impl OnDisk {
 
     /// Where the disk is, for scripts.
     pub(crate) fn settings(&self) -> String {
-        let path = |path: &Option<std::path::PathBuf>| path.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        format!(
-            "D_DIR={}\nD_DEVICE={}\nD_BACKING={}\nD_MARK={}\n",
-            quote(self.disk.data_dir.to_string_lossy().trim_end_matches('/')),
-            quote(&path(&self.disk.device)),
-            quote(&path(&self.disk.backing_file)),
-            quote(self.disk.mark.as_deref().unwrap_or_default()),
-        )
+        settings(&self.disk)
     }
 
     /// What the daemon and the disk need in an undo script.
@@ -108,6 +101,18 @@ impl OnDisk {
             None => FaultError::environment(nemesis, format!("the disk of {}", self.daemon.name()), Because(answers.text())),
         }
     }
+}
+
+/// Where a disk is, for scripts.
+pub(crate) fn settings(disk: &Disk) -> String {
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    format!(
+        "D_DIR={}\nD_DEVICE={}\nD_BACKING={}\nD_MARK={}\n",
+        quote(disk.data_dir.to_string_lossy().trim_end_matches('/')),
+        quote(&path(&disk.device)),
+        quote(&path(&disk.backing_file)),
+        quote(disk.mark.as_deref().unwrap_or_default()),
+    )
 }
 
 /// Whether the daemon goes with its disk.

@@ -19,12 +19,13 @@ k_lock_write() {
 
 # Takes the lock, renews its own, breaks one that has expired.
 k_lock_take() {
+    k_halted && return
     k_private mkdir -p "$K_VOLATILE" || return 1
     _k_turn=0
     while [ "$_k_turn" -lt 8 ]; do
         _k_turn=$((_k_turn + 1))
         if mkdir "$K_VOLATILE/lock" 2>/dev/null; then
-            k_lock_write "$1" && echo locked
+            k_lock_write "$1" && k_say "run=$K_RUN phase=locked" && echo locked
             return
         fi
         if k_lock_read; then
@@ -65,6 +66,7 @@ k_lock_drop() {
         echo unlocked
     elif [ "$K_HELD_BY" = "$K_RUN" ]; then
         rm -rf "$K_VOLATILE/lock"
+        k_say "run=$K_RUN phase=unlocked"
         echo unlocked
     else
         echo "held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER"
@@ -82,6 +84,7 @@ k_private() (
 
 # The journal of the host: what it looked like, and how to undo (on standard input). Nothing has been done yet.
 k_keep() {
+    k_refuse_halted && return
     if ! k_lock_read; then
         echo "refused the host is not locked"
         return
@@ -120,6 +123,7 @@ k_watchdog_start() {
 
 # The dead man's switch: LEASE (hundredths of a second); the watchdog's text on standard input.
 k_arm() {
+    k_refuse_halted && return
     _k_dir=$(k_lease_dir)
     [ -e "$(k_undo_file).sh" ] || { echo "refused there is no undo script"; return; }
     rm -rf "$_k_dir"
@@ -127,7 +131,7 @@ k_arm() {
     k_now
     echo "$((K_NOW + $1))" >"$_k_dir/deadline" || return 1
     k_watchdog_start "$_k_dir" "$(k_undo_file).sh" || { echo "refused the watchdog did not start"; return; }
-    k_say "run=$K_RUN fault=$K_KEY phase=armed lease_cs=$1"
+    k_say "run=$K_RUN fault=$K_KEY phase=armed lease_cs=$1 what=$(sh "$(k_undo_file).sh" about </dev/null 2>/dev/null)"
     echo "armed $_k_pid $_k_start"
 }
 
@@ -145,6 +149,7 @@ k_when_armed() {
     k_is_armed && "$@"
     _k_status=$?
     k_mutex_drop "$(k_lease_dir)/mutex"
+    k_say "run=$K_RUN fault=$K_KEY phase=injected status=$_k_status"
     return "$_k_status"
 }
 
@@ -220,6 +225,8 @@ k_sweep() {
         done
         _k_how=healed
         [ -e "$_k_dir/fired" ] && _k_how=lapsed
+        # Nor is an injection cut short that is under way: it ends, and is undone.
+        [ -d "$_k_dir" ] && k_mutex_take "$_k_dir/mutex" 40
         sh "$_k_script" verify </dev/null >/dev/null 2>&1 || sh "$_k_script" undo </dev/null >/dev/null 2>&1
         if sh "$_k_script" verify </dev/null >/dev/null 2>&1; then
             # Half-applied things that a look at the whole does not show.
@@ -229,6 +236,8 @@ k_sweep() {
             done
             echo "$_k_how $K_KEY $_k_about"
         else
+            k_mutex_drop "$_k_dir/mutex"
+            k_say "run=$K_RUN fault=$K_KEY phase=unhealed"
             echo "unhealed $K_KEY $_k_about"
         fi
     done
@@ -241,6 +250,7 @@ k_sweep() {
     done
     k_sweep_cuts
     k_sweep_links
+    k_halted
     if k_lock_read; then
         if [ "$K_HELD_BY" != "$K_RUN" ] && [ "$1" = yes ]; then
             rm -rf "$K_VOLATILE/lock"

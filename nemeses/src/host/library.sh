@@ -54,8 +54,16 @@ k_mutex_drop() {
     rmdir "$1" 2>/dev/null || :
 }
 
+# What we do to this host is said to syslog, and kept in a file of ours: when, what, of which run, and who. What cannot be written down (a full
+# disk) holds nobody up.
 k_say() {
     command -v logger >/dev/null 2>&1 && logger -t kchaos "$*" </dev/null >/dev/null 2>&1
+    (
+        umask 077
+        mkdir -p "$K_STATE" || exit
+        [ "$(wc -c <"$K_STATE/audit.log")" -gt 1000000 ] && mv -f "$K_STATE/audit.log" "$K_STATE/audit.log.1"
+        printf '%s %s by=%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*" "${K_OWNER-}" >>"$K_STATE/audit.log"
+    ) </dev/null >/dev/null 2>&1
     :
 }
 

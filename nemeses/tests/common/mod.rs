@@ -313,9 +313,13 @@ impl Fake {
 
     pub async fn engine(self: &Arc<Self>, run: &str, lease: Duration, kill: KillSemantics) -> Engine {
         lock_hosts(self.as_ref(), &Self::lock_options(run, Duration::from_secs(60))).await.unwrap();
+        Engine::new(Arc::clone(self) as Arc<dyn Doors>, self.engine_options(run, lease, kill)).await.unwrap()
+    }
+
+    pub fn engine_options(&self, run: &str, lease: Duration, kill: KillSemantics) -> EngineOptions {
         let events = Arc::clone(&self.events);
         let topics = (0..3).map(|n| KeyEntry { key: i64::from(n), topic: "kchaos-t".into(), partition: n }).collect();
-        let options = EngineOptions {
+        EngineOptions {
             run_id: run.into(),
             holder: "the test".into(),
             lease,
@@ -330,8 +334,7 @@ impl Fake {
             transactional_ids: Vec::new(),
             kill,
             paths: Self::paths(),
-        };
-        Engine::new(Arc::clone(self) as Arc<dyn Doors>, options).await.unwrap()
+        }
     }
 
     pub fn moments(&self) -> Vec<FaultMoment> {
@@ -358,7 +361,7 @@ impl Fake {
         for part in ["state", "run"] {
             files(&self.hosts[host].directory.join(part), &mut all);
         }
-        all.retain(|path| !path.ends_with("lock/owner"));
+        all.retain(|path| !path.ends_with("lock/owner") && !path.ends_with("audit.log"));
         all
     }
 
