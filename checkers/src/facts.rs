@@ -11,6 +11,8 @@
 //! Hints. A run of ours tells what it knows of the end in ops of the process "nemesis": `final-offsets`, `final-reads` (see [`Hints`]).
 //! Their data is open: what is absent or has another shape is passed over.
 
+mod hints;
+mod logs;
 mod plain;
 pub(crate) mod senders;
 mod settling;
@@ -19,13 +21,13 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, Send, Value};
-use serde_json::Value as Json;
 
 use crate::by_id::ById;
 use crate::gaps::Gaps;
 use crate::log::{Id, Isolation, KeyLog, Outcome, PollOp, Written};
-use crate::replica_logs::ReplicaLogs;
 use crate::txns::{TxnId, Txns};
+use hints::Hints;
+use logs::Logs;
 use plain::{Routes, Underway};
 use senders::Senders;
 
@@ -90,28 +92,6 @@ pub(crate) struct Counts {
     pub(crate) unknown_fs: BTreeMap<String, u64>,
 }
 
-/// The log's end as its current leader told it, after all was mended and the ISR full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FinalOffsets {
-    pub(crate) start: Offset,
-    /// The high watermark: the next offset.
-    pub(crate) end: Offset,
-    pub(crate) leader_epoch: Option<i64>,
-}
-
-/// What a run tells of its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hints {
-    /// `final-offsets`: `{"0": {"start": 0, "end": 123, "leader": 2, "leader_epoch": 4}, …}`.
-    pub(crate) offsets: BTreeMap<Key, FinalOffsets>,
-    /// `final-reads`: `{"complete": true, "keys": {"0": {"next": 124, "end": 124}, …}}`.
-    pub(crate) reads_complete: Option<bool>,
-    /// Keys whose final read stopped before their end.
-    pub(crate) unfinished_keys: Vec<Key>,
-    /// `replica-log`: what each replica held on its disk.
-    pub(crate) replica_logs: ReplicaLogs,
-}
-
 /// Values of each key.
 pub(crate) type Values = BTreeMap<Key, BTreeSet<Value>>;
 
@@ -126,18 +106,6 @@ impl Wanted {
     pub(crate) fn is_nothing(&self) -> bool {
         self.values.is_empty() && !self.everything
     }
-}
-
-/// The logs of all keys.
-#[derive(Default)]
-struct Logs {
-    logs: Vec<(Key, KeyLog)>,
-    places: ById<u32>,
-    /// Values that an earlier pass wanted to know more of.
-    pinned: Values,
-    never_pack: bool,
-    /// There are transactions: no value goes the short way ([`KeyLog::leave_light`]).
-    none_light: bool,
 }
 
 pub(crate) struct Facts {
@@ -167,7 +135,7 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) fn new(default_isolation: Isolation, pinned: Values) -> Self {
         Self {
-            logs: Logs { pinned, ..Logs::default() },
+            logs: Logs::pinning(pinned),
             open: ById::default(),
             senders: Senders::default(),
             unknown_txns: Vec::new(),
@@ -226,7 +194,7 @@ impl Facts {
         };
         self.count(op);
         let Process::Client(process) = op.process else {
-            self.hint(&op.body);
+            self.hints.hear(&op.body);
             return;
         };
         if op.op_type == OpType::Invoke {
@@ -420,31 +388,6 @@ impl Facts {
         }
     }
 
-    fn hint(&mut self, body: &Body) {
-        let Body::Nemesis { f, value } = body else { return };
-        match f.as_str() {
-            "final-offsets" => {
-                for (key, told) in by_key(value) {
-                    let number = |name| told.get(name).and_then(Json::as_i64);
-                    if let (Some(start), Some(end)) = (number("start"), number("end")) {
-                        self.hints.offsets.insert(key, FinalOffsets { start, end, leader_epoch: number("leader_epoch") });
-                    }
-                }
-            }
-            "final-reads" => {
-                self.hints.reads_complete = value.get("complete").and_then(Json::as_bool);
-                let keys = value.get("keys").map(by_key).into_iter().flatten();
-                let number = |told: &Json, name| told.get(name).and_then(Json::as_i64);
-                self.hints.unfinished_keys = keys
-                    .filter(|(_, told)| matches!((number(told, "next"), number(told, "end")), (Some(next), Some(end)) if next < end))
-                    .map(|(key, _)| key)
-                    .collect();
-            }
-            "replica-log" => self.hints.replica_logs.hear(value),
-            _ => {}
-        }
-    }
-
     /// What the op sends, with the offsets it tells; in a completion also what only its invocation lists.
     pub(crate) fn sends(&self) -> &[Send] {
         &self.sends
@@ -503,45 +446,6 @@ impl Facts {
     }
 }
 
-impl Logs {
-    #[cold]
-    fn leave_light(&mut self) {
-        self.none_light = true;
-        self.logs.iter_mut().for_each(|(_, log)| log.leave_light());
-    }
-
-    #[inline]
-    fn get(&self, key: Key) -> Option<&KeyLog> {
-        self.places.get(key as u64).map(|place| &self.logs[*place as usize].1)
-    }
-
-    #[inline]
-    fn get_mut(&mut self, key: Key) -> &mut KeyLog {
-        let place = self.place(key);
-        &mut self.logs[place].1
-    }
-
-    #[inline]
-    fn place(&mut self, key: Key) -> usize {
-        match self.places.get(key as u64) {
-            Some(place) => *place as usize,
-            None => self.add(key),
-        }
-    }
-
-    #[cold]
-    fn add(&mut self, key: Key) -> usize {
-        let mut log = KeyLog::default();
-        log.pin(self.pinned.get(&key).cloned().unwrap_or_default(), self.never_pack);
-        if self.none_light {
-            log.leave_light();
-        }
-        self.logs.push((key, log));
-        self.places.insert(key as u64, u32::try_from(self.logs.len() - 1).unwrap_or(u32::MAX));
-        self.logs.len() - 1
-    }
-}
-
 /// An invocation that will never complete.
 fn abandon(invocation: &mut Invocation, txns: &mut Txns, unknown: &mut Vec<Vec<Send>>) {
     invocation.is_open = false;
@@ -593,8 +497,4 @@ pub(crate) fn each_polled<'a>(body: &'a Body, mut each: impl FnMut(Key, &'a [(Of
         Body::Txn(_) => polls(body).flat_map(|polled| &polled.0).for_each(|(key, records)| each(*key, records)),
         _ => {}
     }
-}
-
-fn by_key(value: &Json) -> impl Iterator<Item = (Key, &Json)> {
-    value.as_object().into_iter().flatten().filter_map(|(key, told)| Some((key.parse().ok()?, told)))
 }
