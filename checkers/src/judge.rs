@@ -252,8 +252,8 @@ impl Judge {
         self.facts.counts.ops
     }
 
-    /// The verdict. Of values that were packed before a finding spoke of them, no ops are cited; and where the log is such that forgotten
-    /// transactions may be part of a cycle, the verdict is unknown.
+    /// The verdict. Of values that were packed before a finding spoke of them, no ops are cited, and a disagreement of consumers may be told as a
+    /// `nonmonotonic-poll` alone; where the log is such that forgotten transactions may be part of a cycle, the verdict is unknown.
     pub fn finish(self) -> CheckReport {
         let (mut report, wanted) = self.finish_wanting();
         if wanted.everything {
