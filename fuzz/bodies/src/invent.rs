@@ -8,34 +8,34 @@ use serde_json::json;
 
 type Bytes<'a, 'b> = &'a mut Unstructured<'b>;
 
-/// How long histories become.
-#[derive(Clone, Copy)]
-struct Limits {
+/// How long a history becomes: a fuzzer learns more of a hundred short ones than of a long one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
     ops: usize,
     burst: i64,
 }
 
-/// Long enough that pages of a log are packed.
-const LONG: Limits = Limits { ops: 6000, burst: 1500 };
-/// Several groups of each column, and no more: a fuzzer learns more of a hundred short files than of a long one.
-const SHORT: Limits = Limits { ops: 400, burst: 80 };
+impl Limits {
+    /// Several groups of each column.
+    pub const SHORT: Self = Self { ops: 400, burst: 80 };
+    /// A page of a log is packed now and then.
+    pub const MIDDLE: Self = Self { ops: 1200, burst: 300 };
+    /// Several are.
+    pub const LONG: Self = Self { ops: 6000, burst: 1500 };
+}
+
 const KEYS: usize = 3;
 /// As many processes as share what they are asked to do.
 const PROCESSES: u32 = 4;
 
 /// Dense, and its times within what a file can say.
-pub fn sound_history(bytes: Bytes) -> Vec<Op> {
-    invented(bytes, LONG, false)
-}
-
-/// The same, and short.
-pub fn short_history(bytes: Bytes) -> Vec<Op> {
-    invented(bytes, SHORT, false)
+pub fn sound_history(bytes: Bytes, limits: Limits) -> Vec<Op> {
+    invented(bytes, limits, false)
 }
 
 /// Indices come twice, or go back; so does time.
-pub fn hostile_history(bytes: Bytes) -> Vec<Op> {
-    invented(bytes, LONG, true)
+pub fn hostile_history(bytes: Bytes, limits: Limits) -> Vec<Op> {
+    invented(bytes, limits, true)
 }
 
 fn invented(bytes: Bytes, limits: Limits, is_hostile: bool) -> Vec<Op> {
