@@ -33,4 +33,19 @@ mod committed_offsets {
         let apart = op(1, "invoke commit", five) + &op(1, "ok commit", five) + &op(2, "invoke commit", seven) + &op(2, "ok commit", seven);
         check(&(base + &apart + &fetched(5)), less);
     }
+
+    #[test]
+    fn what_is_lowered_while_it_is_fetched_may_be_returned_and_no_other_key() {
+        let base =
+            sent(1, 0) + &polled(1, "[0,1]") + &op(1, "invoke commit", "{\"0\":7,\"1\":7}") + &op(1, "ok commit", "{\"0\":7,\"1\":7}");
+        let lowered = op(3, "invoke committed", "[0,1]") + &op(2, "invoke commit", "{\"0\":5}") + &op(2, "ok commit", "{\"0\":5}");
+        for (found, expected) in [
+            ("{\"0\":5,\"1\":7}", "valid"),
+            ("{\"0\":7,\"1\":7}", "valid"),
+            ("{\"0\":4,\"1\":7}", "invalid: commit-regression 1"),
+            ("{\"0\":5,\"1\":5}", "invalid: commit-regression 1"),
+        ] {
+            check(&(base.clone() + &lowered + &op(3, "ok committed", found)), expected);
+        }
+    }
 }

@@ -8,7 +8,8 @@ use kchaos_core::Op;
 use crate::invent::{Limits, hostile_history, sound_history};
 
 fn options() -> JudgeOptions {
-    JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() }
+    // A search that gives up is as good as a long one, and a history is judged many times.
+    JudgeOptions { final_read: FinalRead::Complete, search_budget: 20_000, ..JudgeOptions::default() }
 }
 
 /// Compared as text, line by line: reports are long.
