@@ -236,9 +236,14 @@ impl Judge {
         self.facts.counts.ops
     }
 
-    /// The verdict. Of values that were packed before a finding spoke of them, no ops are cited.
+    /// The verdict. Of values that were packed before a finding spoke of them, no ops are cited, and a disagreement of consumers may be told as a
+    /// `nonmonotonic-poll` alone; where the log is such that forgotten transactions may be part of a cycle, the verdict is unknown.
     pub fn finish(self) -> CheckReport {
-        self.finish_wanting().0
+        let (mut report, wanted) = self.finish_wanting();
+        if wanted.everything {
+            doubt(&mut report);
+        }
+        report
     }
 
     /// The verdict, with all its evidence: if values were packed before a finding spoke of them, `again` is asked to tell the whole history
@@ -262,6 +267,9 @@ impl Judge {
             }
             if let Err(error) = again(&mut self) {
                 report.notes.push(format!("some ops are not cited, since the history could not be read a second time: {error}"));
+                if wanted.everything {
+                    doubt(&mut report);
+                }
                 return report;
             }
         }
@@ -328,6 +336,25 @@ fn tell(seats: &mut [Seat], hearing: &[usize], next: &mut usize, op: &Op, facts:
 
 fn verdict_of(rule: &dyn Rule, spec: &Spec, facts: &Facts, options: &JudgeOptions) -> Verdict {
     catch_unwind(AssertUnwindSafe(|| rule.verdict(facts, options))).unwrap_or_else(|_| failed(spec))
+}
+
+/// A single pass forgot what would tell.
+fn doubt(report: &mut CheckReport) {
+    let name = "needs-second-pass";
+    let text = "a transaction stands where readers had long passed: whether forgotten ones are part of a cycle, or were passed over, only a \
+                second pass over the history can tell";
+    report.reasons.push(Reason { name: name.to_owned(), text: text.to_owned() });
+    for checker in report.checkers.iter_mut().filter(|checker| checker.name == "cycles") {
+        checker.reasons.push(name.to_owned());
+        unknown(&mut checker.valid);
+    }
+    unknown(&mut report.valid);
+}
+
+fn unknown(valid: &mut Validity) {
+    if *valid == Validity::Valid {
+        *valid = Validity::Unknown;
+    }
 }
 
 fn failed(spec: &Spec) -> Verdict {

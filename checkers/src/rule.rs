@@ -24,11 +24,13 @@ pub struct JudgeOptions {
     pub final_read: FinalRead,
     /// How many examples of each anomaly are kept. Counts are of all.
     pub examples: usize,
+    /// Steps that the search for a legal order of unversioned registers may take, all registers together; beyond them it is unknown.
+    pub search_budget: u64,
 }
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { profile: Profile::default(), final_read: FinalRead::Unknown, examples: 8 }
+        Self { profile: Profile::default(), final_read: FinalRead::Unknown, examples: 8, search_budget: 4_000_000 }
     }
 }
 

@@ -380,7 +380,11 @@ proptest! {
         let offline = check_reader(text.as_bytes(), "offline", options()).unwrap();
         let open = || Ok(Box::new(text.as_bytes()) as Input<'_>);
         let shown = check(open, Reading { name: "shown", threads: 1 }, options()).unwrap();
-        prop_assert_eq!(summary(&shown), summary(&offline));
+        // Who else read what a consumer went back to, only a second pass can know.
+        let (mut once, mut twice, order) = (offline.clone(), shown.clone(), "total-order-disagreement");
+        let [known, more] = [&mut once, &mut twice].map(|report| report.anomalies.remove(order).map_or(0, |finding| finding.count));
+        prop_assert!(known <= more);
+        prop_assert_eq!(summary(&twice), summary(&once));
         for example in shown.anomalies.values().flat_map(|finding| &finding.examples).filter(|example| !example.ops.is_empty()) {
             let evidence = example.evidence.as_ref().unwrap();
             prop_assert_eq!(evidence.ops.iter().filter(|op| op.cited).count() as u64 + evidence.more_ops, example.ops.len() as u64);

@@ -69,6 +69,17 @@ impl KeyLog {
         written
     }
 
+    /// The ops of some values are kept for good.
+    #[inline]
+    pub(crate) fn keeps_any(&self) -> bool {
+        self.never_packs || !self.pinned.is_empty()
+    }
+
+    /// An earlier pass wanted it, or all are kept.
+    pub(crate) fn is_kept(&self, value: Value) -> bool {
+        self.never_packs || self.pinned.contains(&value)
+    }
+
     /// A finding may speak of a value whose ops are not known.
     pub(crate) fn want(&self, value: Value) {
         self.wanted.borrow_mut().insert(value);

@@ -27,9 +27,6 @@ pub(crate) const SPEC: Spec = Spec {
     build: || Box::new(Registers::default()),
 };
 
-/// Search steps that all keys of a history may take together.
-const BUDGET: u64 = 4_000_000;
-
 #[derive(Default)]
 struct Registers {
     keys: BTreeMap<Key, Vec<Entry>>,
@@ -98,7 +95,7 @@ impl Rule for Registers {
 
     fn verdict(&self, _: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
-        let mut budget = BUDGET;
+        let mut budget = options.search_budget;
         let mut given_up = Vec::new();
         let strict = options.profile.name == "linearizable";
         for (key, entries) in &self.keys {

@@ -8,24 +8,39 @@ use serde_json::json;
 
 type Bytes<'a, 'b> = &'a mut Unstructured<'b>;
 
-const OPS_MAX: usize = 6000;
+/// How long a history becomes: a fuzzer learns more of a hundred short ones than of a long one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    ops: usize,
+    burst: i64,
+}
+
+impl Limits {
+    /// Several groups of each column.
+    pub const SHORT: Self = Self { ops: 400, burst: 80 };
+    /// A page of a log is packed now and then.
+    pub const MIDDLE: Self = Self { ops: 1200, burst: 300 };
+    /// Several are.
+    pub const LONG: Self = Self { ops: 6000, burst: 1500 };
+}
+
 const KEYS: usize = 3;
 /// As many processes as share what they are asked to do.
 const PROCESSES: u32 = 4;
 
 /// Dense, and its times within what a file can say.
-pub fn sound_history(bytes: Bytes) -> Vec<Op> {
-    invented(bytes, false)
+pub fn sound_history(bytes: Bytes, limits: Limits) -> Vec<Op> {
+    invented(bytes, limits, false)
 }
 
 /// Indices come twice, or go back; so does time.
-pub fn hostile_history(bytes: Bytes) -> Vec<Op> {
-    invented(bytes, true)
+pub fn hostile_history(bytes: Bytes, limits: Limits) -> Vec<Op> {
+    invented(bytes, limits, true)
 }
 
-fn invented(bytes: Bytes, is_hostile: bool) -> Vec<Op> {
-    let mut inventor = Inventor { ops: Vec::new(), logs: Default::default(), next: 0, is_hostile };
-    while inventor.ops.len() < OPS_MAX && !bytes.is_empty() && inventor.step(bytes).is_ok() {}
+fn invented(bytes: Bytes, limits: Limits, is_hostile: bool) -> Vec<Op> {
+    let mut inventor = Inventor { ops: Vec::new(), logs: Default::default(), next: 0, burst_max: limits.burst, is_hostile };
+    while inventor.ops.len() < limits.ops && !bytes.is_empty() && inventor.step(bytes).is_ok() {}
     inventor.ops
 }
 
@@ -34,6 +49,7 @@ struct Inventor {
     /// What was landed, by key.
     logs: [Vec<(Offset, Value)>; KEYS],
     next: Value,
+    burst_max: i64,
     is_hostile: bool,
 }
 
@@ -183,7 +199,7 @@ impl Inventor {
     fn burst(&mut self, bytes: Bytes) -> Result<()> {
         let at = bytes.int_in_range(0..=KEYS - 1)?;
         let process = bytes.int_in_range(0..=PROCESSES - 1)?;
-        let count = if bytes.ratio(1, 4)? { bytes.int_in_range(0..=1500)? } else { bytes.int_in_range(0..=6)? };
+        let count = if bytes.ratio(1, 4)? { bytes.int_in_range(0..=self.burst_max)? } else { bytes.int_in_range(0..=6)? };
         let stride = if bytes.ratio(1, 8)? { number(bytes)? } else { 1 };
         let start = if bytes.ratio(1, 16)? { number(bytes)? } else { self.logs[at].last().map_or(0, |(offset, _)| offset.wrapping_add(1)) };
         let outcome = if bytes.ratio(1, 8)? { op_type(bytes)? } else { OpType::Ok };

@@ -10,7 +10,7 @@ mod meter;
 mod parsers;
 mod reports;
 
-pub use invent::{hostile_history, sound_history};
+pub use invent::{Limits, hostile_history, sound_history};
 #[cfg(feature = "inventory")]
 pub use inventory::inventory;
 pub use meter::Meter;

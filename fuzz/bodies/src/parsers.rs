@@ -4,7 +4,7 @@ use arbitrary::Unstructured;
 use kchaos_columns::{ColumnsError, Ops, Reader, Writer};
 use kchaos_core::{Op, Spare};
 
-use crate::invent::sound_history;
+use crate::invent::{Limits, sound_history};
 
 /// Lines one after the other: the reader that uses an op again and the one that makes it anew agree on each, and what they read is written so
 /// that it is read again.
@@ -77,7 +77,7 @@ pub fn framed(body: &[u8]) -> Vec<u8> {
 fn there_and_back(bytes: &[u8]) {
     let mut bytes = Unstructured::new(bytes);
     let damages: Vec<(u16, u8)> = (0..4).filter_map(|_| bytes.arbitrary().ok()).collect();
-    let ops = sound_history(&mut bytes);
+    let ops = sound_history(&mut bytes, Limits::SHORT);
     let mut writer = Writer::new(Vec::new()).unwrap();
     ops.iter().for_each(|op| writer.write(op).unwrap());
     let file = writer.finish().unwrap();

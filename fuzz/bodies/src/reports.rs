@@ -5,10 +5,11 @@ use kchaos_checkers::{CheckReport, FinalRead, Input, Judge, JudgeOptions, Readin
 use kchaos_columns::Writer;
 use kchaos_core::Op;
 
-use crate::invent::{hostile_history, sound_history};
+use crate::invent::{Limits, hostile_history, sound_history};
 
 fn options() -> JudgeOptions {
-    JudgeOptions { final_read: FinalRead::Complete, ..JudgeOptions::default() }
+    // A search that gives up is as good as a long one, and a history is judged many times.
+    JudgeOptions { final_read: FinalRead::Complete, search_budget: 20_000, ..JudgeOptions::default() }
 }
 
 /// Compared as text, line by line: reports are long.
@@ -52,12 +53,14 @@ pub fn history(bytes: &[u8]) {
     }
 }
 
-/// A history made of the bytes: the same report by a judge that packs and by one that does not, and from lines and columns. By the first bit
-/// its indices and times are any.
+/// A history made of the bytes: the same report by a judge that packs and by one that does not, and from lines and columns. By the first byte
+/// its indices and times are any, and it is long.
 pub fn structured(bytes: &[u8]) {
     let mut bytes = Unstructured::new(bytes);
-    let is_sound = !bytes.arbitrary().unwrap_or(false);
-    let ops = if is_sound { sound_history(&mut bytes) } else { hostile_history(&mut bytes) };
+    let how: u8 = bytes.arbitrary().unwrap_or(0);
+    let is_sound = how & 1 == 0;
+    let limits = if how >> 4 == 0 { Limits::LONG } else { Limits::MIDDLE };
+    let ops = if is_sound { sound_history(&mut bytes, limits) } else { hostile_history(&mut bytes, limits) };
     let mut report = packing(&ops);
     no_checker_failed(&report);
     let mut keeping = Judge::without_packing(options());

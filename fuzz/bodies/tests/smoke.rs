@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets as ordinary property tests: a few hundred inputs each, no fuzzer needed.
 
-use kchaos_fuzz_bodies::{BODIES, columns, edn, history, hostile_history, jsonl, sound_history, structured};
+use kchaos_fuzz_bodies::{BODIES, Limits, columns, edn, history, hostile_history, jsonl, sound_history, structured};
 use proptest::prelude::*;
 
 /// What histories are written with, so that noise gets past the first byte.
@@ -72,9 +72,9 @@ proptest! {
 
 #[test]
 fn histories_made_of_bytes_are_long_enough_to_be_packed() {
-    let longest = |history: fn(&mut arbitrary::Unstructured) -> Vec<kchaos_core::Op>| {
+    let longest = |history: fn(&mut arbitrary::Unstructured, Limits) -> Vec<kchaos_core::Op>| {
         let bytes = (0..200_u64).map(|seed| (0..400_u64).map(|at| (((seed + 1) * (at + 7) * 0x9E37_79B9) >> 16) as u8).collect::<Vec<_>>());
-        bytes.map(|bytes| history(&mut arbitrary::Unstructured::new(&bytes)).len()).max()
+        bytes.map(|bytes| history(&mut arbitrary::Unstructured::new(&bytes), Limits::LONG).len()).max()
     };
     assert!(longest(sound_history) > Some(2000));
     assert!(longest(hostile_history) > Some(2000));
@@ -83,7 +83,8 @@ fn histories_made_of_bytes_are_long_enough_to_be_packed() {
 /// Inputs that failed once.
 #[test]
 fn what_failed_once_does_not_fail_again() {
-    let failed: [(&str, &[u8]); 0] = [];
+    // Eight searches of four million steps each.
+    let failed: [(&str, &[u8]); 1] = [("structured", include_bytes!("failed/structured-long-search"))];
     for (target, bytes) in failed {
         let (_, body) = BODIES.iter().find(|(name, _)| *name == target).unwrap();
         body(bytes);
