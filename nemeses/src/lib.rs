@@ -27,6 +27,7 @@ mod journal;
 mod leg;
 mod lock;
 mod partition;
+pub mod proved;
 mod registry;
 mod renew;
 mod target;

@@ -32,6 +32,7 @@ pub const ALL: &[Spec] = &[
     faults::one_way::IN,
     faults::one_way::OUT,
     faults::cut_zookeeper::SPEC,
+    faults::expire_session::SPEC,
     faults::cut_peers::SPEC,
     faults::cut_clients::SPEC,
     faults::flap::SPEC,

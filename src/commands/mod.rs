@@ -6,6 +6,7 @@ mod heal;
 mod inventory;
 mod lab;
 mod list;
+mod proved;
 mod report;
 mod status;
 mod synth;

@@ -6,7 +6,9 @@
 mod daemon_log;
 mod disks;
 mod faults;
+mod inhabited;
 mod interruptions;
+mod kills;
 mod lab;
 mod leftovers;
 mod moments;

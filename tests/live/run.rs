@@ -163,6 +163,7 @@ impl Going {
         let (started, directory) = (self.started, self.directory());
         let (answer, scratch) = self.end();
         let directory = directory.canonicalize().unwrap_or_else(|error| panic!("the run left no directory: {error}\n{}", answer.stderr));
+        keep_what_was_proved(&directory);
         Finished { answer, directory, took: started.elapsed(), _scratch: scratch }
     }
 
@@ -188,6 +189,17 @@ impl Going {
         };
         let answer = Answer { code: status.code().unwrap_or(-1), stdout: self.said("stdout"), stderr: self.said("stderr") };
         (answer, self.scratch)
+    }
+}
+
+/// Where `KCHAOS_PROVED` names a file of records, this run's are put into it (docs/faults.md).
+fn keep_what_was_proved(run: &Path) {
+    let Some(file) = std::env::var_os("KCHAOS_PROVED") else { return };
+    let kept = Command::new(env!("CARGO_BIN_EXE_kchaos")).args(["list", "nemeses", "--proved"]).arg(file).arg("--from").arg(run).output();
+    let kept = kept.expect("kchaos list");
+    // A run that was killed may have no plan: it proved nothing then.
+    if !kept.status.success() {
+        eprintln!("{}: no records were taken: {}", run.display(), String::from_utf8_lossy(&kept.stderr));
     }
 }
 

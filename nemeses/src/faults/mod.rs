@@ -21,6 +21,7 @@ pub(crate) mod delete_records;
 pub(crate) mod depose;
 pub(crate) mod disk;
 pub(crate) mod down;
+pub(crate) mod expire_session;
 pub(crate) mod fill;
 pub(crate) mod flap;
 pub(crate) mod isolate;
