@@ -36,7 +36,7 @@ if "$kchaos" lab status >/dev/null 2>&1; then
     ours=
 else
     # Whatever a half-made lab left is in the way of `up`, and `down` after a failed `up` has nothing to do.
-    trap '"$kchaos" lab down' EXIT
+    trap '"$kchaos" lab down --force' EXIT
     # shellcheck disable=SC2086
     "$kchaos" lab up --zookeeper-session-timeout 6s --disks loop ${KCHAOS_LIVE_LAB-}
     ours=yes

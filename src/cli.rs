@@ -382,7 +382,11 @@ pub(crate) enum LabCommand {
     /// A host's daemon logs
     Logs { host: String },
     /// Take it down, whatever is left of it
-    Down,
+    Down {
+        /// Even while a run is going on in it
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Args)]

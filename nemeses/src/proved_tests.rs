@@ -71,7 +71,9 @@ fn the_newest_record_of_a_place_is_kept_in_the_registry_s_order() {
     assert_eq!(kept.iter().map(|record| (record.fault.as_str(), record.mend_ms)).collect::<Vec<_>>(), [("kill", 7), ("reassign", 11_500)]);
     let text = table(&kept);
     assert!(text.contains("| `kill-leader` | 0.40 / 0.01 | – | – | – | – |\n"), "{text}");
-    assert!(text.starts_with(&format!("2 of {} are proved somewhere (2026-11-21); not proved: `kill-controller`", registry::names().count())));
+    assert!(
+        text.starts_with(&format!("2 of {} are proved somewhere (2026-11-21); not proved: `kill-controller`", registry::names().count()))
+    );
 }
 
 proptest! {
@@ -91,8 +93,13 @@ fn root() -> PathBuf {
 #[test]
 fn the_table_in_the_documentation_is_what_the_registry_and_the_records_say() {
     let lines = std::fs::read_to_string(root().join("docs/proved.jsonl")).expect("docs/proved.jsonl");
-    let records: Vec<Record> = lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
-    assert_eq!(merge(records.clone()), records, "docs/proved.jsonl is sorted, and has nothing twice: kchaos list nemeses --proved writes it so");
+    let records: Vec<Record> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    assert_eq!(
+        merge(records.clone()),
+        records,
+        "docs/proved.jsonl is sorted, and has nothing twice: kchaos list nemeses --proved writes it so"
+    );
     let path = root().join("docs/faults.md");
     let text = std::fs::read_to_string(&path).expect("docs/faults.md");
     let (before, rest) = text.split_once(BEGIN).expect("docs/faults.md has the table's first mark");
@@ -101,6 +108,9 @@ fn the_table_in_the_documentation_is_what_the_registry_and_the_records_say() {
     if std::env::var_os("KCHAOS_WRITE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{generated}{END}{after}")).expect("write docs/faults.md");
     } else {
-        assert!(stands == generated, "the table in docs/faults.md is not what is generated: KCHAOS_WRITE_DOCS=1 cargo test -p kchaos-nemeses the_table");
+        assert!(
+            stands == generated,
+            "the table in docs/faults.md is not what is generated: KCHAOS_WRITE_DOCS=1 cargo test -p kchaos-nemeses the_table"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use kchaos_core::{FaultEvent, NemesisName, Target};
+use kchaos_core::{NemesisName, Target};
 use kchaos_nemeses::Need;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -45,14 +45,13 @@ fn kchaos_is_killed_at_random_moments_over_all_families() {
         let target = (*targets.choose(&mut random).expect("a target")).clone();
         let nemesis = NemesisName { fault: spec.name.to_owned(), target }.to_string();
         let by_iptables = spec.needs.contains(&Need::Firewall) && random.random();
-        // Preflight and the quiet time take some seconds: most kills come later.
-        let moment = Duration::from_millis(random.random_range(4_000..22_000));
+        let moment = Duration::from_millis(random.random_range(0..18_000));
         let inventory = if by_iptables { &iptables } else { &inhabited.lab.inventory };
         let (reached, took) = killed(&inhabited, &state, (&nemesis, inventory, moment), &mut tally);
         assert_eq!(inhabited.footprint(), before, "{nemesis} killed after {moment:?}");
         let how = if by_iptables { " (iptables)" } else { "" };
         println!(
-            "  {n:>2} {nemesis}{how}: killed after {:.1} s, last {reached}; as before {:.1} s later",
+            "  {n:>2} {nemesis}{how}: killed {:.1} s after its begin, last {reached}; as before {:.1} s later",
             moment.as_secs_f64(),
             took.as_secs_f64()
         );
@@ -73,15 +72,21 @@ fn killed(
     tally: &mut Tally,
 ) -> (String, Duration) {
     let trouble = ["--lease", "5s", "--faults", "3", "--nemesis-interval", "500ms", "--nemesis-duration", "8s", "--time-limit", "5m"];
-    let run = a_run_with(nemesis, &trouble).in_cluster(inventory).start();
+    let mut run = a_run_with(nemesis, &trouble).in_cluster(inventory).start();
+    // How long the preflight takes depends on the machine's load; one in ten is killed in that.
+    if moment > Duration::from_millis(1_800) {
+        run.until_a_fault_is_asked_for();
+    }
     std::thread::sleep(moment);
-    let run = run.killed();
+    let events = run.killed_early();
     let took = until_as(state, inhabited, LEASE + GRACE, &format!("{nemesis} killed after {moment:?}"));
-    let reached = last_moment(&run.directory);
+    let reached = events.last().map_or("before any fault".to_owned(), |event| format!("{:?}", event.moment).to_lowercase());
     let healed = kchaos(&["heal"]).run();
     assert_eq!(healed.code, 0, "{nemesis} killed after {moment:?}, {reached}: {}{}", healed.stdout, healed.stderr);
     let again = kchaos(&["heal"]).run();
-    assert_eq!(again.stdout.matches(": clean").count(), inhabited.lab.hosts.len(), "{}", again.stdout);
+    // The dead run's lock may lapse between the two.
+    let clean = again.stdout.lines().filter(|line| line.contains(": clean") || line.contains(": healed: left by run"));
+    assert_eq!(clean.count(), inhabited.lab.hosts.len(), "{nemesis}: {}", again.stdout);
     kchaos(&["heal", "--break-locks"]).run();
     Lab::that_is_whole();
     tally.mended += u32::from(healed.stdout.contains(": healed"));
@@ -104,10 +109,4 @@ fn borne() -> Vec<&'static kchaos_nemeses::Spec> {
 fn is_there(needs: &[Need], target: &Target) -> bool {
     let of_zookeeper = matches!(target, Target::ZooKeeperLeader | Target::ZooKeeperFollower);
     !matches!(target, Target::GroupCoordinator | Target::TxnCoordinator | Target::LastIsr) && !(of_zookeeper && needs.contains(&Need::Rate))
-}
-
-fn last_moment(directory: &Path) -> String {
-    let events = std::fs::read_to_string(directory.join("faults.jsonl")).unwrap_or_default();
-    let last = events.lines().filter_map(|line| serde_json::from_str::<FaultEvent>(line).ok()).next_back();
-    last.map_or("before any fault".to_owned(), |event| serde_json::to_string(&event.moment).unwrap_or_default().replace('"', ""))
 }

@@ -138,17 +138,26 @@ impl Going {
 
     /// Waits until the run's first fault is in force, and gives its event.
     pub(crate) fn until_a_fault_is_in_force(&mut self) -> FaultEvent {
+        self.until_a_fault_is(FaultMoment::InEffect)
+    }
+
+    /// Waits until the run has chosen to begin with one.
+    pub(crate) fn until_a_fault_is_asked_for(&mut self) -> FaultEvent {
+        self.until_a_fault_is(FaultMoment::Asked)
+    }
+
+    fn until_a_fault_is(&mut self, moment: FaultMoment) -> FaultEvent {
         let deadline = Instant::now() + FIRST_FAULT;
         loop {
             let events = fs::read_to_string(self.directory().join("faults.jsonl")).unwrap_or_default();
             let event = events.lines().filter_map(|line| serde_json::from_str::<FaultEvent>(line).ok());
-            if let Some(event) = event.into_iter().find(|event| event.moment == FaultMoment::InEffect) {
+            if let Some(event) = event.into_iter().find(|event| event.moment == moment) {
                 return event;
             }
             if let Some(status) = self.child.try_wait().expect("wait for kchaos") {
-                panic!("kchaos ended before a fault was in force: {status}\n{}", self.said("stderr"));
+                panic!("kchaos ended before a fault was {moment:?}: {status}\n{}", self.said("stderr"));
             }
-            assert!(Instant::now() < deadline, "no fault was in force within {FIRST_FAULT:?}\n{}", self.said("stderr"));
+            assert!(Instant::now() < deadline, "no fault was {moment:?} within {FIRST_FAULT:?}\n{}", self.said("stderr"));
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -157,6 +166,14 @@ impl Going {
     pub(crate) fn killed(mut self) -> Finished {
         self.child.kill().expect("kill kchaos");
         self.finish()
+    }
+
+    /// The same, where it may not even have a directory yet. Its faults so far.
+    pub(crate) fn killed_early(mut self) -> Vec<FaultEvent> {
+        self.child.kill().expect("kill kchaos");
+        let events = fs::read_to_string(self.directory().join("faults.jsonl")).unwrap_or_default();
+        let _ = self.end();
+        events.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     pub(crate) fn finish(self) -> Finished {

@@ -197,7 +197,8 @@ fn a_host_whose_disk_is_nearly_full_is_refused_and_nothing_is_injected() {
         let before = inhabited.footprint();
         let full = NearlyFull::on(&inhabited.lab, place);
         for nemesis in ["isolate-host:kafka2", "kill-host:kafka2"] {
-            let run = a_run_with(nemesis, &["--lease", "5s", "--faults", "1", "--nemesis-interval", "1s", "--nemesis-duration", "3s"]).finish();
+            let run =
+                a_run_with(nemesis, &["--lease", "5s", "--faults", "1", "--nemesis-interval", "1s", "--nemesis-duration", "3s"]).finish();
             run.answer.says(3, &["kafka2", "cannot write below", what, "No space left", "make room"]);
             let moments: Vec<_> = run.faults().into_iter().map(|event| event.moment).collect();
             assert!(moments.contains(&FaultMoment::Failed) && !moments.contains(&FaultMoment::InEffect), "{moments:?}");
