@@ -51,6 +51,7 @@ pub const ALL: &[Spec] = &[
     faults::truncate::SPEC,
     faults::bump::SPEC,
     faults::skew::SPEC,
+    faults::strobe::SPEC,
     faults::move_leader::SPEC,
     faults::reassign::SPEC,
     faults::change_config::SPEC,

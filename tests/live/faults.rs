@@ -10,6 +10,7 @@ use kchaos_nemeses::proved::{By, Door, Record};
 
 use crate::lab::Lab;
 use crate::run::{Finished, Scratch, a_run_with};
+use crate::safety::number;
 
 /// Long enough to be proved, shorter than a session: what elections cost is measured elsewhere.
 const TROUBLE: &[&str] = &["--nemesis-interval", "1s", "--nemesis-duration", "3s"];
@@ -55,7 +56,8 @@ fn cuts_are_proved_in_force_and_mended_with_iptables() {
 #[test]
 #[ignore = "needs root, the lab with disks and clocks, and an hour: make test-proved"]
 fn the_product_is_proved_where_it_has_no_record() {
-    let Some(file) = std::env::var_os("KCHAOS_PROVED") else { return };
+    let (file, most) = (std::env::var_os("KCHAOS_PROVED"), number("KCHAOS_FAULTS_MAX", 0));
+    let Some(file) = file.filter(|_| most > 0) else { return };
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let known: Vec<Record> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let is_proved = |name: &NemesisName| {
@@ -63,7 +65,6 @@ fn the_product_is_proved_where_it_has_no_record() {
         let here = |record: &&Record| record.door == Door::Scripts && record.firewall != Some(By::Iptables);
         known.iter().filter(here).any(|record| record.fault == name.fault && record.target == target)
     };
-    let most = std::env::var("KCHAOS_FAULTS_MAX").ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
     let mut names: Vec<NemesisName> = product_of_the_lab().into_iter().filter(|name| !is_proved(name)).collect();
     let rank = |name: &NemesisName| {
         let spec = kchaos_nemeses::ALL.iter().find(|spec| spec.name == name.fault);
@@ -71,7 +72,7 @@ fn the_product_is_proved_where_it_has_no_record() {
     };
     names.sort_by_key(rank);
     let left = names.len();
-    names.truncate(most);
+    names.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     println!("{left} names have no record; {} of them now", names.len());
     for names in names.chunks(8) {
         Lab::that_is_whole();

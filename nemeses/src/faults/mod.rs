@@ -39,6 +39,7 @@ pub(crate) mod revival;
 pub(crate) mod rolling_restart;
 pub(crate) mod skew;
 pub(crate) mod stop;
+pub(crate) mod strobe;
 pub(crate) mod truncate;
 
 use kchaos_core::Target;
