@@ -80,7 +80,7 @@ fn killed(
     std::thread::sleep(moment);
     let events = run.killed_early();
     let took = until_as(state, inhabited, LEASE + GRACE, &format!("{nemesis} killed after {moment:?}"));
-    let reached = events.last().map_or("before any fault".to_owned(), |event| format!("{:?}", event.moment).to_lowercase());
+    let reached = events.last().map_or("before any fault".to_owned(), |event| format!("{:?}", event.moment));
     let healed = kchaos(&["heal"]).run();
     assert_eq!(healed.code, 0, "{nemesis} killed after {moment:?}, {reached}: {}{}", healed.stdout, healed.stderr);
     let again = kchaos(&["heal"]).run();
