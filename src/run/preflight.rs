@@ -211,12 +211,12 @@ async fn effective(setup: &Setup) -> Result<Settings, anyhow::Error> {
 async fn effective_of_new_topics(setup: &Setup) -> Result<Settings, anyhow::Error> {
     let deadline = std::time::Instant::now() + TOPIC_TIMEOUT;
     loop {
-        match effective(setup).await {
-            Err(error) if is_unknown_topic(&error) && std::time::Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(200)).await
-            }
-            answer => return answer,
+        let answer = effective(setup).await;
+        let is_early = answer.as_ref().is_err_and(is_unknown_topic) && std::time::Instant::now() < deadline;
+        if !is_early {
+            return answer;
         }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -107,6 +107,9 @@ fn borne() -> Vec<&'static kchaos_nemeses::Spec> {
 /// Whom a run of this workload finds in this lab: it has no groups and transactions, all replicas are in sync, and on ZooKeeper's hosts
 /// stands somebody's queue.
 fn is_there(needs: &[Need], target: &Target) -> bool {
-    let of_zookeeper = matches!(target, Target::ZooKeeperLeader | Target::ZooKeeperFollower);
-    !matches!(target, Target::GroupCoordinator | Target::TxnCoordinator | Target::LastIsr) && !(of_zookeeper && needs.contains(&Need::Rate))
+    match target {
+        Target::GroupCoordinator | Target::TxnCoordinator | Target::LastIsr => false,
+        Target::ZooKeeperLeader | Target::ZooKeeperFollower => !needs.contains(&Need::Rate),
+        _ => true,
+    }
 }
