@@ -106,5 +106,6 @@ status=$(sed -n 's/.*NETEM STATUS \([0-9]*\).*/\1/p' "$scratch/said" | head -n 1
 # What was proved there can be taken into the records of docs/faults.md.
 if [ -n "${KCHAOS_PROVED-}" ]; then
     tr -d '\r' <"$scratch/said" | sed -n 's/^.*\({"fault_id".*}\)$/\1/p' >"$scratch/faults.jsonl"
-    cargo run --quiet --locked -- list nemeses --proved "$KCHAOS_PROVED" --from "$scratch/faults.jsonl" --door emulated-kernel >/dev/null
+    [ -x target/debug/kchaos ] || cargo build --workspace --bin kchaos --locked --quiet
+    target/debug/kchaos list nemeses --proved "$KCHAOS_PROVED" --from "$scratch/faults.jsonl" --door emulated-kernel >/dev/null
 fi

@@ -91,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     journal: Journal,
     live: Mutex<BTreeMap<u32, Arc<Live>>>,
+    /// Faults that had ended by themselves when their mending began.
+    lapsed: Mutex<BTreeSet<u32>>,
     next_id: AtomicU32,
     /// One choice at a time, so that the guards count with the one before.
     choosing: tokio::sync::Mutex<()>,
@@ -114,6 +116,7 @@ impl Engine {
             shared: Arc::new(shared),
             journal,
             live: Mutex::default(),
+            lapsed: Mutex::default(),
             next_id: AtomicU32::new(1),
             choosing: tokio::sync::Mutex::default(),
         });
@@ -159,6 +162,12 @@ impl Engine {
         let options = &self.inner.shared.options;
         let sweep = HealOptions { paths: options.paths.clone(), run_id: Some(options.run_id.clone()), break_locks: false };
         heal_cluster(Arc::clone(&self.inner.shared.doors), sweep).await
+    }
+
+    /// Whether it ended before it was mended. For certain only when it has been healed: its last look may be the one that finds out, where this
+    /// process stood still for longer than the fault was to last.
+    pub fn has_lapsed(&self, fault_id: u32) -> bool {
+        self.inner.lapsed.lock().unwrap_or_else(PoisonError::into_inner).contains(&fault_id)
     }
 
     pub fn in_force(&self) -> Vec<InForce> {
@@ -308,6 +317,9 @@ impl Inner {
         }
         let ground = &live.ground;
         join_all(live.legs.iter().map(|leg| leg.begin_healing())).await;
+        if live.legs.iter().any(|leg| leg.has_lapsed()) {
+            self.lapsed.lock().unwrap_or_else(PoisonError::into_inner).insert(ground.fault_id);
+        }
         ground.emit_now(FaultMoment::Healing);
         let after_ns = ground.now();
         let mends = join_all(live.legs.iter().map(|leg| leg.fault.mend())).await;
