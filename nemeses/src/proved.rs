@@ -125,24 +125,30 @@ pub fn merge(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
 pub fn table(records: &[Record]) -> String {
     let product: Vec<NemesisName> = registry::names().collect();
     let mut rows = String::new();
-    let mut not = Vec::new();
+    let mut proved = Vec::new();
     for name in &product {
         let of_it: Vec<&Record> =
             records.iter().filter(|record| record.fault == name.fault && record.target == target_text(&name.target)).collect();
-        if of_it.is_empty() {
-            not.push(format!("`{name}`"));
+        if !of_it.is_empty() {
+            proved.push(name.fault.as_str());
         }
         let cells = PLACES.iter().map(|(_, door, by_iptables)| cell(&of_it, *door, *by_iptables)).collect::<Vec<_>>().join(" | ");
         let _ = writeln!(rows, "| `{name}` | {cells} |");
     }
     let heads = PLACES.iter().map(|(head, ..)| *head).collect::<Vec<_>>().join(" | ");
-    let mut text = format!("{} of {} are proved somewhere", product.len() - not.len(), product.len());
+    let mut text = format!("{} of {} are proved somewhere", proved.len(), product.len());
     let dates: Vec<&str> = records.iter().map(|record| record.date.as_str()).collect();
     if let (Some(first), Some(last)) = (dates.iter().min(), dates.iter().max()) {
         let _ = write!(text, " ({first}{})", if first == last { String::new() } else { format!(" to {last}") });
     }
-    let left = if not.is_empty() { "none".to_owned() } else { not.join(", ") };
-    let _ = write!(text, "; not proved: {left}.\n\n| nemesis | {heads} |\n|---{}|\n{rows}", "|---".repeat(PLACES.len()));
+    let never = registry::ALL.iter().filter(|spec| !proved.contains(&spec.name)).map(|spec| format!("`{}`", spec.name));
+    let never = never.collect::<Vec<_>>().join(", ");
+    let never = if never.is_empty() { "none".to_owned() } else { never };
+    let _ = write!(
+        text,
+        "; of faults that are proved with no target: {never}.\n\n| nemesis | {heads} |\n|---{}|\n{rows}",
+        "|---".repeat(PLACES.len())
+    );
     text
 }
 
