@@ -6,7 +6,7 @@ kchaos=${1:?the kchaos binary}
 started=$SECONDS
 
 "$kchaos" lab up --zookeeper-session-timeout 6s
-trap '"$kchaos" lab down' EXIT
+trap '"$kchaos" lab down --force' EXIT
 
 status=0
 "$kchaos" test --workload append --nemesis kill-leader --faults 3 --nemesis-interval 3s --nemesis-duration 8s || status=$?

@@ -13,7 +13,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 cargo build --workspace --all-targets --locked --quiet
-trap '"$kchaos" lab down' EXIT
+trap '"$kchaos" lab down --force' EXIT
 
 "$kchaos" lab up --manager "$manager"
 cargo test --workspace --locked --test doors -- --include-ignored --test-threads=1 --nocapture "${manager}_" "$@"

@@ -36,8 +36,9 @@ if "$kchaos" lab status >/dev/null 2>&1; then
     ours=
 else
     # Whatever a half-made lab left is in the way of `up`, and `down` after a failed `up` has nothing to do.
-    trap '"$kchaos" lab down' EXIT
-    "$kchaos" lab up --zookeeper-session-timeout 6s --disks loop
+    trap '"$kchaos" lab down --force' EXIT
+    # shellcheck disable=SC2086
+    "$kchaos" lab up --zookeeper-session-timeout 6s --disks loop ${KCHAOS_LIVE_LAB-}
     ours=yes
 fi
 
@@ -51,8 +52,8 @@ fi
 
 step 'the whole tool'
 # What takes half an hour has a command of its own (scripts/test-safety.sh).
-skip=(--skip safety::)
-case "$*" in *safety*) skip=() ;; esac
+skip=(--skip safety:: --skip kills::)
+case "$*" in *safety* | *kills*) skip=() ;; esac
 tests=$(built tests/live/main.rs)
 "$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing "${skip[@]}" "$@"
 

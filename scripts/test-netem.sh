@@ -103,3 +103,9 @@ timeout "$timeout_s" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max 
 echo "test-netem: the machine ran for $((SECONDS - started)) s"
 status=$(sed -n 's/.*NETEM STATUS \([0-9]*\).*/\1/p' "$scratch/said" | head -n 1)
 [ "${status:-none}" = 0 ] || { echo "test-netem: failed (${status:-the machine said no status})" >&2; exit 1; }
+# What was proved there can be taken into the records of docs/faults.md.
+if [ -n "${KCHAOS_PROVED-}" ]; then
+    tr -d '\r' <"$scratch/said" | sed -n 's/^.*\({"fault_id".*}\)$/\1/p' >"$scratch/faults.jsonl"
+    [ -x target/debug/kchaos ] || cargo build --workspace --bin kchaos --locked --quiet
+    target/debug/kchaos list nemeses --proved "$KCHAOS_PROVED" --from "$scratch/faults.jsonl" --door emulated-kernel >/dev/null
+fi

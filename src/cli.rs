@@ -376,7 +376,11 @@ pub(crate) enum LabCommand {
     /// A host's daemon logs
     Logs { host: String },
     /// Take it down, whatever is left of it
-    Down,
+    Down {
+        /// Even while a run is going on in it
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -445,6 +449,15 @@ pub(crate) struct ListArgs {
     pub(crate) what: Option<ListWhat>,
     #[command(flatten)]
     pub(crate) inventory: InventoryArg,
+    /// The table of docs/faults.md: what of the product was proved where, by the records in this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) proved: Option<PathBuf>,
+    /// First takes into the file what these runs (or files of their faults) proved
+    #[arg(long, value_name = "RUN", hide = true, requires = "proved")]
+    pub(crate) from: Vec<PathBuf>,
+    /// Of a file of faults, which says nothing of it: where they were proved
+    #[arg(long, hide = true, requires = "from")]
+    pub(crate) door: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -279,6 +279,10 @@ impl Recovery {
     /// A line of `faults.jsonl`.
     pub fn fault(&mut self, event: &FaultEvent) {
         self.time_ns_max = self.time_ns_max.max(event.when.before_ns);
+        // A note of the run's own, and no fault.
+        if event.fault_id == 0 {
+            return;
+        }
         let life = self.faults.entry(event.fault_id).or_insert_with(|| FaultLife::new(event));
         life.update(event);
         if let Some(in_effect) = life.in_effect {

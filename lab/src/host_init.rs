@@ -63,6 +63,9 @@ fn make_host() -> Result<i32, String> {
     }
 }
 
+/// What systemd-nspawn ends with when its systemd wants to be started anew.
+const REBOOT: i32 = 133;
+
 fn be_first(spec: &HostSpec) -> Result<(), String> {
     if let Some(own) = &spec.systemd {
         return be_first_of_systemd(spec, own);
@@ -86,10 +89,13 @@ fn be_first_of_systemd(spec: &HostSpec, own: &SystemdSpec) -> Result<(), String>
     systemd::enter(spec, own)?;
     let signals = block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]);
     let failed = |error: io::Error| format!("systemd-nspawn: {error}");
-    let booted = clean(&mut systemd::boot(spec).map_err(failed)?).spawn().map_err(failed)?;
+    let boot = || clean(&mut systemd::boot(spec).map_err(failed)?).spawn().map_err(failed);
+    let mut booted = boot()?;
     say("ready");
     detach_output()?;
-    reap_until_told(&signals, Some(booted.id() as libc::pid_t));
+    while reap_until_told(&signals, Some(booted.id() as libc::pid_t)) == Some(REBOOT) {
+        booted = boot()?;
+    }
     Ok(())
 }
 
@@ -126,13 +132,14 @@ fn clean(command: &mut Command) -> &mut Command {
         .process_group(0)
 }
 
-/// Or until that child has ended: a host whose systemd powered it off is off.
-fn reap_until_told(signals: &libc::sigset_t, whole_host: Option<libc::pid_t>) {
+/// Or until that child has ended, with its exit code: a host whose systemd powered it off is off.
+fn reap_until_told(signals: &libc::sigset_t, whole_host: Option<libc::pid_t>) -> Option<i32> {
     loop {
         loop {
-            // SAFETY: no status is asked for; -1 means that there is nobody left, 0 that all that are left run.
-            match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } {
-                pid if pid > 0 && Some(pid) == whole_host => return,
+            let mut status = 0;
+            // SAFETY: the status is ours; -1 means that there is nobody left, 0 that all that are left run.
+            match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+                pid if pid > 0 && Some(pid) == whole_host => return libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
                 pid if pid > 0 => {}
                 _ => break,
             }
@@ -141,7 +148,7 @@ fn reap_until_told(signals: &libc::sigset_t, whole_host: Option<libc::pid_t>) {
         // SAFETY: both point to valid values of this frame or the caller's.
         unsafe { libc::sigwait(signals, &raw mut signal) };
         if signal == libc::SIGTERM || signal == libc::SIGINT {
-            return;
+            return None;
         }
     }
 }

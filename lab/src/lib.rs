@@ -14,6 +14,7 @@
 
 mod base_dir;
 mod base_root;
+mod busy;
 mod cgroups;
 mod clock;
 mod commands;
@@ -41,6 +42,7 @@ mod up;
 
 use std::path::PathBuf;
 
+pub use busy::run_in_progress;
 pub use down::{DownReport, down};
 pub use error::LabError;
 pub use inside::{LogFile, logs, print_logs, shell};

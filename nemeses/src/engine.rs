@@ -91,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     journal: Journal,
     live: Mutex<BTreeMap<u32, Arc<Live>>>,
+    /// Faults that had ended by themselves when their mending began.
+    lapsed: Mutex<BTreeSet<u32>>,
     next_id: AtomicU32,
     /// One choice at a time, so that the guards count with the one before.
     choosing: tokio::sync::Mutex<()>,
@@ -153,6 +155,12 @@ impl Engine {
         heal_cluster(Arc::clone(&self.inner.shared.doors), sweep).await
     }
 
+    /// Whether it ended before it was mended. For certain only when it has been healed: its last look may be the one that finds out, where this
+    /// process stood still for longer than the fault was to last.
+    pub fn has_lapsed(&self, fault_id: u32) -> bool {
+        self.inner.lapsed.lock().unwrap_or_else(PoisonError::into_inner).contains(&fault_id)
+    }
+
     pub fn in_force(&self) -> Vec<InForce> {
         self.inner.all().iter().map(|live| in_force(live)).collect()
     }
@@ -175,7 +183,7 @@ impl Inner {
         let mut shared = Shared { doors, options, addresses: BTreeMap::new() };
         shared.addresses = addresses(&shared).await;
         let (shared, next_id) = (Arc::new(shared), AtomicU32::new(1));
-        Self { shared, journal, live: Mutex::default(), next_id, choosing: tokio::sync::Mutex::default() }
+        Self { shared, journal, live: Mutex::default(), lapsed: Mutex::default(), next_id, choosing: tokio::sync::Mutex::default() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Live>>> {
@@ -308,6 +316,9 @@ impl Inner {
         }
         let ground = &live.ground;
         join_all(live.legs.iter().map(|leg| leg.begin_healing())).await;
+        if live.legs.iter().any(|leg| leg.has_lapsed()) {
+            self.lapsed.lock().unwrap_or_else(PoisonError::into_inner).insert(ground.fault_id);
+        }
         ground.emit_now(FaultMoment::Healing);
         let after_ns = ground.now();
         let mends = join_all(live.legs.iter().map(|leg| leg.fault.mend())).await;

@@ -28,6 +28,7 @@ mod journal;
 mod leg;
 mod lock;
 mod partition;
+pub mod proved;
 mod registry;
 mod rehearse;
 mod renew;

@@ -80,7 +80,23 @@ async fn a_renewal_that_comes_too_late_puts_nothing_back_and_says_when_it_ended(
     assert!(lapsed.when.width_ns() < 4_000_000_000, "{lapsed:?}");
     assert!(engine.in_force()[0].lapsed);
     engine.heal(id).await.unwrap();
+    assert!(engine.has_lapsed(id));
     assert_eq!(fake.left("b1"), Vec::<std::path::PathBuf>::new());
+}
+
+/// As when kchaos stood still until the fault was to be mended anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lapse_that_no_renewal_saw_is_found_by_the_last_look_before_mending() {
+    let fake = cluster("unseen").await;
+    let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
+    let id = engine.inject(&nemesis("pause-leader"), 1).await.unwrap();
+    assert!(!engine.has_lapsed(id));
+    *fake.hosts["b1"].unreachable.lock().unwrap() = true;
+    let daemon = fake.sleeper("b1", "kafka:1");
+    assert!(wait_until(LEASE * 2, || daemon.state_letter().as_deref() == Some("S")).await.is_some());
+    *fake.hosts["b1"].unreachable.lock().unwrap() = false;
+    engine.heal(id).await.unwrap();
+    assert!(engine.has_lapsed(id) && fake.event(M::LeaseLapsed).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,7 +27,12 @@ pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
             return Ok(u8::try_from(status).unwrap_or(exit::INTERNAL));
         }
         LabCommand::Logs { host } => kchaos_lab::print_logs(&host, LOG_LINES, &mut std::io::stdout()).map_err(failure)?,
-        LabCommand::Down => {
+        LabCommand::Down { force } => {
+            if let Some(run) = kchaos_lab::run_in_progress().filter(|_| !force) {
+                return Err(Failure::environment(anyhow!(
+                    "{run}: the lab is not taken down under it; end the run (Ctrl-C mends and ends it), or kchaos lab down --force"
+                )));
+            }
             let report = kchaos_lab::down(&mut say).map_err(failure)?;
             match report.name {
                 Some(name) => eprintln!("lab {name} is down: {} hosts ended", report.hosts_ended),

@@ -12,6 +12,9 @@ use crate::cli::{ListArgs, ListWhat};
 use crate::exit::{self, Failure};
 
 pub(super) fn run(args: &ListArgs) -> Result<u8, Failure> {
+    if let Some(file) = &args.proved {
+        return super::proved::run(file, &args.from, args.door.as_deref());
+    }
     crate::say_raw!("{}", render(args.what));
     if args.what == Some(ListWhat::Nemeses)
         && let Some(inventory) = super::find_inventory(&args.inventory)?

@@ -9,6 +9,7 @@ mod inventory;
 mod lab;
 mod list;
 mod plan;
+mod proved;
 mod report;
 mod status;
 mod synth;

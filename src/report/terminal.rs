@@ -129,7 +129,8 @@ fn latency(out: &mut String, data: &RunData, style: Style) {
 }
 
 fn faults(out: &mut String, data: &RunData, style: Style) {
-    let mut ids: Vec<u32> = data.faults.iter().map(|event| event.fault_id).collect();
+    // Notes that are of no fault have the id 0.
+    let mut ids: Vec<u32> = data.faults.iter().map(|event| event.fault_id).filter(|id| *id > 0).collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
@@ -139,7 +140,8 @@ fn faults(out: &mut String, data: &RunData, style: Style) {
     heading(out, &format!("Faults: {} of {} in force, {} mended", count.in_force, count.required.max(count.tried), count.mended), style);
     for id in ids {
         let events: Vec<&FaultEvent> = data.faults.iter().filter(|event| event.fault_id == id).collect();
-        let of = |moment: FaultMoment| events.iter().find(|event| event.moment == moment);
+        // Mending may have been tried twice.
+        let of = |moment: FaultMoment| events.iter().rfind(|event| event.moment == moment);
         let name = events.first().map_or("", |event| event.nemesis.as_str());
         let chosen = events.iter().find(|event| !event.chosen.is_empty()).map_or(String::new(), |event| {
             event.chosen.iter().map(|chosen| format!("{} on {}", chosen.daemon, chosen.host)).collect::<Vec<_>>().join(", ")

@@ -388,10 +388,11 @@ fn spoken(event: &FaultEvent) -> Option<String> {
         return event.text.clone();
     }
     let proof = || event.proof.as_ref().map_or(String::new(), |proof| format!(": {}", proof.text));
+    let not = if event.proof.as_ref().is_some_and(|proof| !proof.proved) { "NOT PROVED " } else { "" };
     let chosen = || event.chosen.iter().map(|chosen| format!("{} on {}", chosen.daemon, chosen.host)).collect::<Vec<_>>().join(", ");
     match event.moment {
-        FaultMoment::InEffect => Some(format!("fault {id} {name} in force on {}{}", chosen(), proof())),
-        FaultMoment::Healed => Some(format!("fault {id} {name} mended{}", proof())),
+        FaultMoment::InEffect => Some(format!("fault {id} {name} {not}in force on {}{}", chosen(), proof())),
+        FaultMoment::Healed => Some(format!("fault {id} {name} {not}mended{}", proof())),
         FaultMoment::LeaseLapsed => Some(format!("fault {id} {name}: its lease ran out, so it ended by itself")),
         FaultMoment::Failed => Some(format!("fault {id} {name} failed: {}", event.text.as_deref().unwrap_or("no reason given"))),
         FaultMoment::Note => Some(format!("fault {id} {name}: {}", event.text.as_deref().unwrap_or(""))),

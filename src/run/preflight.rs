@@ -11,7 +11,7 @@ use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::daemon::{DaemonState, Pid};
 use kchaos_cluster::inventory::DaemonKind;
 use kchaos_cluster::protocol::ConfigMap;
-use kchaos_cluster::view;
+use kchaos_cluster::view::{self, ViewError};
 use kchaos_core::{FaultEvent, Plan};
 use kchaos_nemeses::{Doors, HealOptions, HostPaths, HostState, LockOptions};
 
@@ -127,7 +127,7 @@ pub(super) async fn delete_topics(setup: &Arc<Setup>, live: &Live, context: Cont
 
 /// Reads the effective settings back into the plan, refuses a topic that is not as it was asked for, and draws the schedule.
 pub(super) async fn read_back(setup: &Arc<Setup>, plan: &mut Plan) -> Result<(), Failure> {
-    plan.effective = effective(setup).await.context("read the effective settings back")?;
+    plan.effective = effective_of_new_topics(setup).await.context("read the effective settings back")?;
     for topic in setup.workload.topics(&setup.run_id) {
         let found = plan.effective.get(&format!("topic {}", topic.name));
         for (name, wanted) in &topic.settings {
@@ -199,6 +199,24 @@ async fn effective(setup: &Setup) -> Result<Settings, anyhow::Error> {
         all.insert(format!("topic {}", topic.name), pick(settings, &names));
     }
     Ok(all)
+}
+
+/// A broker that has just come back, or has much to do, hears of a new topic later than others.
+async fn effective_of_new_topics(setup: &Setup) -> Result<Settings, anyhow::Error> {
+    let deadline = std::time::Instant::now() + TOPIC_TIMEOUT;
+    loop {
+        let answer = effective(setup).await;
+        let is_early = answer.as_ref().is_err_and(is_unknown_topic) && std::time::Instant::now() < deadline;
+        if !is_early {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn is_unknown_topic(error: &anyhow::Error) -> bool {
+    const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+    matches!(error.downcast_ref::<ViewError>(), Some(ViewError::Protocol(error)) if error.code() == Some(UNKNOWN_TOPIC_OR_PARTITION))
 }
 
 fn pick(settings: ConfigMap, names: &[&str]) -> BTreeMap<String, String> {

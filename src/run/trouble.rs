@@ -104,8 +104,8 @@ async fn one(live: &Live, engine: &Engine, fault: &PlannedFault) -> Outcome {
         () = live.abort.raised() => return Ok(None),
     };
     live.abort.sleep(Duration::from_millis(fault.duration_ms)).await;
-    let has_lapsed = engine.in_force().iter().any(|fault| fault.fault_id == id && fault.lapsed);
     let healed = engine.heal(id).await;
+    let has_lapsed = engine.has_lapsed(id);
     if let Err(error) = &healed {
         live.note(&error.to_string());
     }

@@ -121,6 +121,16 @@ fn a_second_lab_a_lab_without_root_and_one_without_jars_are_refused() {
     });
 }
 
+#[test]
+#[ignore = "needs root and the lab"]
+fn a_lab_in_which_a_run_is_going_on_is_not_taken_down() {
+    Lab::that_is_whole();
+    let mut run = a_run(&["--nemesis", "pause-follower", "--faults", "1", "--nemesis-duration", "2s", "--nemesis-interval", "1s"]).start();
+    run.until_a_fault_is_in_force();
+    kchaos(&["lab", "down"]).run().says(ENVIRONMENT, &["holds its hosts for another", "pid ", "kchaos lab down --force"]);
+    run.finish().ends_with(0);
+}
+
 /// Runs what is refused, and sees that it left the hosts as they were, and no topic.
 fn nothing_is_written_by(refused: impl FnOnce(&Lab, &Path)) {
     let lab = Lab::that_is_whole();

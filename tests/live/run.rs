@@ -138,17 +138,26 @@ impl Going {
 
     /// Waits until the run's first fault is in force, and gives its event.
     pub(crate) fn until_a_fault_is_in_force(&mut self) -> FaultEvent {
+        self.until_a_fault_is(FaultMoment::InEffect)
+    }
+
+    /// Waits until the run has chosen to begin with one.
+    pub(crate) fn until_a_fault_is_asked_for(&mut self) -> FaultEvent {
+        self.until_a_fault_is(FaultMoment::Asked)
+    }
+
+    fn until_a_fault_is(&mut self, moment: FaultMoment) -> FaultEvent {
         let deadline = Instant::now() + FIRST_FAULT;
         loop {
             let events = fs::read_to_string(self.directory().join("faults.jsonl")).unwrap_or_default();
             let event = events.lines().filter_map(|line| serde_json::from_str::<FaultEvent>(line).ok());
-            if let Some(event) = event.into_iter().find(|event| event.moment == FaultMoment::InEffect) {
+            if let Some(event) = event.into_iter().find(|event| event.moment == moment) {
                 return event;
             }
             if let Some(status) = self.child.try_wait().expect("wait for kchaos") {
-                panic!("kchaos ended before a fault was in force: {status}\n{}", self.said("stderr"));
+                panic!("kchaos ended before a fault was {moment:?}: {status}\n{}", self.said("stderr"));
             }
-            assert!(Instant::now() < deadline, "no fault was in force within {FIRST_FAULT:?}\n{}", self.said("stderr"));
+            assert!(Instant::now() < deadline, "no fault was {moment:?} within {FIRST_FAULT:?}\n{}", self.said("stderr"));
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -159,10 +168,19 @@ impl Going {
         self.finish()
     }
 
+    /// The same, where it may not even have a directory yet. Its faults so far.
+    pub(crate) fn killed_early(mut self) -> Vec<FaultEvent> {
+        self.child.kill().expect("kill kchaos");
+        let events = fs::read_to_string(self.directory().join("faults.jsonl")).unwrap_or_default();
+        let _ = self.end();
+        events.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     pub(crate) fn finish(self) -> Finished {
         let (started, directory) = (self.started, self.directory());
         let (answer, scratch) = self.end();
         let directory = directory.canonicalize().unwrap_or_else(|error| panic!("the run left no directory: {error}\n{}", answer.stderr));
+        keep_what_was_proved(&directory);
         Finished { answer, directory, took: started.elapsed(), _scratch: scratch }
     }
 
@@ -188,6 +206,17 @@ impl Going {
         };
         let answer = Answer { code: status.code().unwrap_or(-1), stdout: self.said("stdout"), stderr: self.said("stderr") };
         (answer, self.scratch)
+    }
+}
+
+/// Where `KCHAOS_PROVED` names a file of records, this run's are put into it (docs/faults.md).
+fn keep_what_was_proved(run: &Path) {
+    let Some(file) = std::env::var_os("KCHAOS_PROVED") else { return };
+    let kept = Command::new(env!("CARGO_BIN_EXE_kchaos")).args(["list", "nemeses", "--proved"]).arg(file).arg("--from").arg(run).output();
+    let kept = kept.expect("kchaos list");
+    // A run that was killed may have no plan: it proved nothing then.
+    if !kept.status.success() {
+        eprintln!("{}: no records were taken: {}", run.display(), String::from_utf8_lossy(&kept.stderr));
     }
 }
 

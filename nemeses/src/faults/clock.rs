@@ -1,4 +1,4 @@
-//! What `bump` and `skew` share: one daemon's wall clock is wrong, by libfaketime, while the host's and everybody else's is right.
+//! What `bump`, `skew` and `strobe` share: one daemon's wall clock is wrong, by libfaketime, while the host's and everybody else's is right.
 //!
 //! The machine's clock is never set. What a daemon's clock says is read from the stamps of its own daemon log, held against the time at which
 //! the host's kernel saw that log change; a broker is made to log a line by a request that it must refuse, a ZooKeeper by `srvr`.
@@ -40,23 +40,14 @@ const PAUSE: Duration = Duration::from_millis(700);
 const TOLERANCE_S: i64 = 2;
 const POKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-struct Wrong {
-    daemon: Daemon,
-    clock: DaemonClock,
+pub(crate) struct Wrong {
+    pub(crate) daemon: Daemon,
+    pub(crate) clock: DaemonClock,
     offset_s: i64,
 }
 
 pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, offset_s: i64) -> Result<Box<dyn HostFault>, FaultError> {
-    let entry = ground.daemon(&chosen.host, &chosen.daemon);
-    let Some(clock) = entry.and_then(|entry| entry.clock.clone()) else {
-        let what = format!(
-            "{} on {} has no clock of its own: `kchaos lab up --clock faketime` gives daemons one; the clocks of other hosts are not set by \
-             this version, because it cannot be proved here that they are right again afterwards",
-            chosen.daemon, chosen.host
-        );
-        return Err(FaultError::refused(&ground.nemesis, what));
-    };
-    Ok(Box::new(Wrong { daemon: Daemon::find(ground, chosen).await?, clock, offset_s }))
+    Ok(Box::new(Wrong::plan(ground, chosen, offset_s).await?))
 }
 
 #[async_trait]
@@ -84,20 +75,7 @@ impl HostFault for Wrong {
     }
 
     async fn inject(&self) -> Result<Injected, FaultError> {
-        let ground = &self.daemon.ground;
-        let body = format!("{}k_clock_set {:+}", self.settings(), self.offset_s);
-        let after_ns = ground.now();
-        let answer = ground.ask_armed(self.host(), &[CLOCK], &body, "the setting of the clock").await;
-        let when = Interval { after_ns, before_ns: ground.now() };
-        match answer {
-            Ok(answers) if answers.has("refused") => {
-                return Err(FaultError::refused(&ground.nemesis, answers.get("refused").unwrap_or_default()));
-            }
-            Err(error) if !host::is_unknown(&error) => {
-                return Err(FaultError::environment(&ground.nemesis, format!("the clock of {}", self.daemon.name()), error));
-            }
-            _ => {}
-        }
+        let when = self.order(&format!("{}k_clock_set {:+}", self.settings(), self.offset_s)).await?;
         Ok(Injected { when, effect: Effect { files: vec![self.clock.file.display().to_string()], ..Effect::default() } })
     }
 
@@ -106,14 +84,7 @@ impl HostFault for Wrong {
     }
 
     async fn mend(&self) -> Result<Interval, String> {
-        let ground = &self.daemon.ground;
-        let after_ns = ground.now();
-        let call = format!("{}k_clock_set +0", self.settings());
-        ground.ask_mending(self.host(), &[CLOCK], &call, "the setting of the clock").await.map_err(|error| error.to_string())?;
-        let set = Interval { after_ns, before_ns: ground.now() };
-        // A daemon may have stopped over its clock; that is for the run to judge, and for us to mend.
-        bring_up::bring_up(&self.daemon).await?;
-        Ok(set)
+        self.set_right("").await
     }
 
     async fn mended(&self) -> Proof {
@@ -127,13 +98,52 @@ impl HostFault for Wrong {
 }
 
 impl Wrong {
-    fn settings(&self) -> String {
+    pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, offset_s: i64) -> Result<Self, FaultError> {
+        let entry = ground.daemon(&chosen.host, &chosen.daemon);
+        let Some(clock) = entry.and_then(|entry| entry.clock.clone()) else {
+            let what = format!(
+                "{} on {} has no clock of its own: `kchaos lab up --clock faketime` gives daemons one; the clocks of other hosts are not set by \
+                 this version, because it cannot be proved here that they are right again afterwards",
+                chosen.daemon, chosen.host
+            );
+            return Err(FaultError::refused(&ground.nemesis, what));
+        };
+        Ok(Self { daemon: Daemon::find(ground, chosen).await?, clock, offset_s })
+    }
+
+    pub(crate) fn settings(&self) -> String {
         let logs = self.daemon.entry.log_dir.to_string_lossy();
         format!("C_FILE={}\nC_LOGS={}\n", quote(&self.clock.file.to_string_lossy()), quote(&logs))
     }
 
+    /// Something done to the clock, while the lease is armed. An answer that did not come is no error: the proof decides.
+    pub(crate) async fn order(&self, body: &str) -> Result<Interval, FaultError> {
+        let ground = &self.daemon.ground;
+        let after_ns = ground.now();
+        let answer = ground.ask_armed(self.host(), &[CLOCK], body, "the setting of the clock").await;
+        let when = Interval { after_ns, before_ns: ground.now() };
+        match answer {
+            Ok(answers) if answers.has("refused") => Err(FaultError::refused(&ground.nemesis, answers.get("refused").unwrap_or_default())),
+            Err(error) if !host::is_unknown(&error) => {
+                Err(FaultError::environment(&ground.nemesis, format!("the clock of {}", self.daemon.name()), error))
+            }
+            _ => Ok(when),
+        }
+    }
+
+    /// `first` and then the offset 0; and a daemon that stopped over its clock is started: that is for the run to judge, and for us to mend.
+    pub(crate) async fn set_right(&self, first: &str) -> Result<Interval, String> {
+        let ground = &self.daemon.ground;
+        let after_ns = ground.now();
+        let call = format!("{}{first}k_clock_set +0", self.settings());
+        ground.ask_mending(self.host(), &[CLOCK], &call, "the setting of the clock").await.map_err(|error| error.to_string())?;
+        let set = Interval { after_ns, before_ns: ground.now() };
+        bring_up::bring_up(&self.daemon).await?;
+        Ok(set)
+    }
+
     /// Until the daemon itself logs by that clock.
-    async fn wait_for(&self, wanted_s: i64) -> Proof {
+    pub(crate) async fn wait_for(&self, wanted_s: i64) -> Proof {
         let began = Instant::now();
         loop {
             tokio::time::sleep(PAUSE).await;

@@ -80,7 +80,7 @@ impl HostFault for Damage {
             about: format!("{}: a replica on {} damaged, its broker killed", self.on.ground().nemesis, self.on.daemon.chosen.daemon),
             parts: &[PROCESS, DISK, GUARD],
             setup: self.on.setup(),
-            mend: "k_nurse".to_owned(),
+            mend: "k_nurse && k_await_rebuilt".to_owned(),
             verify: "[ -n \"$(k_find_daemon)\" ] && ! k_is_damaged".to_owned(),
         }
     }

@@ -21,6 +21,7 @@ pub(crate) mod delete_records;
 pub(crate) mod depose;
 pub(crate) mod disk;
 pub(crate) mod down;
+pub(crate) mod expire_session;
 pub(crate) mod fill;
 pub(crate) mod flap;
 pub(crate) mod isolate;
@@ -38,6 +39,7 @@ pub(crate) mod revival;
 pub(crate) mod rolling_restart;
 pub(crate) mod skew;
 pub(crate) mod stop;
+pub(crate) mod strobe;
 pub(crate) mod truncate;
 
 use kchaos_core::Target;

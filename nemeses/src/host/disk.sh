@@ -217,3 +217,13 @@ k_is_damaged() {
     { read -r _k_file && read -r _k_from && read -r _k_length && read -r _k_sum; } 2>/dev/null <"$(k_undo_file).damage" || return 1
     [ -n "$_k_sum" ] && [ "$(k_sum "$_k_file" "$_k_from" "$_k_length")" = "$_k_sum" ]
 }
+
+# A broker cuts what is damaged when it starts, and fetches the rest: until it has.
+k_await_rebuilt() {
+    _k_turn=0
+    while k_is_damaged; do
+        _k_turn=$((_k_turn + 1))
+        [ "$_k_turn" -ge 90 ] && return 1
+        sleep 1
+    done
+}

@@ -25,7 +25,12 @@ k_lock_take() {
     while [ "$_k_turn" -lt 8 ]; do
         _k_turn=$((_k_turn + 1))
         if mkdir "$K_VOLATILE/lock" 2>/dev/null; then
-            k_lock_write "$1" && k_say "run=$K_RUN phase=locked" && echo locked
+            if _k_why=$(k_lock_write "$1" 2>&1); then
+                k_say "run=$K_RUN phase=locked" && echo locked
+            else
+                rm -rf "$K_VOLATILE/lock"
+                k_no_room "$K_VOLATILE" "$_k_why"
+            fi
             return
         fi
         if k_lock_read; then
@@ -94,6 +99,22 @@ k_keep() {
         return
     fi
     _k_file=$(k_undo_file)
+    if _k_why=$(k_keep_files "$_k_file" 2>&1); then
+        k_durable "$_k_file.sh" "$_k_file.base" "$K_STATE/undo.d" || return 1
+        echo kept
+    else
+        k_forget "$_k_file"
+        k_no_room "$K_STATE" "$_k_why"
+    fi
+}
+
+# PLACE WHY: what could not be written must not be injected.
+k_no_room() {
+    echo "refused the host cannot write below $1, so nothing could be undone: $(printf %s "$2" | tr '\n' ' '); make room (df $1)"
+}
+
+# FILE, and the undo script on standard input.
+k_keep_files() {
     k_private mkdir -p "$K_STATE/undo.d" || return 1
     # What it looked like before the first of several faults at once.
     _k_first=''
@@ -101,13 +122,15 @@ k_keep() {
         [ -e "$_k_other" ] && _k_first=${_k_other%.base} && break
     done
     if [ -n "$_k_first" ]; then
-        [ "$_k_first" = "$_k_file" ] || { cp "$_k_first.base" "$_k_file.base" && cp "$_k_first.rules" "$_k_file.rules"; } || return 1
+        [ "$_k_first" = "$1" ] || { cp "$_k_first.base" "$1.base" && cp "$_k_first.rules" "$1.rules"; } || return 1
     else
-        { k_base_chains >"$_k_file.base" && k_rules >"$_k_file.rules"; } || return 1
+        { k_base_chains >"$1.base" && k_rules >"$1.rules"; } || return 1
     fi
-    { k_private k_write "$_k_file.tmp" && mv -f "$_k_file.tmp" "$_k_file.sh"; } || return 1
-    k_durable "$_k_file.sh" "$_k_file.base" "$K_STATE/undo.d" || return 1
-    echo kept
+    k_private k_write "$1.tmp" && mv -f "$1.tmp" "$1.sh"
+}
+
+k_forget() {
+    rm -f "$1.sh" "$1.base" "$1.rules" "$1.after" "$1.damage" "$1.tmp"
 }
 
 k_watchdog_start() {
@@ -121,15 +144,24 @@ k_watchdog_start() {
     return 1
 }
 
+# DIRECTORY LEASE, and the watchdog's text on standard input.
+k_arm_files() {
+    k_private mkdir -p "$1" && k_private k_write "$1/watchdog.sh" || return 1
+    k_now
+    echo "$((K_NOW + $2))" >"$1/deadline"
+}
+
 # The dead man's switch: LEASE (hundredths of a second); the watchdog's text on standard input.
 k_arm() {
     k_refuse_halted && return
     _k_dir=$(k_lease_dir)
     [ -e "$(k_undo_file).sh" ] || { echo "refused there is no undo script"; return; }
     rm -rf "$_k_dir"
-    { k_private mkdir -p "$_k_dir" && k_private k_write "$_k_dir/watchdog.sh"; } || return 1
-    k_now
-    echo "$((K_NOW + $1))" >"$_k_dir/deadline" || return 1
+    if ! _k_why=$(k_arm_files "$_k_dir" "$1" 2>&1); then
+        rm -rf "$_k_dir"
+        k_no_room "$K_VOLATILE" "$_k_why"
+        return
+    fi
     k_watchdog_start "$_k_dir" "$(k_undo_file).sh" || { echo "refused the watchdog did not start"; return; }
     k_say "run=$K_RUN fault=$K_KEY phase=armed lease_cs=$1 what=$(sh "$(k_undo_file).sh" about </dev/null 2>/dev/null)"
     echo "armed $_k_pid $_k_start"
@@ -168,13 +200,15 @@ k_renew() {
         echo "lapsed ${_k_why:-early it no longer holds}"
     else
         k_now
-        echo "$((K_NOW + $1))" >"$_k_dir/deadline.next" && mv -f "$_k_dir/deadline.next" "$_k_dir/deadline"
+        _k_said=renewed
+        { echo "$((K_NOW + $1))" >"$_k_dir/deadline.next" && mv -f "$_k_dir/deadline.next" "$_k_dir/deadline"; } 2>/dev/null ||
+            _k_said='noted the lease cannot be renewed: the host cannot write below '$K_VOLATILE
         { read -r _k_pid _k_start <"$_k_dir/watchdog"; } 2>/dev/null
         if ! k_same_process "$_k_pid" "$_k_start"; then
             if k_watchdog_start "$_k_dir" "$(k_undo_file).sh"; then echo "rearmed"; else echo "unguarded"; fi
         fi
         [ -n "${_k_why-}" ] && echo "noted $_k_why"
-        echo renewed
+        echo "$_k_said"
     fi
     k_mutex_drop "$_k_dir/mutex"
 }
@@ -193,16 +227,17 @@ k_disarm() {
     done
     # With other faults in force there is nothing to compare yet.
     if [ "$_k_others" = no ] && [ -e "$_k_file.rules" ]; then
-        k_rules >"$_k_file.after"
-        if cmp -s "$_k_file.rules" "$_k_file.after" 2>/dev/null; then
+        # In memory: the disk may be full.
+        _k_after=$(k_rules)
+        if [ "$_k_after" = "$(cat "$_k_file.rules")" ]; then
             echo same
         else
             sed 's/^/before /' "$_k_file.rules"
-            sed 's/^/after /' "$_k_file.after"
+            printf '%s\n' "$_k_after" | sed 's/^/after /'
         fi
     fi
     rm -rf "$_k_dir"
-    rm -f "$_k_file.sh" "$_k_file.base" "$_k_file.rules" "$_k_file.after" "$_k_file.damage" "$_k_file.tmp"
+    k_forget "$_k_file"
     [ -d "$K_STATE/undo.d" ] && k_durable "$K_STATE/undo.d"
     k_say "run=$K_RUN fault=$K_KEY phase=disarmed"
     echo disarmed

@@ -60,7 +60,8 @@ impl Scene {
         self.engine.heal(self.id).await.unwrap();
         self.is_as_before();
         assert_eq!((self.fake.left("b1").len(), self.fake.notes().as_str()), (0, ""));
-        assert!(self.engine.heal_all().await.iter().all(|report| report.state == HostState::Clean));
+        let reports = self.engine.heal_all().await;
+        assert!(reports.iter().all(|report| report.state == HostState::Clean), "{reports:?}");
         self.proof(M::Healed)
     }
 

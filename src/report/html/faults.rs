@@ -14,7 +14,7 @@ const WINDOWS_SHOWN: usize = 12;
 
 pub(super) fn render(data: &RunData) -> String {
     let mut by_fault: BTreeMap<u32, Vec<&FaultEvent>> = BTreeMap::new();
-    for event in &data.faults {
+    for event in data.faults.iter().filter(|event| event.fault_id > 0) {
         by_fault.entry(event.fault_id).or_default().push(event);
     }
     if by_fault.is_empty() {
@@ -26,11 +26,15 @@ pub(super) fn render(data: &RunData) -> String {
         row(&mut html, *id, events);
     }
     html.push_str(svg::TABLE_END);
+    for note in data.faults.iter().filter(|event| event.fault_id == 0) {
+        let _ = write!(html, "<p class=\"note\">{}: {}</p>", words::moment(note.when.before_ns), Esc(note.text.as_deref().unwrap_or("")));
+    }
     html
 }
 
 fn row(html: &mut String, id: u32, events: &[&FaultEvent]) {
-    let of = |moment: FaultMoment| events.iter().find(|event| event.moment == moment).copied();
+    // Mending may have been tried twice.
+    let of = |moment: FaultMoment| events.iter().rfind(|event| event.moment == moment).copied();
     let (in_effect, healed, lapsed) = (of(FaultMoment::InEffect), of(FaultMoment::Healed), of(FaultMoment::LeaseLapsed));
     let nemesis = events.first().map_or("", |event| event.nemesis.as_str());
     let _ = write!(html, "<tr><td>{id}</td><td class=\"strong\">{}</td><td>", Esc(nemesis));
