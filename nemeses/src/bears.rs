@@ -11,6 +11,7 @@ use crate::doors::Doors;
 use crate::fault::Need;
 use crate::faults::{cut, link};
 use crate::ground::COMMAND_TIMEOUT;
+use crate::helper;
 use crate::host::{self, Answers, CONNECTION, CUT, Caller, HostPaths, LINK};
 use crate::partition;
 use crate::registry::{ALL, Spec};
@@ -44,14 +45,16 @@ async fn lacks(doors: &dyn Doors, name: &str, firewall: Firewall) -> Lacks {
     let call = "k_facts\nk_link_queues\n[ \"$(id -u)\" = 0 ] || echo powerless\ncommand -v ss >/dev/null 2>&1 || echo socketless";
     let script = caller.script(&[CUT, LINK, CONNECTION], call);
     let remote = doors.remote(name);
-    let answers = host::ask(remote.as_ref(), &script, COMMAND_TIMEOUT, "the facts of the host").await.map_err(|error| error.to_string())?;
+    let means = helper::words(&[&"bears"]);
+    let answers = host::ask_as(remote.as_ref(), &script, &means, COMMAND_TIMEOUT, "the facts of the host").await;
+    let answers = answers.map_err(|error| error.to_string())?;
     Ok(read(&answers, firewall))
 }
 
 fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
     let mut lacks = Vec::new();
     if answers.has("powerless") {
-        let why = "commands are not run as root: use root, or `sudo = true` in the inventory";
+        let why = "commands are not run as root: log in as root, or set ssh.privilege in the inventory";
         lacks.extend([Need::Signals, Need::Manager].map(|need| (need, why.to_owned())));
     }
     lacks.extend(cut::backend(firewall, answers).err().map(|why| (Need::Firewall, why)));
@@ -65,7 +68,12 @@ fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
 /// What of the registry this cluster cannot bear, in reading order.
 pub async fn unbearable(doors: &dyn Doors) -> Vec<Unbearable> {
     let hosts = what_hosts_lack(doors).await;
-    let mut all: Vec<Unbearable> = ALL.iter().filter_map(|spec| on_hosts(spec, &hosts)).collect();
+    let by_helper = helper::is_used(doors.inventory());
+    let unknown = |spec: &Spec| {
+        let why = helper::refuses(spec.name).filter(|_| by_helper)?;
+        Some(Unbearable { fault: spec.name, target: None, reasons: [(why, Vec::new())].into(), everywhere: true })
+    };
+    let mut all: Vec<Unbearable> = ALL.iter().filter_map(|spec| unknown(spec).or_else(|| on_hosts(spec, &hosts))).collect();
     if let Ok(view) = doors.view(&[]).await {
         let scene = Scene { inventory: doors.inventory(), view: &view, topics: &[], taken: &[], coordinator: None };
         for spec in ALL {

@@ -5,11 +5,15 @@ use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, DiskFault, Inventory};
 use kchaos_core::{NemesisName, Target};
 
 use crate::fault::Need;
+use crate::helper;
 use crate::registry;
 
 /// Why no daemon that this nemesis could choose may be hit; `None` if one may.
 pub fn refused_by_inventory(inventory: &Inventory, name: &NemesisName) -> Option<String> {
     let spec = registry::find(&name.fault)?;
+    if let Some(why) = helper::refuses(spec.name).filter(|_| helper::is_used(inventory)) {
+        return Some(format!("{name}: {why}"));
+    }
     if !spec.needs.iter().any(|need| matches!(need, Need::Disk | Need::LoopDisk | Need::Clock)) {
         return None;
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::doors::Doors;
 use crate::faults::asked;
 use crate::ground::COMMAND_TIMEOUT;
+use crate::helper;
 use crate::host::{self, Answers, CUT, Caller, GUARD, HostPaths, LINK, plain};
 
 /// Undo scripts nurse a daemon for two minutes at most.
@@ -81,11 +82,13 @@ pub async fn heal_cluster(doors: Arc<dyn Doors>, options: HealOptions) -> Vec<Ho
 async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
     let caller = Caller { paths: &options.paths, run: &run, key: "", owner: "kchaos heal" };
-    let script = caller.script(&[CUT, LINK, GUARD], if options.break_locks { "k_sweep yes" } else { "k_sweep no" });
+    let breaks = if options.break_locks { "yes" } else { "no" };
+    let script = caller.script(&[CUT, LINK, GUARD], &format!("k_sweep {breaks}"));
+    let means = helper::words(&[&"sweep", &helper::run(&run), &breaks]);
     let mut tries = 0;
     loop {
         tries += 1;
-        match host::ask(doors.mending(name).as_ref(), &script, SWEEP_TIMEOUT, "the sweep").await {
+        match host::ask_as(doors.mending(name).as_ref(), &script, &means, SWEEP_TIMEOUT, "the sweep").await {
             Ok(answers) => return report(name, &put_back(doors, options, name, answers).await),
             Err(error) if tries >= 2 => {
                 return HostReport { host: name.to_owned(), state: HostState::Unreachable(error.to_string()), notes: Vec::new() };
@@ -119,7 +122,9 @@ async fn put_back_one(doors: &dyn Doors, options: &HealOptions, name: &str, key:
     asked::put_back(&client, changes).await?;
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
     let script = Caller { paths: &options.paths, run: &run, key, owner: "kchaos heal" }.script(&[CUT, GUARD], "k_disarm");
-    host::ask(doors.mending(name).as_ref(), &script, COMMAND_TIMEOUT, "the disarming").await.map(|_| ()).map_err(|error| error.to_string())
+    let means = helper::words(&[&"disarm", &"-", &key]);
+    let answers = host::ask_as(doors.mending(name).as_ref(), &script, &means, COMMAND_TIMEOUT, "the disarming").await;
+    answers.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn report(name: &str, answers: &Answers) -> HostReport {

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 mod convert;
 mod heal;
+mod install_helper;
 mod inventory;
 mod lab;
 mod list;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Heal(args) => heal::run(&args),
         Command::Lab(command) => lab::run(command),
         Command::Inventory(InventoryCommand::Check { inventory, format }) => inventory::check(&inventory, format),
+        Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
         Command::LabInit { args } => Ok(lab::init(&args)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use chrono::{DateTime, SecondsFormat, Utc};
-use kchaos_cluster::inventory::{Environment, Inventory};
+use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::KillSemantics;
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
@@ -45,6 +45,7 @@ impl Setup {
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
         refuse_without_disks_and_clocks(&nemeses, &inventory)?;
+        refuse_sudo_sh(&args, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
         if longest.or(args.nemesis_duration).is_some_and(|duration| duration.as_secs() > limit) {
@@ -131,6 +132,15 @@ impl Setup {
         }
     }
 
+    /// How commands became root's, where nobody logged in as root.
+    pub(crate) fn privilege(&self) -> Option<String> {
+        match self.inventory.ssh.privilege() {
+            Privilege::Root => None,
+            Privilege::Helper => Some(format!("{}, by the helper alone", self.inventory.ssh.user)),
+            Privilege::SudoSh => Some(format!("{}, by sudo sh, which may do anything (--allow-sudo-sh)", self.inventory.ssh.user)),
+        }
+    }
+
     /// What mends the hosts when this run could not.
     pub(crate) fn heal_command(&self) -> String {
         match &self.args.inventory.inventory {
@@ -208,6 +218,9 @@ impl Setup {
         let mut facts = BTreeMap::from([("cluster".to_owned(), cluster.name.clone())]);
         for (note, n) in cluster.notes.iter().zip(1..) {
             facts.insert(format!("note_{n}"), note.clone());
+        }
+        if let Some(how) = self.privilege() {
+            facts.insert("privilege on the hosts".into(), how);
         }
         facts
     }
@@ -299,6 +312,17 @@ fn lacks(target: &Target, workload: &dyn Workload) -> Option<&'static str> {
 fn refuse_without_disks_and_clocks(nemeses: &[NemesisName], inventory: &Inventory) -> Result<(), Failure> {
     let refused: Vec<String> = nemeses.iter().filter_map(|name| kchaos_nemeses::refused_by_inventory(inventory, name)).collect();
     if refused.is_empty() { Ok(()) } else { Err(Failure::environment(anyhow!("{}; nothing was touched", refused.join("\n  ")))) }
+}
+
+/// A shell by sudo is root with another name: who uses it says so.
+fn refuse_sudo_sh(args: &TestArgs, inventory: &Inventory) -> Result<(), Failure> {
+    if inventory.ssh.privilege() != Privilege::SudoSh || args.allow_sudo_sh {
+        return Ok(());
+    }
+    Err(Failure::environment(anyhow!(
+        "the inventory has commands run by `sudo sh`, which may do anything on a host: repeat the command with --allow-sudo-sh, or let kchaos have \
+         fixed verbs alone (kchaos inventory install-helper, ssh.privilege = \"helper\"; docs/least-privilege.md)"
+    )))
 }
 
 /// A target by a host's name is known only with the inventory.

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::Cluster;
 use crate::daemon::DaemonState;
-use crate::inventory::{DaemonEntry, Firewall, Host};
-use crate::remote::{Remote, RemoteError, quote};
+use crate::inventory::{DaemonEntry, Firewall, Host, Privilege};
+use crate::remote::{Means, Remote, RemoteError, quote};
 use crate::ssh::ProvenKey;
 
 /// The first word of the script's output: without it, what came is a refusal, of sudo say.
@@ -31,6 +31,9 @@ pub struct HostCheck {
     /// Absent if the host was not reached.
     pub host_key: Option<ProvenKey>,
     pub is_root: bool,
+    /// Its helper and that one's version, where there is one; whoever knows the helper fills it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub helper: Option<String>,
     pub opt_in: OptIn,
     pub boot_id: String,
     pub kernel: String,
@@ -122,14 +125,17 @@ impl Cluster {
     }
 
     async fn ask(&self, host: &Host, remote: &dyn Remote, check: &mut HostCheck) -> Result<(), String> {
-        let output = remote.run(&script(host), self.inventory.command_timeout()).await.map_err(|error| error.to_string())?;
+        let (timeout, means) = (self.inventory.command_timeout(), Means::helper(["check"]));
+        let output = remote.run_as(&script(host), &means, timeout).await.map_err(|error| error.to_string())?;
         let text = output.stdout_text();
         if !text.lines().any(|line| line == MARK) {
             let said: String = output.stderr_text().trim().chars().take(300).collect();
-            let hint = if self.inventory.ssh.sudo {
-                "; sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)"
-            } else {
-                ""
+            let hint = match self.inventory.ssh.privilege() {
+                Privilege::SudoSh => "; sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)",
+                Privilege::Helper => {
+                    "; the helper is not there, is another's, or this user may not run it: kchaos inventory install-helper (docs/least-privilege.md)"
+                }
+                Privilege::Root => "",
             };
             return Err(format!("a first command ended with status {} and not as it should: {said}{hint}", output.status));
         }
@@ -161,7 +167,7 @@ impl Cluster {
         let file = host.opt_in_file.display();
         let mut problems = Vec::new();
         if !check.is_root {
-            problems.push("commands do not run as root: log in as root, or set ssh.sudo = true".to_owned());
+            problems.push("commands do not run as root: log in as root, or set ssh.privilege (docs/least-privilege.md)".to_owned());
         }
         match &check.opt_in {
             OptIn::Given | OptIn::Unknown => {}
@@ -190,7 +196,8 @@ impl Cluster {
     }
 }
 
-fn script(host: &Host) -> String {
+/// What a host is asked first, and what its helper answers to `check`.
+pub(crate) fn script(host: &Host) -> String {
     let file = PathBuf::from(&host.opt_in_file);
     format!(
         r#"echo {MARK}

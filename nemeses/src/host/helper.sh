@@ -1,0 +1,561 @@
+# The front of the helper: a verb and its arguments, each held against a pattern before anything is done. The library stands above.
+# What is refused ends with status 64, and is not printed: it may be anything. Functions begin with h_.
+
+h_refuse() {
+    echo "kchaos-helper: refused: $1" >&2
+    exit 64
+}
+
+# WANTED NUMBER: of words, the verb counted with them.
+h_count() {
+    [ "$1" -eq "$2" ] || h_refuse "with this verb there are $1 words in all"
+}
+
+# NAME VALUE MOST
+h_number() {
+    case $2 in '' | *[!0-9]* | 0?* | ????????????????*) h_refuse "$1 is no number" ;; esac
+    [ "$2" -le "$3" ] || h_refuse "$1 is above $3"
+}
+
+# Names of runs and faults, which become file names. A run is - where none is meant.
+h_run() {
+    case $1 in '' | *[!A-Za-z0-9._-]* | [._]* | -?*) h_refuse 'the run is no plain name' ;; esac
+    [ "${#1}" -le 80 ] || h_refuse 'the run has a long name'
+    K_RUN=$1
+    [ "$1" != - ] || K_RUN=''
+}
+
+# KEY: RUN-NUMBER or RUN-NUMBER_NUMBER; of any run where none is meant.
+h_key() {
+    case $1 in '' | *[!A-Za-z0-9._-]* | [!A-Za-z0-9]*) h_refuse 'the fault is no plain name' ;; esac
+    [ "${#1}" -le 100 ] || h_refuse 'the fault has a long name'
+    _h_end=${1##*-}
+    [ "$_h_end" != "$1" ] || h_refuse 'the fault has no number'
+    case $_h_end in '' | *[!0-9_]* | _* | *_ | *_*_*) h_refuse 'the fault has no number' ;; esac
+    [ -z "$K_RUN" ] || [ "$1" = "$K_RUN-$_h_end" ] || h_refuse 'the fault is not of that run'
+    K_KEY=$1
+}
+
+# NAME VALUE MOST: one line for people, without quotation marks that sh knows.
+h_text() {
+    case $2 in *[!]A-Za-z0-9\ .,:\;_/@=+%#\(\){}\"[\<\>-]*) h_refuse "$1 has a character that is not allowed" ;; esac
+    [ "${#2}" -le "$3" ] || h_refuse "$1 is too long"
+}
+
+h_label() {
+    h_daemon "$1" || h_refuse 'there is no such daemon on this host: is it in the inventory that was installed?'
+}
+
+# PID START
+h_process() {
+    h_number 'the pid' "$1" 4194304
+    h_number 'the start time' "$2" 999999999999999
+    [ "$1" -gt 1 ] || h_refuse 'no daemon is the first process'
+}
+
+h_port() {
+    h_number 'the port' "$1" 65535
+    [ "$1" -gt 0 ] || h_refuse 'there is no port 0'
+}
+
+h_address() {
+    [ "${#1}" -le 45 ] || h_refuse 'the address is too long'
+    case $1 in
+    *:*) case $1 in *[!0-9a-fA-F:.]*) h_refuse 'the address is none' ;; esac ;;
+    '' | *[!0-9.]* | .* | *. | *..* | *.*.*.*.*) h_refuse 'the address is none' ;;
+    *.*.*.*)
+        for _h_part in "${1%%.*}" "${1##*.}"; do h_number 'a part of the address' "$_h_part" 255; done
+        _h_part=${1#*.} && _h_part=${_h_part%.*}
+        h_number 'a part of the address' "${_h_part%.*}" 255
+        h_number 'a part of the address' "${_h_part#*.}" 255
+        ;;
+    *) h_refuse 'the address is none' ;;
+    esac
+}
+
+# BACKEND NAME: a table or chains of ours.
+h_name() {
+    case $1 in
+    nftables) _h_rest=${2#kchaos_} ;;
+    iptables) _h_rest=${2#KCHAOS-} ;;
+    *) h_refuse 'the firewall is neither nftables nor iptables' ;;
+    esac
+    [ "$_h_rest" != "$2" ] && [ "${#_h_rest}" -le 20 ] || h_refuse 'the name is not one of ours'
+    case $_h_rest in '' | *[!0-9a-f_]* | _* | *_) h_refuse 'the name is not one of ours' ;; esac
+}
+
+h_one_of() {
+    _h_what=$1 _h_value=$2
+    shift 2
+    for _h_one in "$@"; do [ "$_h_value" != "$_h_one" ] || return 0; done
+    h_refuse "$_h_what is none of $*"
+}
+
+# H_INPUT: standard input, of which no more is read than a cut of a big cluster has.
+h_input() {
+    H_INPUT=$(head -c 262145 | tr '\000' '\001')
+    [ "${#H_INPUT}" -le 262144 ] || h_refuse 'the input is too long'
+}
+
+# Lines "ADDRESS PORT".
+h_probes() {
+    h_input
+    _h_lines=0
+    while IFS=' ' read -r _h_address _h_port _h_rest; do
+        [ -n "$_h_address$_h_port$_h_rest" ] || continue
+        h_address "$_h_address"
+        h_port "$_h_port"
+        _h_lines=$((_h_lines + 1))
+        [ -z "$_h_rest" ] && [ "$_h_lines" -le 1000 ] || h_refuse 'the probes are not lines of an address and a port'
+    done <<H_END
+$H_INPUT
+H_END
+}
+
+# NAME MODE: whether H_INPUT is a table of ours (table), or the renewal of its elements alone (elements). Every line must be one of these.
+h_nft() {
+    printf '%s\n' "$H_INPUT" | awk -v name="$1" -v mode="$2" '
+    BEGIN {
+        address = "[0-9a-fA-F:.]+"; port = "[1-9][0-9]*"; side = "_(in|out)"
+        sets = "(peers[46]|asked[46]|asking[46]|connections[46]|ports|local)"
+        kind = "(ipv4_addr|ipv6_addr)( [.] inet_service)*|inet_service"
+        match_ = "((ip|ip6) [sd]addr( [.] tcp [sd]port)*|tcp [sd]port) @" sets
+        element = "[0-9a-fA-F:.]+( [.] [0-9]+)*"
+        timed = element " timeout [1-9][0-9]?[0-9]?[0-9]?[0-9]?[0-9]?[0-9]?ms"
+        within = "top"
+    }
+    function is(pattern) { return $0 ~ ("^" pattern "$") }
+    function line() {
+        if (within == "top") {
+            if (is("delete element inet " name " " sets " [{] " element "(, " element ")* [}]")) return mode == "elements"
+            if (is("add element inet " name " " sets " [{] " timed "(, " timed ")* [}]")) return 1
+            if (mode != "table") return 0
+            if (is("(add|delete) table inet " name)) return 1
+            if (is("table inet " name " [{]")) { within = "table"; tables++; return tables == 1 }
+            return 0
+        }
+        if (within == "table") {
+            if (is("[}]")) { within = "top"; return 1 }
+            if (is(" set " sets " [{] type (" kind "); flags timeout; [}]")) return 1
+            if (is(" set (cut|cycle) [{] type iface_index; flags dynamic,timeout; timeout [1-9][0-9]?s; [}]")) return 1
+            if (is(" counter ((peers|clients|connection|passed)" side "|cuts) [{] [}]")) return 1
+            if (is(" chain flap" side " [{]")) { within = "flap"; return 1 }
+            if (is(" chain (input|output) [{]")) { within = "chain"; return 1 }
+            return 0
+        }
+        if (is(" [}]")) { within = "table"; return 1 }
+        if (within == "flap") {
+            if (is("  meta (iif|oif) @cut counter name peers" side " drop")) return 1
+            if (is("  meta (iif|oif) @cycle counter name passed" side " return")) return 1
+            return is("  add @(cut|cycle) [{] meta (iif|oif) [}]") || is("  counter name (cuts|peers" side " drop)")
+        }
+        if (is("  type filter hook (input|output) priority -300; policy accept;")) return 1
+        if (is("  oifname \"lo\" tcp [sd]port @local counter name peers_out drop")) return 1
+        if (is("  (iifname|oifname) \"lo\" accept")) return 1
+        if (is("  (ip|ip6) [sd]addr " address "( tcp [sd]port " port ")? accept")) return 1
+        if (is("  " match_ " (numgen random mod 100 < [1-9][0-9]? )?counter name (peers|clients|connection)" side " drop")) return 1
+        return is("  " match_ " (counter name passed|jump flap)" side)
+    }
+    $0 != "" && !line() { bad = 1; exit }
+    END { exit bad || within != "top" || (mode == "table" && tables != 1) }
+    ' || h_refuse "the input is no cut of ours"
+}
+
+# CHAIN: whether H_INPUT is what iptables-restore and ip6tables-restore are to be fed, one after the other.
+h_ipt() {
+    printf '%s\n' "$H_INPUT" | awk -v name="$1" '
+    BEGIN {
+        address = "[0-9a-fA-F:.]+"; number = "[1-9][0-9]*"
+        word = " (-[sd] " address "|-[io] lo|-p tcp|--[sd]port " number "|-m statistic --mode random --probability 0[.][0-9][0-9]"
+        word = word "|-m recent --name " name " --r(dest|source) (--rcheck --seconds " number "|--set)"
+        word = word "|-m comment --comment (peers|clients|connection|passed|cuts|welcome))"
+    }
+    function is(pattern) { return $0 ~ ("^" pattern "$") }
+    function line() {
+        if ($0 == "*filter") { parts++; inside++; return inside == 1 && parts <= 2 }
+        if (inside != 1) return 0
+        if ($0 == "COMMIT") { inside = 0; return 1 }
+        if (is(":" name "-[IO] - [[]0:0[]]")) return 1
+        if (is("-I INPUT 1 -m comment --comment \"kchaos:[A-Za-z0-9._-]+\" -j " name "-I")) return 1
+        if (is("-I OUTPUT 1 -m comment --comment \"kchaos:[A-Za-z0-9._-]+\" -j " name "-O")) return 1
+        return is("-A " name "-[IO](" word ")+( -j (DROP|RETURN))?")
+    }
+    $0 != "" && !line() { bad = 1; exit }
+    END { exit bad || inside || parts != 2 }
+    ' || h_refuse 'the input is no cut of ours'
+}
+
+# NAME MUST: the first part is for IPv4, the second for IPv6, without which a host may live unless MUST is yes.
+h_ipt_cut() {
+    k_ipt_uncut "$1" /nonexistent 2>/dev/null
+    printf '%s\n' "$H_INPUT" | sed '/^COMMIT$/q' | iptables-restore --noflush -w 5 || return 1
+    if printf '%s\n' "$H_INPUT" | sed '1,/^COMMIT$/d' | ip6tables-restore --noflush -w 5; then
+        echo both
+    elif [ "$2" = yes ]; then
+        return 1
+    fi
+}
+
+h_nft_cut() { printf '%s\n' "$H_INPUT" | nft -f -; }
+
+# Nothing is done to a host but what the host keeps the undoing of.
+h_kept() {
+    for _h_one in "$@"; do
+        grep -qxF "# kind: $_h_one" "$(k_undo_file).sh" 2>/dev/null && return 0
+    done
+    h_refuse 'the host keeps no undo script of that kind for this fault'
+}
+
+# PID START, of the daemon whose functions are there: no other process is signalled, whoever asks. One that has gone is nobody's.
+h_is_daemon() {
+    _h_found=$(k_find_daemon) || h_refuse 'which process is the daemon cannot be told'
+    [ "${_h_found% *}" = "$1 $2" ] || ! k_same_process "$1" "$2" || h_refuse 'that process is not the daemon'
+}
+
+h_with_time() {
+    "$@" || return 1
+    k_now && echo "at $K_NOW"
+}
+
+# LABEL held|plain
+h_nurse() {
+    h_label "$1"
+    h_one_of 'the hold' "$2" held plain
+    [ "$2" = plain ] || [ "$H_HOLDS" = yes ] || h_refuse 'nobody holds this daemon down'
+}
+
+# What is kept: a kind and its arguments.
+h_kind() {
+    case ${1-} in
+    cut) h_count 3 "$#" && h_name "$2" "$3" ;;
+    pause) h_count 4 "$#" && h_label "$2" && h_process "$3" "$4" ;;
+    nurse) h_count 3 "$#" && h_nurse "$2" "$3" ;;
+    asked) h_count 1 "$#" ;;
+    *) h_refuse 'nothing of that kind is kept' ;;
+    esac
+}
+
+# ABOUT KIND ...: a whole script, so that the host is mended whatever becomes of this file.
+h_undo_text() {
+    _h_about=$1
+    shift
+    printf '#!/bin/sh\n# kind: %s\n# Undoes what kchaos did. Idempotent; kept until it has been done.\n' "$*"
+    printf "K_RUN='%s'\nK_KEY='%s'\nK_OWNER=''\n" "$K_RUN" "$K_KEY"
+    sed -n '/^#< library$/,/^#> library$/p' "$H_SELF"
+    case $1 in
+    cut)
+        if [ "$2" = nftables ]; then
+            printf 'k_undo() { k_nft_uncut %s; }\nk_verify() { ! k_nft_is_cut %s; }\n' "$3" "$3"
+        else
+            # shellcheck disable=SC2016
+            printf 'k_undo() { k_ipt_uncut %s "$K_STATE/undo.d/$K_KEY.base"; }\nk_verify() { ! k_ipt_is_cut %s; }\n' "$3" "$3"
+        fi
+        ;;
+    pause)
+        # shellcheck disable=SC2016
+        printf 'k_undo() { k_signal %s %s CONT; }\nk_verify() { ! k_same_process %s %s || [ "$P_STATE" != T ]; }\n' "$3" "$4" "$3" "$4"
+        ;;
+    nurse)
+        cat "$H_DAEMONS"
+        printf 'h_daemon %s\n' "$2"
+        if [ "$3" = held ]; then _h_free='h_release' _h_is_free='h_released &&'; else _h_free=':' _h_is_free=''; fi
+        # shellcheck disable=SC2016
+        printf 'k_undo() {\n%s\nk_nurse\n}\nk_verify() { %s [ -n "$(k_find_daemon)" ]; }\n' "$_h_free" "$_h_is_free"
+        ;;
+    asked) printf 'k_undo() { return 1; }\nk_verify() { return 1; }\n' ;;
+    esac
+    # shellcheck disable=SC2016
+    printf 'case ${1-undo} in\nabout) echo '\''%s'\'' ;;\nverify) k_verify ;;\n*) k_undo ;;\nesac\n' "$_h_about"
+}
+
+h_opted_in() {
+    sed -e 's/^[ 	]*//' -e 's/[ 	]*$//' "$H_OPT_IN" 2>/dev/null | grep -qxF "$H_CLUSTER"
+}
+
+# For a renewal, where it has been checked: whether the fault holds.
+h_fault_holds() {
+    case $1 in
+    cut)
+        if [ "$2" = iptables ]; then k_ipt_holds "$3"; else k_nft_is_cut "$3"; fi ||
+            { echo 'early its rules are gone: the firewall was reloaded, or it was mended from elsewhere'; return 1; }
+        [ "$2" = iptables ] || h_nft_cut 2>/dev/null || { echo 'lease the kernel has ended it'; return 1; }
+        ;;
+    pause)
+        k_same_process "$3" "$4" || { echo 'early the paused process has gone'; return 1; }
+        [ "$P_STATE" = T ] || { echo 'early the paused process runs again, and not by our doing'; return 1; }
+        ;;
+    down)
+        [ "$3" = plain ] || h_holds || echo "$2 is not held down any more, and not by our doing"
+        k_same_process "$4" "$5" || [ -z "$(k_find_daemon)" ] || echo "$2 runs again, and not by our doing"
+        ;;
+    esac
+    return 0
+}
+
+# RUN KEY LEASE yes|no WHAT ...
+h_renew() {
+    h_number 'the lease' "$3" 360000
+    h_one_of 'whether it is renewed' "$4" yes no
+    _h_lease=$3 _h_touch=$4
+    shift 4
+    H_INPUT=''
+    case ${1-} in
+    cut)
+        h_kind "$@"
+        h_kept "$*"
+        h_input
+        if [ "$2" = nftables ]; then h_nft "$3" elements; elif [ -n "$H_INPUT" ]; then h_refuse 'chains have no elements'; fi
+        ;;
+    pause) h_kind "$@" ;;
+    down)
+        h_count 5 "$#"
+        h_nurse "$2" "$3"
+        h_process "$4" "$5"
+        ;;
+    any) h_count 1 "$#" ;;
+    *) h_refuse 'nothing of that kind is renewed' ;;
+    esac
+    H_WHAT="$*"
+    # shellcheck disable=SC2086
+    k_fault_holds() { h_fault_holds $H_WHAT; }
+    k_renew "$_h_lease" "$_h_touch"
+}
+
+# VERB ...: what is done only while the fault's lease is armed.
+h_armed() {
+    case ${1-} in
+    signal)
+        h_count 5 "$#"
+        h_label "$2"
+        h_process "$3" "$4"
+        case $5 in
+        STOP) h_kept "pause $2 $3 $4" ;;
+        KILL) h_kept "nurse $2 plain" "nurse $2 held" ;;
+        *) h_refuse 'the signal is neither STOP nor KILL' ;;
+        esac
+        h_is_daemon "$3" "$4"
+        k_when_armed h_with_time k_signal "$3" "$4" "$5"
+        ;;
+    cut)
+        h_count 4 "$#"
+        h_name "$2" "$3"
+        h_one_of 'whether IPv6 must be cut' "$4" yes no
+        h_kept "cut $2 $3"
+        h_input
+        if [ "$2" = nftables ]; then
+            h_nft "$3" table
+            k_when_armed h_nft_cut
+        else
+            h_ipt "$3"
+            k_when_armed h_ipt_cut "$3" "$4"
+        fi
+        ;;
+    hold)
+        h_count 2 "$#"
+        h_nurse "$2" held
+        h_kept "nurse $2 held"
+        k_when_armed h_hold && echo held
+        ;;
+    stop | start)
+        h_count 2 "$#"
+        h_label "$2"
+        h_kept "nurse $2 plain" "nurse $2 held"
+        k_is_armed || return 1
+        if [ "$1" = stop ]; then h_stop; else k_start_daemon; fi
+        ;;
+    *) h_refuse 'there is no such verb for a fault' ;;
+    esac
+}
+
+# A lease is given up when its fault is seen to be mended, and not before. What the cluster itself is to be asked for, nobody sees from here.
+h_disarm() {
+    _h_file=$(k_undo_file).sh
+    if [ -e "$_h_file" ] && ! sh "$_h_file" verify </dev/null >/dev/null 2>&1; then
+        case $(sed -n 's/^# kind: //p' "$_h_file" | head -n 1):$(sh "$_h_file" about </dev/null 2>/dev/null) in
+        asked:* | :*'; to put back: '*) ;;
+        *) echo 'refused it is not mended'; return ;;
+        esac
+    fi
+    k_disarm
+}
+
+h_counters() {
+    if [ "$1" = nftables ]; then k_nft_counters "$2"; else k_ipt_counters "$2"; fi
+}
+
+h_is_cut() {
+    if [ "$1" = nftables ]; then k_nft_is_cut "$2"; else k_ipt_is_cut "$2"; fi
+}
+
+# What is looked at, and changes nothing.
+h_look() {
+    case $1 in
+    facts) h_count 1 "$#" && k_facts ;;
+    bears)
+        h_count 1 "$#"
+        k_facts
+        k_link_queues
+        [ "$(id -u)" = 0 ] || echo powerless
+        command -v ss >/dev/null 2>&1 || echo socketless
+        ;;
+    find) h_count 2 "$#" && h_label "$2" && k_find_daemon ;;
+    evidence) h_count 2 "$#" && h_label "$2" && h_evidence ;;
+    threads)
+        h_count 4 "$#"
+        h_process "$2" "$3"
+        h_one_of 'the state' "$4" T R
+        k_threads "$2" "$3" "$4"
+        ;;
+    gone)
+        h_count 4 "$#"
+        h_process "$2" "$3"
+        h_number 'the wait' "$4" 200
+        k_gone "$2" "$3" "$4"
+        ;;
+    probe) h_count 1 "$#" && h_probes && printf '%s\n' "$H_INPUT" | k_probes ;;
+    cut-proof)
+        h_count 3 "$#"
+        h_name "$2" "$3"
+        h_probes
+        h_counters "$2" "$3"
+        echo mark
+        printf '%s\n' "$H_INPUT" | k_probes
+        h_counters "$2" "$3"
+        ;;
+    cut-mended)
+        h_count 3 "$#"
+        h_name "$2" "$3"
+        h_probes
+        if h_is_cut "$2" "$3"; then echo cut; else echo uncut; fi
+        printf '%s\n' "$H_INPUT" | k_probes
+        ;;
+    flap-proof)
+        h_count 5 "$#"
+        h_name "$2" "$3"
+        h_address "$4"
+        h_port "$5"
+        h_counters "$2" "$3"
+        echo mark
+        k_flap_probes "$4" "$5"
+        h_counters "$2" "$3"
+        ;;
+    connections)
+        h_count 2 "$#"
+        h_port "$2"
+        k_connections "$2"
+        k_nap 0.7
+        echo mark
+        k_connections "$2"
+        ;;
+    delay-proof)
+        h_count 4 "$#"
+        h_name "$2" "$3"
+        h_port "$4"
+        h_counters "$2" "$3"
+        k_connections "$4"
+        k_nap 0.5
+        echo mark
+        h_counters "$2" "$3"
+        k_connections "$4"
+        ;;
+    esac
+}
+
+h_lock() {
+    case $1 in
+    lock | lock-renew)
+        h_count 4 "$#"
+        h_run "$2"
+        h_number 'the lease' "$3" 1440000
+        h_text 'the holder' "$4" 200
+        K_OWNER=$4
+        if [ "$1" = lock ]; then k_lock_take "$3"; else k_lock_renew "$3"; fi
+        ;;
+    unlock) h_count 2 "$#" && h_run "$2" && k_lock_drop ;;
+    esac
+}
+
+h_keep() {
+    [ $# -ge 5 ] || h_refuse 'keep has a run, a fault, a line for people and a kind'
+    h_run "$2"
+    h_key "$3"
+    h_text 'the line for people' "$4" 4000
+    shift 3
+    _h_line=$1
+    shift
+    h_kind "$@"
+    h_opted_in || { echo "refused the host is not opted in: $H_OPT_IN does not name $H_CLUSTER"; return; }
+    h_undo_text "$_h_line" "$@" | k_keep
+}
+
+# VERB ...
+h_main() {
+    case ${1-} in
+    version)
+        h_count 1 "$#"
+        echo "helper $H_VERSION $(sha256sum <"$H_SELF")"
+        echo "daemons $(sha256sum <"$H_DAEMONS")"
+        ;;
+    check) h_count 1 "$#" && h_check ;;
+    facts | bears | find | evidence | threads | gone | probe | cut-proof | cut-mended | flap-proof | connections | delay-proof) h_look "$@" ;;
+    lock | lock-renew | unlock) h_lock "$@" ;;
+    keep) h_keep "$@" ;;
+    arm)
+        h_count 4 "$#"
+        h_run "$2"
+        h_key "$3"
+        h_number 'the lease' "$4" 360000
+        h_watchdog | k_arm "$4"
+        ;;
+    renew)
+        [ $# -ge 6 ] || h_refuse 'renew has a run, a fault, a lease, yes or no, and what is renewed'
+        h_run "$2"
+        h_key "$3"
+        shift
+        h_renew "$@"
+        ;;
+    armed)
+        [ $# -ge 4 ] || h_refuse 'armed has a run, a fault and a verb'
+        h_run "$2"
+        h_key "$3"
+        shift 3
+        h_armed "$@"
+        ;;
+    disarm)
+        h_count 3 "$#"
+        h_run "$2"
+        h_key "$3"
+        h_disarm
+        ;;
+    sweep)
+        h_count 3 "$#"
+        h_run "$2"
+        h_one_of 'whether locks are broken' "$3" yes no
+        k_sweep "$3"
+        ;;
+    continue)
+        h_count 4 "$#"
+        h_label "$2"
+        h_process "$3" "$4"
+        h_is_daemon "$3" "$4"
+        k_signal "$3" "$4" CONT
+        ;;
+    uncut)
+        h_count 5 "$#"
+        h_run "$2"
+        h_key "$3"
+        h_name "$4" "$5"
+        if [ "$4" = nftables ]; then k_nft_uncut "$5"; else k_ipt_uncut "$5" "$K_STATE/undo.d/$K_KEY.base"; fi
+        ;;
+    start) h_count 2 "$#" && h_label "$2" && k_start_daemon ;;
+    release) h_count 2 "$#" && h_nurse "$2" held && h_release ;;
+    *) h_refuse 'there is no such verb (docs/least-privilege.md)' ;;
+    esac
+}
+
+umask 022
+cd / || exit 1
+# shellcheck disable=SC1090
+. "$H_DAEMONS" || exit 64
+echo "$H_MARK"
+h_main "$@"
