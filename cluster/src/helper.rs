@@ -62,7 +62,8 @@ pub fn daemons_file(inventory: &Inventory, host: &Host) -> String {
         text.push_str(&function("h_evidence", manager.evidence_script().as_deref().unwrap_or(":")));
         let _ = writeln!(text, "H_HOLDS={}", if hold.is_some() { "yes" } else { "no" });
         if let Some(hold) = hold {
-            for (name, body) in [("h_hold", &hold.apply), ("h_holds", &hold.holds), ("h_release", &hold.undo), ("h_released", &hold.undone)] {
+            for (name, body) in [("h_hold", &hold.apply), ("h_holds", &hold.holds), ("h_release", &hold.undo), ("h_released", &hold.undone)]
+            {
                 text.push_str(&function(name, body));
             }
         }

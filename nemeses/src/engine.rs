@@ -427,7 +427,8 @@ async fn addresses(shared: &Shared) -> BTreeMap<String, Vec<IpAddr>> {
                 .unwrap_or_default(),
         };
         let remote = shared.doors.remote(&host.name);
-        if let Ok(facts) = host::ask_as(remote.as_ref(), &script, &helper::words(&[&"facts"]), FACTS_TIMEOUT, "the facts of the host").await {
+        if let Ok(facts) = host::ask_as(remote.as_ref(), &script, &helper::words(&[&"facts"]), FACTS_TIMEOUT, "the facts of the host").await
+        {
             known.extend(cut::addresses(&facts));
         }
         let mut seen = BTreeSet::new();

@@ -195,7 +195,19 @@ const CALLS: &[&[&str]] = &[
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let bytes = || prop::collection::vec(1..=255_u8, 0..12);
     let sting = prop::sample::select(vec![
-        "$(touch canary)", "`touch canary`", "'; touch canary; '", "\ntouch canary\n", "&touch canary&", "|touch canary", "\\", "*", "!", "'", "\n", "\u{e9}", "$IFS",
+        "$(touch canary)",
+        "`touch canary`",
+        "'; touch canary; '",
+        "\ntouch canary\n",
+        "&touch canary&",
+        "|touch canary",
+        "\\",
+        "*",
+        "!",
+        "'",
+        "\n",
+        "\u{e9}",
+        "$IFS",
     ]);
     (bytes(), sting, bytes()).prop_map(|(before, sting, after)| [before.as_slice(), sting.as_bytes(), after.as_slice()].concat())
 }
@@ -226,7 +238,8 @@ proptest! {
 }
 
 fn lines() -> impl Strategy<Value = Lines> {
-    let address = prop_oneof![any::<u32>().prop_map(|bits| IpAddr::V4(bits.into())), any::<u128>().prop_map(|bits| IpAddr::V6(bits.into()))];
+    let address =
+        prop_oneof![any::<u32>().prop_map(|bits| IpAddr::V4(bits.into())), any::<u128>().prop_map(|bits| IpAddr::V6(bits.into()))];
     let pairs = || prop::collection::btree_set((address.clone(), 1..=u16::MAX), 0..3);
     let triples = prop::collection::btree_set((address.clone(), 1..=u16::MAX, 1..=u16::MAX), 0..3);
     let ports = || prop::collection::btree_set(1..=u16::MAX, 0..3);
@@ -240,7 +253,16 @@ fn lines() -> impl Strategy<Value = Lines> {
     let controller = prop::option::of((address.clone(), 1..=u16::MAX));
     ((addresses(), addresses(), pairs(), pairs()), (triples, ports(), ports()), controller, way, manner).prop_map(
         |((peers, welcome, asked, asking), (connections, ports, local), controller, way, manner)| Lines {
-            peers, welcome, asked, asking, connections, ports, local, controller, way, manner,
+            peers,
+            welcome,
+            asked,
+            asking,
+            connections,
+            ports,
+            local,
+            controller,
+            way,
+            manner,
         },
     )
 }

@@ -69,7 +69,9 @@ pub async fn unlock_hosts(doors: &dyn Doors, options: &LockOptions) -> Vec<(Stri
 
 async fn lock_one(doors: &dyn Doors, options: &LockOptions, name: &str) -> Result<Vec<String>, LockError> {
     let call = format!("k_lock_take {}", host::centiseconds(options.lease));
-    let answers = ask(doors, name, &options.script(&call), &options.words("lock")).await.map_err(|source| LockError::Remote { host: name.to_owned(), source })?;
+    let answers = ask(doors, name, &options.script(&call), &options.words("lock"))
+        .await
+        .map_err(|source| LockError::Remote { host: name.to_owned(), source })?;
     if answers.has("locked") {
         return Ok(answers.all("broke").map(|run| format!("{name}: the lock of run {run} had lapsed and was broken")).collect());
     }

@@ -81,7 +81,9 @@ fn chosen<'a>(args: &InstallHelperArgs, inventory: &'a Inventory) -> Result<Vec<
         }
     };
     match hosts.iter().find(|host| host.container().is_some()) {
-        Some(host) => Err(Failure::usage(anyhow!("{} is a container: the helper is for hosts, and who drives an engine is root there", host.name))),
+        Some(host) => {
+            Err(Failure::usage(anyhow!("{} is a container: the helper is for hosts, and who drives an engine is root there", host.name)))
+        }
         None => Ok(hosts),
     }
 }

@@ -8,6 +8,7 @@ mod disks;
 mod faults;
 mod interruptions;
 mod lab;
+mod least;
 mod leftovers;
 mod moments;
 mod promises;

@@ -131,7 +131,9 @@ impl Cluster {
         if !text.lines().any(|line| line == MARK) {
             let said: String = output.stderr_text().trim().chars().take(300).collect();
             let hint = match self.inventory.ssh.privilege() {
-                Privilege::SudoSh => "; sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)",
+                Privilege::SudoSh => {
+                    "; sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)"
+                }
                 Privilege::Helper => {
                     "; the helper is not there, is another's, or this user may not run it: kchaos inventory install-helper (docs/least-privilege.md)"
                 }

@@ -90,7 +90,10 @@ fn ssh(inventory: &Inventory, findings: &mut Findings) {
     if ssh.privilege() == Privilege::Helper {
         for (index, host) in inventory.hosts.iter().enumerate().filter(|(_, host)| host.container().is_some()) {
             findings.require_at(false, in_host(index, &["name"]), || {
-                format!("\"{}\" is a container, and whoever drives an engine is root there: ssh.privilege = \"helper\" is for hosts", host.name)
+                format!(
+                    "\"{}\" is a container, and whoever drives an engine is root there: ssh.privilege = \"helper\" is for hosts",
+                    host.name
+                )
             });
         }
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));

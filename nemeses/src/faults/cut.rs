@@ -371,7 +371,8 @@ impl HostFault for Cut {
 
     async fn mend(&self) -> Result<Interval, String> {
         let after_ns = self.ground.now();
-        let words = [helper::strings(&[&"uncut", &self.ground.shared.options.run_id, &self.ground.key()]), self.words("", &[])[1..].to_vec()];
+        let words =
+            [helper::strings(&[&"uncut", &self.ground.shared.options.run_id, &self.ground.key()]), self.words("", &[])[1..].to_vec()];
         let means = Means::helper(words.concat());
         let answer = self.ground.ask_mending_as(self.host(), &[CUT], &self.undo().mend, &means, "the mending of the cut").await;
         answer.map(|_| Interval { after_ns, before_ns: self.ground.now() }).map_err(|error| error.to_string())

@@ -74,5 +74,5 @@ i_remove() {
         fi
     done
     rmdir "$I_DIR" 2>/dev/null
-    echo done
+    echo 'done'
 }
