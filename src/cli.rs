@@ -447,31 +447,7 @@ pub(crate) enum InventoryCommand {
         format: Format,
     },
     /// Put the helper on the hosts, by which a user who is not root may break them by fixed verbs (docs/least-privilege.md)
-    InstallHelper(InstallHelperArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct InstallHelperArgs {
-    #[command(flatten)]
-    pub(crate) inventory: InventoryArg,
-    /// Only this host; may be given several times [default: all]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) host: Vec<String>,
-    /// Who may run the helper by sudo [default: the inventory's ssh.user, or kchaos where that is root]
-    #[arg(long, value_name = "USER")]
-    pub(crate) user: Option<String>,
-    /// Who logs in to install it [default: root, or the inventory's user where ssh.privilege is sudo-sh]
-    #[arg(long, value_name = "USER")]
-    pub(crate) login: Option<String>,
-    /// The one who logs in is not root and becomes it by `sudo -n sh`
-    #[arg(long, requires = "login")]
-    pub(crate) sudo: bool,
-    /// Print what would be installed, for people with tools of their own, and touch nothing
-    #[arg(long, conflicts_with_all = ["remove", "login"])]
-    pub(crate) print: bool,
-    /// Take helper and rule away again
-    #[arg(long)]
-    pub(crate) remove: bool,
+    InstallHelper(crate::commands::InstallHelperArgs),
 }
 
 #[derive(Debug, Args)]

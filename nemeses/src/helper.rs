@@ -18,7 +18,8 @@ use crate::doors::Doors;
 use crate::ground::COMMAND_TIMEOUT;
 use crate::host::{self, Answers, CONNECTION, CUT, GUARD, HostPaths, LIBRARY, LINK, PROCESS, WATCHDOG, feed, quote};
 
-const FRONT: &str = include_str!("host/helper.sh");
+const WORDS: &str = include_str!("host/helper_words.sh");
+const VERBS: &str = include_str!("host/helper.sh");
 const INSTALL: &str = include_str!("host/install.sh");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -111,7 +112,7 @@ fn text_at(paths: &HostPaths, own: &str, daemons: &str) -> String {
          H_VERSION={VERSION} H_MARK={MARK} H_SELF={own} H_DAEMONS={daemons}\nK_RUN='' K_KEY='' K_OWNER=''\n\
          #< library\nK_STATE={state}\nK_VOLATILE={volatile}\n{library}#> library\n\
          # The watchdog's text: the library and what follows it.\nh_watchdog() {{\n    printf \"K_RUN='%s'\\nK_KEY='%s'\\nK_OWNER=''\\n\" \"$K_RUN\" \"$K_KEY\"\n    \
-         sed -n '/^#< library$/,/^#> library$/p' \"$H_SELF\"\n    {watchdog}\n}}\n{FRONT}",
+         sed -n '/^#< library$/,/^#> library$/p' \"$H_SELF\"\n    {watchdog}\n}}\n{WORDS}{VERBS}",
         own = quote(own),
         daemons = quote(daemons),
         state = quote(&paths.state),

@@ -4,16 +4,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use clap::Args;
 use futures_util::future::join_all;
 use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::helper::{DAEMONS, HELPER, SUDOERS, daemons_file};
 use kchaos_cluster::inventory::{Host, Inventory, Privilege};
 use kchaos_nemeses::helper;
 
-use crate::cli::InstallHelperArgs;
+use crate::cli::InventoryArg;
 use crate::exit::{self, Failure};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallHelperArgs {
+    #[command(flatten)]
+    pub(crate) inventory: InventoryArg,
+    /// Only this host; may be given several times [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
+    /// Who may run the helper by sudo [default: the inventory's ssh.user, or kchaos where that is root]
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Who logs in to install it [default: root, or the inventory's user where ssh.privilege is sudo-sh]
+    #[arg(long, value_name = "USER")]
+    pub(crate) login: Option<String>,
+    /// The one who logs in is not root and becomes it by `sudo -n sh`
+    #[arg(long, requires = "login")]
+    pub(crate) sudo: bool,
+    /// Print what would be installed, for people with tools of their own, and touch nothing
+    #[arg(long, conflicts_with_all = ["remove", "login"])]
+    pub(crate) print: bool,
+    /// Take helper and rule away again
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
 
 pub(super) fn run(args: &InstallHelperArgs) -> Result<u8, Failure> {
     let inventory = super::require_inventory(&args.inventory)?;

@@ -22,6 +22,8 @@ use kchaos_cluster::inventory::{Inventory, find_inventory as find};
 use crate::cli::{Command, InventoryArg, InventoryCommand};
 use crate::exit::Failure;
 
+pub(crate) use install_helper::InstallHelperArgs;
+
 /// Runs a command to its exit code.
 pub(crate) fn run(command: Command) -> Result<u8, Failure> {
     match command {
