@@ -126,7 +126,7 @@ pub(crate) struct TestArgs {
     /// How progress is shown on standard error
     #[arg(long, default_value = "auto")]
     pub(crate) progress: Progress,
-    /// Run commands on the hosts by `sudo sh`, which may do anything, where the inventory says so (docs/least-privilege.md has better)
+    /// Let commands on the hosts be run by `sudo sh`, which may do anything (docs/least-privilege.md)
     #[arg(long)]
     pub(crate) allow_sudo_sh: bool,
     /// Consent to a cluster whose environment is "production": its name, typed

@@ -55,13 +55,17 @@ pub(super) async fn check(setup: &Arc<Setup>) -> Result<Ready, Failure> {
         )));
     }
     let cluster = Arc::new(Cluster::new(Arc::clone(inventory)).context("use the inventory")?);
-    let checks = cluster.check_hosts().await;
-    let problems: Vec<_> =
+    let doors = kchaos_nemeses::doors(Arc::clone(&cluster));
+    let (checks, helpers) = tokio::join!(cluster.check_hosts(), kchaos_nemeses::helper::check(doors.as_ref()));
+    let mut problems: Vec<_> =
         checks.iter().flat_map(|check| check.problems.iter().map(|problem| format!("{}: {problem}", check.host))).collect();
+    // A host that cannot be asked has said so.
+    if problems.is_empty() {
+        problems.extend(helpers.iter().filter_map(|(host, helper)| Some(format!("{host}: {}", helper.as_ref().err()?))));
+    }
     if !problems.is_empty() {
         return Err(Failure::environment(anyhow!("{}", problems.join("\n  "))));
     }
-    let doors = kchaos_nemeses::doors(Arc::clone(&cluster));
     refuse_unbearable(setup, doors.as_ref()).await?;
     Ok(Ready { doors, cluster })
 }
