@@ -306,7 +306,7 @@ fn what_is_no_cut_of_ours_is_not_fed_to_the_firewall() {
         ("with a second table", format!("{table}{table}")),
         ("without a lease", table.replace(" timeout 30000ms", "")),
         ("with a long lease", table.replace("30000ms", "30000000ms")),
-        ("with everything flushed", format!("flush ruleset\n{table}")),
+        ("with another table deleted", format!("delete table inet filter\n{table}")),
         ("with a file included", format!("include \"/etc/shadow\"\n{table}")),
         ("that accepts before others do", table.replace("policy accept", "policy drop")),
         ("that drops all", table.replace("  iifname \"lo\" accept", "  counter name peers_in drop")),
