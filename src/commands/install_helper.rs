@@ -141,9 +141,10 @@ fn as_installer(args: &InstallHelperArgs, inventory: &Inventory) -> Inventory {
 }
 
 fn print(inventory: &Inventory, hosts: &[&Host], user: &str) {
-    crate::say!("# {SUDOERS}: root's, mode 0440; visudo -cf before it is put in place\n{}", helper::sudoers(user));
+    // Without a line more: helper and daemons are known by their sums.
+    crate::say_raw!("# {SUDOERS}: root's, mode 0440; visudo -cf before it is put in place\n{}", helper::sudoers(user));
     for host in hosts {
-        crate::say!("# {DAEMONS} on {}: root's, mode 0600\n{}", host.name, daemons_file(inventory, host));
+        crate::say_raw!("# {DAEMONS} on {}: root's, mode 0600\n{}", host.name, daemons_file(inventory, host));
     }
-    crate::say!("# {HELPER}: root's, mode 0755; its directory and all above are root's alone to write\n{}", helper::text());
+    crate::say_raw!("# {HELPER}: root's, mode 0755; its directory and all above are root's alone to write\n{}", helper::text());
 }
