@@ -142,6 +142,9 @@ pub(crate) struct TestArgs {
     /// How progress is shown on standard error
     #[arg(long, default_value = "auto")]
     pub(crate) progress: Progress,
+    /// Let commands on the hosts be run by `sudo sh`, which may do anything (docs/least-privilege.md)
+    #[arg(long)]
+    pub(crate) allow_sudo_sh: bool,
     /// Consent to a cluster whose environment is "production": its name, typed
     #[arg(long, value_name = "CLUSTER")]
     pub(crate) i_understand: Option<String>,
@@ -441,6 +444,8 @@ pub(crate) enum InventoryCommand {
         #[arg(long, default_value = "text")]
         format: Format,
     },
+    /// Put the helper on the hosts, by which a user who is not root may break them by fixed verbs (docs/least-privilege.md)
+    InstallHelper(crate::commands::InstallHelperArgs),
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ use crate::ssh::{Endpoint, Key, SshRemote};
 
 mod check;
 
+pub(crate) use check::script as check_script;
 pub use check::{DaemonCheck, HostCheck, OptIn, Problem};
 
 pub struct Cluster {
@@ -137,7 +138,7 @@ fn endpoint(inventory: &Inventory, host: &Host, key: Key, known_hosts: &Arc<Know
         known_hosts: Arc::clone(known_hosts),
         connect_timeout: inventory.connect_timeout(),
         channels_max: inventory.ssh.channels_max,
-        sudo: inventory.ssh.sudo,
+        privilege: inventory.ssh.privilege(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::remote::{Remote, RemoteError};
+use crate::remote::{Means, Remote, RemoteError};
 
 mod docker;
 mod evidence;
@@ -52,6 +52,14 @@ pub trait Manager: Send + Sync {
     /// POSIX sh whose standard output is `PID START_TIME STATE`, or nothing if the daemon is not there. A status other than 0 means that it
     /// cannot be told, for the reason on standard error.
     fn find_script(&self) -> String;
+    /// POSIX sh that asks it to stop in good order.
+    fn stop_script(&self) -> String {
+        "exit 1\n".to_owned()
+    }
+    /// POSIX sh that prints what the manager itself knows of it. `None`: there is nobody to ask.
+    fn evidence_script(&self) -> Option<String> {
+        None
+    }
     /// How the manager, which says this of it now, is kept from reviving it. `None`: nobody revives it.
     fn hold(&self, _before: &Evidence) -> Option<Hold> {
         None
@@ -65,6 +73,11 @@ pub trait Manager: Send + Sync {
     async fn evidence(&self, _remote: &dyn Remote) -> Result<Option<Evidence>, RemoteError> {
         Ok(None)
     }
+}
+
+/// A verb of the helper about one daemon.
+fn by_helper(verb: &str, label: String) -> Means {
+    Means::helper([verb.to_owned(), label])
 }
 
 impl DaemonState {

@@ -105,9 +105,25 @@ pub struct SshSection {
     /// Channels open at once on one connection; sshd's own `MaxSessions` is 10.
     #[serde(default = "default_channels_max")]
     pub channels_max: usize,
-    /// Run commands through `sudo -n` (for a user other than root).
+    /// The same as `privilege = "sudo-sh"`.
     #[serde(default)]
     pub sudo: bool,
+    /// How commands become root's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privilege: Option<Privilege>,
+}
+
+/// How commands become root's on the hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Privilege {
+    /// The user who logs in is root.
+    #[default]
+    Root,
+    /// By the helper that `kchaos inventory install-helper` puts there, which knows fixed verbs and nothing else.
+    Helper,
+    /// By `sudo -n sh`, which may do anything.
+    SudoSh,
 }
 
 /// What a host overrides of `[ssh]`.
@@ -249,6 +265,7 @@ impl Default for SshSection {
             command_timeout_ms: default_command_timeout_ms(),
             channels_max: default_channels_max(),
             sudo: false,
+            privilege: None,
         }
     }
 }
@@ -263,6 +280,12 @@ impl Default for Find {
 impl Find {
     pub fn is_unset(&self) -> bool {
         matches!(self, Self::Argv(words) if words.is_empty())
+    }
+}
+
+impl SshSection {
+    pub fn privilege(&self) -> Privilege {
+        self.privilege.unwrap_or(if self.sudo { Privilege::SudoSh } else { Privilege::Root })
     }
 }
 

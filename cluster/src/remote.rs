@@ -21,6 +21,44 @@ pub trait Remote: Send + Sync {
 
     /// Runs a script to its end. A status other than 0 is no error of this call: look at [`Output::status`].
     async fn run(&self, script: &str, timeout: Duration) -> Result<Output, RemoteError>;
+
+    /// The same command, with how it is given on a host where kchaos is not root.
+    async fn run_as(&self, script: &str, _means: &Means, timeout: Duration) -> Result<Output, RemoteError> {
+        self.run(script, timeout).await
+    }
+}
+
+/// What a command needs of a host where kchaos may not do all that root may. Elsewhere its script is run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Means {
+    /// Root, and nobody less: refused where there is only the helper.
+    #[default]
+    Root,
+    /// Whoever logs in: the script is run without privilege.
+    Anybody,
+    /// The host's helper does the same by a verb and its arguments, and this on its standard input.
+    Helper { words: Vec<String>, input: String },
+}
+
+impl Means {
+    pub fn helper(words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::fed(words, String::new())
+    }
+
+    pub fn fed(words: impl IntoIterator<Item = impl Into<String>>, input: impl Into<String>) -> Self {
+        Self::Helper { words: words.into_iter().map(Into::into).collect(), input: input.into() }
+    }
+
+    /// The same behind other words; for whom there are none, none.
+    #[must_use]
+    pub fn behind(&self, first: &[&str]) -> Self {
+        match self {
+            Self::Helper { words, input } => {
+                Self::fed(first.iter().map(|word| (*word).to_owned()).chain(words.iter().cloned()), input.clone())
+            }
+            other => other.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +88,12 @@ pub enum RemoteError {
     /// Cut off, since nothing that kchaos asks for is that long. Whether the command came to its end is unknown.
     #[error("a command on {host} printed more than {limit_bytes} bytes and was cut off")]
     TooMuchOutput { host: String, limit_bytes: usize },
+    /// Nothing was run.
+    #[error(
+        "the helper on {host} has no verb for this, and nothing else may be run there: log in as root (ssh.privilege = \"root\" in the inventory), \
+         or leave out what needs it (docs/least-privilege.md)"
+    )]
+    NotForHelper { host: String },
     /// Made by [`Output::success`].
     #[error("{what} on {host} failed with status {status}: {stderr}")]
     Failed { host: String, what: String, status: i32, stderr: String },
@@ -120,7 +164,7 @@ pub(crate) fn unframed(mut stdout: Vec<u8>) -> Vec<u8> {
 }
 
 /// What nobody else prints.
-const MARK: &str = "kchaos-output-6e2c41d09b57";
+pub const MARK: &str = "kchaos-output-6e2c41d09b57";
 
 #[cfg(test)]
 mod tests {

@@ -23,8 +23,10 @@ use async_trait::async_trait;
 use russh::keys::PrivateKey;
 use tokio::sync::Mutex;
 
+use crate::helper;
+use crate::inventory::Privilege;
 use crate::known_hosts::KnownHosts;
-use crate::remote::{Output, Remote, RemoteError, framed};
+use crate::remote::{Means, Output, Remote, RemoteError, framed};
 use crate::secret::Secret;
 
 mod connection;
@@ -53,8 +55,8 @@ pub struct Endpoint {
     pub connect_timeout: Duration,
     /// Channels open at once on the connection.
     pub channels_max: usize,
-    /// Run commands through `sudo -n`.
-    pub sudo: bool,
+    /// How commands become root's.
+    pub privilege: Privilege,
 }
 
 /// A private key, read.
@@ -189,6 +191,16 @@ impl SshRemote {
     fn unreachable(&self, reason: String) -> RemoteError {
         self.endpoint.unreachable(reason)
     }
+
+    /// What sshd is asked to run, and its standard input.
+    fn command(&self, script: &str, means: &Means) -> Result<(String, String), RemoteError> {
+        match (self.endpoint.privilege, means) {
+            (Privilege::Helper, Means::Helper { words, input }) => Ok((helper::command(words), input.clone())),
+            (Privilege::Helper, Means::Root) => Err(RemoteError::NotForHelper { host: self.endpoint.host.clone() }),
+            (Privilege::SudoSh, Means::Root | Means::Helper { .. }) => Ok(("sudo -n sh -s".to_owned(), framed(script))),
+            (Privilege::Root, _) | (_, Means::Anybody) => Ok(("sh -s".to_owned(), framed(script))),
+        }
+    }
 }
 
 #[async_trait]
@@ -198,12 +210,16 @@ impl Remote for SshRemote {
     }
 
     async fn run(&self, script: &str, timeout: Duration) -> Result<Output, RemoteError> {
+        self.run_as(script, &Means::Root, timeout).await
+    }
+
+    async fn run_as(&self, script: &str, means: &Means, timeout: Duration) -> Result<Output, RemoteError> {
+        let (command, input) = self.command(script, means)?;
         // Before there is a connection, its own timeouts hold; the command's begins when it could be sent.
         self.connection().await?;
         let deadline = Instant::now() + timeout;
         let (connection, open) = self.open(deadline).await?;
-        let command = if self.endpoint.sudo { "sudo -n sh -s" } else { "sh -s" };
-        let ended = pump::start(Arc::clone(&connection), open, command, framed(script).into_bytes(), deadline).await;
+        let ended = pump::start(Arc::clone(&connection), open, command, input.into_bytes(), deadline).await;
         let host = self.endpoint.host.clone();
         match ended {
             Ended::Output(output) => Ok(output),

@@ -334,7 +334,8 @@ async fn a_command_may_go_through_sudo() {
         eprintln!("skipped: no sudo that asks nothing on this machine");
         return;
     }
-    let remote = SshRemote::new(kchaos_cluster::ssh::Endpoint { sudo: true, ..server.endpoint() });
+    let remote =
+        SshRemote::new(kchaos_cluster::ssh::Endpoint { privilege: kchaos_cluster::inventory::Privilege::SudoSh, ..server.endpoint() });
     assert_eq!(run(&remote, "id -u; echo $LC_ALL").await.stdout_text(), "0\nC\n");
 }
 

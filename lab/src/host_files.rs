@@ -46,7 +46,8 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
         make_key(&host_key, &host.name, lock)?;
         let public = read(&host_key.with_extension("pub"))?;
         let _ = writeln!(known_hosts, "{} {}", host.address, public.split_whitespace().take(2).collect::<Vec<_>>().join(" "));
-        write(&directory.join("etc/ssh/authorized_keys"), &authorized, 0o600)?;
+        // Of root and of the user who is not: sshd reads it as the one who logs in.
+        write(&directory.join("etc/ssh/authorized_keys"), &authorized, 0o644)?;
         write(&directory.join("etc/ssh/sshd_config"), &sshd_config(host), 0o644)?;
         write(&directory.join("etc/hosts"), &hosts_file(&state.layout), 0o644)?;
         write(&directory.join("etc/hostname"), &format!("{}\n", host.name), 0o644)?;

@@ -50,6 +50,7 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             command_timeout_ms: 30_000,
             channels_max: 6,
             sudo: false,
+            privilege: None,
         },
         kafka: KafkaSection { bootstrap: layout.endpoints(DaemonKind::Kafka), properties: BTreeMap::new() },
         zookeeper: ZooKeeperSection {

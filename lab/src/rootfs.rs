@@ -1,6 +1,6 @@
 //! The file system of a host, made inside its own mount namespace, so that it vanishes with the host's last process.
 //!
-//! The root is a small tmpfs. The machine's `/usr` is shown read-only; `/etc` is an overlay over the machine's, whose changes live in memory;
+//! The root is a small tmpfs. The machine's `/usr` is shown read-only; `/etc` and `/usr/local/lib` are overlays over the machine's, whose changes live in memory;
 //! `/var` and `/root` are directories of the host's own; `/opt/kafka` holds scripts and jars. After `pivot_root` nothing else of the machine is
 //! mounted in it: a namespace that kept copies of the machine's mounts would pin them (an unmounted disk would live on in it).
 
@@ -68,6 +68,7 @@ pub(crate) fn enter(spec: &HostSpec) -> Outcome {
         set_mode(&root.join(open_to_all), 0o1777)?;
     }
     show_programs(spec, &root)?;
+    overlay(&root, "/usr/local/lib")?;
     make_etc(spec, &root)?;
     bind(&spec.host_dir.join("var"), &root.join("var"), 0)?;
     bind(&spec.host_dir.join("root"), &root.join("root"), 0)?;
@@ -105,7 +106,8 @@ fn show_programs(spec: &HostSpec, root: &Path) -> Outcome {
     bind(&spec.libs_dir, &root.join("opt/kafka/libs"), libc::MS_RDONLY)
 }
 
-fn make_etc(spec: &HostSpec, root: &Path) -> Outcome {
+/// Shows a directory of the machine whose changes are the host's own, and live in memory.
+fn overlay(root: &Path, directory: &str) -> Outcome {
     // The overlay keeps its upper layer alive by itself, so its mount point can go again.
     let layers = root.join("mnt");
     mount(Some(Path::new("tmpfs")), &layers, Some("tmpfs"), libc::MS_NOSUID | libc::MS_NODEV, "size=64m,mode=755")?;
@@ -114,16 +116,37 @@ fn make_etc(spec: &HostSpec, root: &Path) -> Outcome {
     make_dir(&work)?;
     // Relative, since a comma or a colon in a path would be read as syntax.
     std::env::set_current_dir(&layers).map_err(at(&layers))?;
-    let etc = root.join("etc");
-    mount(Some(Path::new("overlay")), &etc, Some("overlay"), 0, "lowerdir=/etc,upperdir=upper,workdir=work")?;
+    let here = root.join(directory.trim_start_matches('/'));
+    let options = format!("lowerdir={directory},upperdir=upper,workdir=work");
+    mount(Some(Path::new("overlay")), &here, Some("overlay"), 0, &options)?;
     std::env::set_current_dir("/").map_err(at(Path::new("/")))?;
-    crate::network::unmount(&layers).map_err(at(&layers))?;
+    crate::network::unmount(&layers).map_err(at(&layers))
+}
+
+fn make_etc(spec: &HostSpec, root: &Path) -> Outcome {
+    overlay(root, "/etc")?;
+    let etc = root.join("etc");
     copy_tree(&spec.host_dir.join("etc"), &etc)?;
     // Stamps in logs are UTC, whatever the machine's own zone is.
     for zone in ["localtime", "timezone"] {
         let _ = fs::remove_file(etc.join(zone));
     }
-    unlock_root(&etc.join("shadow"))
+    unlock_root(&etc.join("shadow"))?;
+    add_login(&etc)
+}
+
+/// A user who logs in by the same key and may do nothing: for the helper, which `kchaos inventory install-helper` lets it run.
+pub(crate) fn add_login(etc: &Path) -> Outcome {
+    for (file, line) in
+        [("passwd", "kchaos:x:64017:64017:kchaos:/:/bin/sh"), ("group", "kchaos:x:64017:"), ("shadow", "kchaos:*:19000:0:99999:7:::")]
+    {
+        let path = etc.join(file);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let others = text.lines().filter(|line| !line.starts_with("kchaos:"));
+        let text = others.chain([line]).collect::<Vec<_>>().join("\n") + "\n";
+        fs::write(&path, text).map_err(at(&path))?;
+    }
+    Ok(())
 }
 
 /// sshd without PAM lets nobody in whose password begins with `!`, not even by key.

@@ -15,7 +15,7 @@ use crate::LabError;
 use crate::base_root;
 use crate::cgroups;
 use crate::layout::{DaemonPlan, HostPlan};
-use crate::rootfs::{HostSpec, Outcome, SystemdSpec, at, copy_tree, make_dir, mount};
+use crate::rootfs::{HostSpec, Outcome, SystemdSpec, add_login, at, copy_tree, make_dir, mount};
 use crate::state::State;
 
 /// Program and Debian package, beside what every lab needs.
@@ -96,6 +96,7 @@ pub(crate) fn enter(spec: &HostSpec, own: &SystemdSpec) -> Outcome {
     mount(Some(Path::new("overlay")), &root, Some("overlay"), 0, "lowerdir=base,upperdir=upper,workdir=work")?;
     std::env::set_current_dir("/").map_err(at(Path::new("/")))?;
     copy_tree(&spec.host_dir.join("etc"), &root.join("etc"))?;
+    add_login(&root.join("etc"))?;
     let bin = root.join("opt/kafka/bin");
     make_dir(&bin)?;
     copy_tree(&spec.host_dir.join("bin"), &bin)?;

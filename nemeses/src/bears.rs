@@ -12,6 +12,7 @@ use crate::doors::Doors;
 use crate::fault::Need;
 use crate::faults::{cut, disk, link};
 use crate::ground::COMMAND_TIMEOUT;
+use crate::helper;
 use crate::host::{self, Answers, CONNECTION, CUT, Caller, DISK, HostPaths, LINK, quote};
 use crate::partition;
 use crate::registry::{ALL, Spec};
@@ -49,7 +50,9 @@ async fn lacks(doors: &dyn Doors, name: &str, firewall: Firewall) -> Lacks {
     }
     let script = caller.script(&[CUT, LINK, CONNECTION, DISK], &call);
     let remote = doors.remote(name);
-    let answers = host::ask(remote.as_ref(), &script, COMMAND_TIMEOUT, "the facts of the host").await.map_err(|error| error.to_string())?;
+    let means = helper::words(&[&"bears"]);
+    let answers = host::ask_as(remote.as_ref(), &script, &means, COMMAND_TIMEOUT, "the facts of the host").await;
+    let answers = answers.map_err(|error| error.to_string())?;
     Ok(read(&answers, firewall))
 }
 
@@ -78,7 +81,7 @@ fn own_of(daemon: &DaemonEntry) -> String {
 fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
     let mut lacks = Vec::new();
     if answers.has("powerless") {
-        let why = "commands are not run as root: use root, or `sudo = true` in the inventory";
+        let why = "commands are not run as root: log in as root, or set ssh.privilege in the inventory";
         lacks.extend([Need::Signals, Need::Manager].map(|need| (need, why.to_owned())));
     }
     lacks.extend(cut::backend(firewall, answers).err().map(|why| (Need::Firewall, why)));
@@ -96,10 +99,17 @@ fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
 /// What of the registry this cluster cannot bear, in reading order.
 pub async fn unbearable(doors: &dyn Doors) -> Vec<Unbearable> {
     let hosts = what_hosts_lack(doors).await;
-    let mut all: Vec<Unbearable> = ALL.iter().flat_map(|spec| by_inventory(doors.inventory(), spec)).collect();
-    let ruled_out: Vec<&str> = all.iter().filter(|one| one.target.is_none()).map(|one| one.fault).collect();
-    let of_hosts: Vec<Unbearable> =
-        ALL.iter().filter(|spec| !ruled_out.contains(&spec.name)).filter_map(|spec| on_hosts(spec, &hosts)).collect();
+    let by_helper = helper::is_used(doors.inventory());
+    let unknown = |spec: &Spec| {
+        let why = helper::refuses(spec.name).filter(|_| by_helper)?;
+        Some(Unbearable { fault: spec.name, target: None, reasons: [(why, Vec::new())].into(), everywhere: true })
+    };
+    let mut all: Vec<Unbearable> = ALL.iter().filter_map(unknown).collect();
+    let is_new = |all: &[Unbearable], fault: &str| !all.iter().any(|one| one.fault == fault && one.target.is_none());
+    let by_inventory: Vec<Unbearable> =
+        ALL.iter().filter(|spec| is_new(&all, spec.name)).flat_map(|spec| by_inventory(doors.inventory(), spec)).collect();
+    all.extend(by_inventory);
+    let of_hosts: Vec<Unbearable> = ALL.iter().filter(|spec| is_new(&all, spec.name)).filter_map(|spec| on_hosts(spec, &hosts)).collect();
     all.extend(of_hosts);
     if let Ok(view) = doors.view(&[]).await {
         let scene = Scene { inventory: doors.inventory(), view: &view, topics: &[], taken: &[], coordinator: None };

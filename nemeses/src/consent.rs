@@ -5,6 +5,7 @@ use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, DiskFault, Inventory, M
 use kchaos_core::{NemesisName, Target};
 
 use crate::fault::Need;
+use crate::helper;
 use crate::registry;
 
 /// Why no daemon that this nemesis could choose may be hit; `None` if one may.
@@ -15,6 +16,9 @@ pub fn refused_by_inventory(inventory: &Inventory, name: &NemesisName) -> Option
 /// The same, without the nemesis' name: the first daemon that comes into question, and why not.
 pub(crate) fn ruled_out(inventory: &Inventory, name: &NemesisName) -> Option<String> {
     let spec = registry::find(&name.fault)?;
+    if let Some(why) = helper::refuses(spec.name).filter(|_| helper::is_used(inventory)) {
+        return Some(format!("{name}: {why}"));
+    }
     if !spec.needs.iter().any(|need| matches!(need, Need::Disk | Need::LoopDisk | Need::Clock)) {
         return None;
     }

@@ -18,6 +18,7 @@ use crate::fault::{Injected, Scope};
 use crate::faults::cut;
 use crate::ground::{Ground, Shared};
 use crate::heal::{HealOptions, HostReport, heal_cluster};
+use crate::helper;
 use crate::host::{self, CUT, HostPaths, plain};
 use crate::journal::{Entry, Intent, Journal, State};
 use crate::leg::{Leg, Stage};
@@ -437,7 +438,8 @@ async fn addresses(shared: &Shared) -> BTreeMap<String, Vec<IpAddr>> {
                 .unwrap_or_default(),
         };
         let remote = shared.doors.remote(&host.name);
-        if let Ok(facts) = host::ask(remote.as_ref(), &script, FACTS_TIMEOUT, "the facts of the host").await {
+        if let Ok(facts) = host::ask_as(remote.as_ref(), &script, &helper::words(&[&"facts"]), FACTS_TIMEOUT, "the facts of the host").await
+        {
             known.extend(cut::addresses(&facts));
         }
         let mut seen = BTreeSet::new();

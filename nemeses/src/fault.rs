@@ -9,6 +9,7 @@ use kchaos_core::{Chosen, Effect, Interval, Proof};
 
 use crate::error::FaultError;
 use crate::ground::Ground;
+use crate::helper::InWords;
 
 /// What a fault needs of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub(crate) trait HostFault: Send + Sync {
     /// The body of a `sh` function that succeeds while the fault is in force, renewing it where the kernel holds its lease. What it prints
     /// is why it does not hold (on failure, after the word `lease` or `early`: how it ended) or worth a note (on success).
     fn holds(&self) -> String;
+    /// The same two in the words of a host's helper; `None`: it has none for this fault.
+    fn in_words(&self) -> Option<InWords> {
+        None
+    }
     async fn inject(&self) -> Result<Injected, FaultError>;
     /// What the next leg waits for, where legs go one after another ([`Scope::OneByOne`]).
     async fn settled(&self) -> Result<(), FaultError> {

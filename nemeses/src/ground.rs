@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kchaos_cluster::daemon::{DaemonState, Manager};
 use kchaos_cluster::inventory::DaemonEntry;
-use kchaos_cluster::remote::{Output, Remote, RemoteError};
+use kchaos_cluster::remote::{Means, Output, Remote, RemoteError};
 use kchaos_cluster::view::View;
 use kchaos_core::{Chosen, FaultEvent, FaultMoment, Interval};
 
@@ -131,15 +131,35 @@ impl Ground {
     }
 
     pub(crate) async fn ask(&self, host: &str, parts: &[&str], call: &str, what: &str) -> Result<Answers, RemoteError> {
+        self.ask_as(host, parts, call, &Means::Root, what).await
+    }
+
+    /// The same, with how a host's helper is asked for it.
+    pub(crate) async fn ask_as(&self, host: &str, parts: &[&str], call: &str, means: &Means, what: &str) -> Result<Answers, RemoteError> {
         let remote = self.shared.doors.remote(host);
-        host::ask(remote.as_ref(), &self.script(parts, call), COMMAND_TIMEOUT, what).await
+        host::ask_as(remote.as_ref(), &self.script(parts, call), means, COMMAND_TIMEOUT, what).await
     }
 
     /// Does something to the host, if and only if the lease is armed at that moment: should this future be dropped, or its answer be late,
     /// the command may still be on its way when the fault has been healed.
     pub(crate) async fn ask_armed(&self, host: &str, parts: &[&str], body: &str, what: &str) -> Result<Answers, RemoteError> {
+        self.ask_armed_as(host, parts, body, &Means::Root, what).await
+    }
+
+    pub(crate) async fn ask_armed_as(
+        &self,
+        host: &str,
+        parts: &[&str],
+        body: &str,
+        means: &Means,
+        what: &str,
+    ) -> Result<Answers, RemoteError> {
         let call = format!("k_inject() {{\n{body}\n}}\nk_when_armed k_inject");
-        self.ask(host, &[parts, &[GUARD]].concat(), &call, what).await
+        self.ask_as(host, &[parts, &[GUARD]].concat(), &call, &self.armed(means), what).await
+    }
+
+    fn armed(&self, means: &Means) -> Means {
+        means.behind(&["armed", &self.shared.options.run_id, &self.key()])
     }
 
     /// The same for scripts that are not ours: what it runs, it runs only while the lease is armed.
@@ -149,11 +169,22 @@ impl Ground {
 
     /// By the door for mending, again if the way to the host fails.
     pub(crate) async fn ask_mending(&self, host: &str, parts: &[&str], call: &str, what: &str) -> Result<Answers, RemoteError> {
+        self.ask_mending_as(host, parts, call, &Means::Root, what).await
+    }
+
+    pub(crate) async fn ask_mending_as(
+        &self,
+        host: &str,
+        parts: &[&str],
+        call: &str,
+        means: &Means,
+        what: &str,
+    ) -> Result<Answers, RemoteError> {
         let script = self.script(parts, call);
         let mut tries = 0;
         loop {
             tries += 1;
-            match host::ask(self.mending(host).as_ref(), &script, COMMAND_TIMEOUT, what).await {
+            match host::ask_as(self.mending(host).as_ref(), &script, means, COMMAND_TIMEOUT, what).await {
                 Err(error) if tries < MEND_TRIES && (host::is_unknown(&error) || matches!(error, RemoteError::Unreachable { .. })) => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
@@ -188,8 +219,12 @@ impl Remote for WhenArmed<'_> {
     }
 
     async fn run(&self, script: &str, timeout: Duration) -> Result<Output, RemoteError> {
+        self.run_as(script, &Means::Root, timeout).await
+    }
+
+    async fn run_as(&self, script: &str, means: &Means, timeout: Duration) -> Result<Output, RemoteError> {
         let said = "k_say \"run=$K_RUN fault=$K_KEY phase=injected status=$_k_status\"";
         let call = format!("k_is_armed || return 1\n(\n{script}\n)\n_k_status=$?\n{said}\nreturn $_k_status");
-        self.inner.run(&self.ground.script(&[GUARD], &call), timeout).await
+        self.inner.run_as(&self.ground.script(&[GUARD], &call), &self.ground.armed(means), timeout).await
     }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kchaos_cluster::inventory::Host;
-use kchaos_cluster::remote::RemoteError;
+use kchaos_cluster::remote::{Means, RemoteError};
 use serde::Serialize;
 
 use crate::doors::Doors;
 use crate::ground::COMMAND_TIMEOUT;
+use crate::helper;
 use crate::host::{self, Answers, CUT, Caller, GUARD, HALT, HostPaths, quote};
 use crate::lock::Held;
 
@@ -78,7 +79,8 @@ pub type Released = (String, Result<Option<Halt>, String>);
 pub async fn halt_hosts(doors: &dyn Doors, options: &HaltOptions) -> Vec<Halted> {
     let reason = options.reason.replace(['\n', '\r'], " ");
     let script = options.script(&[HALT], &format!("k_halt {}", quote(&reason)));
-    on_every_host(doors, &script, |answers| match (answers.get("failed"), Halt::read(answers)) {
+    let means = helper::words(&[&"halt", &helper::line(&reason), &helper::line(&options.holder)]);
+    on_every_host(doors, &script, &means, |answers| match (answers.get("failed"), Halt::read(answers)) {
         (None, Some(halt)) => Ok(halt),
         (why, _) => Err(why.map_or_else(|| answers.text(), str::to_owned)),
     })
@@ -87,7 +89,8 @@ pub async fn halt_hosts(doors: &dyn Doors, options: &HaltOptions) -> Vec<Halted>
 
 pub async fn release_hosts(doors: &dyn Doors, options: &HaltOptions) -> Vec<Released> {
     let script = options.script(&[HALT], "k_release");
-    on_every_host(doors, &script, |answers| match answers.get("failed") {
+    let means = helper::words(&[&"halt-release", &helper::line(&options.holder)]);
+    on_every_host(doors, &script, &means, |answers| match answers.get("failed") {
         None if answers.has("released") => Ok(Halt::read(answers)),
         why => Err(why.map_or_else(|| answers.text(), str::to_owned)),
     })
@@ -97,13 +100,14 @@ pub async fn release_hosts(doors: &dyn Doors, options: &HaltOptions) -> Vec<Rele
 async fn on_every_host<T>(
     doors: &dyn Doors,
     script: &str,
+    means: &Means,
     read: impl Fn(&Answers) -> Result<T, String>,
 ) -> Vec<(String, Result<T, String>)> {
     let asked = doors.inventory().hosts.iter().map(async |host| {
         let remote = doors.mending(&host.name);
-        let answer = match host::ask(remote.as_ref(), script, COMMAND_TIMEOUT, "the halt").await {
+        let answer = match host::ask_as(remote.as_ref(), script, means, COMMAND_TIMEOUT, "the halt").await {
             // Doing it twice is doing it once.
-            Err(error) if error.may_have_run() => host::ask(remote.as_ref(), script, COMMAND_TIMEOUT, "the halt").await,
+            Err(error) if error.may_have_run() => host::ask_as(remote.as_ref(), script, means, COMMAND_TIMEOUT, "the halt").await,
             answer => answer,
         };
         (host.name.clone(), answer.map_err(|error| error.to_string()).and_then(|answers| read(&answers)))
@@ -131,13 +135,15 @@ impl Glance {
 
 /// One look, with the room on its disks or without, by the door for mending: what clogs the other must not hide a halt. Changes nothing.
 pub async fn glance(doors: &dyn Doors, host: &Host, paths: &HostPaths, wants_room: bool) -> Result<Glance, RemoteError> {
-    let room = if wants_room { room_call(host, paths) } else { ":".to_owned() };
+    let directories = if wants_room { directories(host, paths) } else { Vec::new() };
+    let (room, means) = (room_call(&directories), looking("glance", &directories));
     let script = Caller { paths, run: "", key: "", owner: "" }.script(&[HALT], &format!("k_halted\n{room}"));
     let remote = doors.mending(&host.name);
-    Ok(Glance::read(&host::ask(remote.as_ref(), &script, GLANCE_TIMEOUT, "the look at the host").await?))
+    Ok(Glance::read(&host::ask_as(remote.as_ref(), &script, &means, GLANCE_TIMEOUT, "the look at the host").await?))
 }
 
-fn room_call(host: &Host, paths: &HostPaths) -> String {
+/// Those of a host that may fill up.
+fn directories(host: &Host, paths: &HostPaths) -> Vec<String> {
     let mut directories: Vec<String> = host
         .daemons
         .iter()
@@ -147,8 +153,18 @@ fn room_call(host: &Host, paths: &HostPaths) -> String {
         .collect();
     // Of which some part is there, even before the first run.
     directories.extend([paths.volatile.clone(), "/var/lib".to_owned(), paths.state.clone()]);
+    directories
+}
+
+fn room_call(directories: &[String]) -> String {
     let words: Vec<String> = directories.iter().map(|directory| quote(directory)).collect();
     format!("k_room {}\n:", words.join(" "))
+}
+
+/// The helper takes plain paths alone: what has another name is not looked at there.
+fn looking(verb: &str, directories: &[String]) -> Means {
+    let is_plain = |path: &&String| path.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c)) && !path.contains("..");
+    Means::helper([verb.to_owned()].into_iter().chain(directories.iter().filter(is_plain).cloned()))
 }
 
 /// What a run would find on a host before it begins.
@@ -164,10 +180,12 @@ pub struct Leftovers {
 
 /// Changes nothing.
 pub async fn leftovers(doors: &dyn Doors, host: &Host, paths: &HostPaths) -> Result<Leftovers, RemoteError> {
+    let directories = directories(host, paths);
     let call =
-        format!("k_halted\n{}\nk_lock_read && echo \"held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER\"\nk_leftovers", room_call(host, paths));
+        format!("k_halted\n{}\nk_lock_read && echo \"held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER\"\nk_leftovers", room_call(&directories));
     let script = Caller { paths, run: "", key: "", owner: "" }.script(&[CUT, GUARD], &call);
-    let answers = host::ask(doors.remote(&host.name).as_ref(), &script, COMMAND_TIMEOUT, "the look for leftovers").await?;
+    let (remote, means) = (doors.remote(&host.name), looking("leftovers", &directories));
+    let answers = host::ask_as(remote.as_ref(), &script, &means, COMMAND_TIMEOUT, "the look for leftovers").await?;
     let faults = answers.all("left").map(|rest| {
         let (key, about) = rest.split_once(' ').unwrap_or((rest, ""));
         format!("{about} ({key})")

@@ -10,6 +10,7 @@ use crate::doors::Doors;
 use crate::faults::asked;
 use crate::ground::COMMAND_TIMEOUT;
 use crate::halt::Halt;
+use crate::helper;
 use crate::host::{self, Answers, CUT, Caller, GUARD, HostPaths, LINK, plain};
 use crate::lock::Held;
 
@@ -85,11 +86,13 @@ pub async fn heal_cluster(doors: Arc<dyn Doors>, options: HealOptions) -> Vec<Ho
 async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
     let caller = Caller { paths: &options.paths, run: &run, key: "", owner: &options.holder };
-    let script = caller.script(&[CUT, LINK, GUARD], if options.break_locks { "k_sweep yes" } else { "k_sweep no" });
+    let breaks = if options.break_locks { "yes" } else { "no" };
+    let script = caller.script(&[CUT, LINK, GUARD], &format!("k_sweep {breaks}"));
+    let means = helper::words(&[&"sweep", &helper::run(&run), &breaks]);
     let mut tries = 0;
     loop {
         tries += 1;
-        match host::ask(doors.mending(name).as_ref(), &script, SWEEP_TIMEOUT, "the sweep").await {
+        match host::ask_as(doors.mending(name).as_ref(), &script, &means, SWEEP_TIMEOUT, "the sweep").await {
             Ok(answers) => return report(name, &put_back(doors, options, name, answers).await),
             Err(error) if tries >= 2 => {
                 return HostReport { host: name.to_owned(), state: HostState::Unreachable(error.to_string()), notes: Vec::new() };
@@ -123,7 +126,9 @@ async fn put_back_one(doors: &dyn Doors, options: &HealOptions, name: &str, key:
     asked::put_back(&client, changes).await?;
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
     let script = Caller { paths: &options.paths, run: &run, key, owner: &options.holder }.script(&[CUT, GUARD], "k_disarm");
-    host::ask(doors.mending(name).as_ref(), &script, COMMAND_TIMEOUT, "the disarming").await.map(|_| ()).map_err(|error| error.to_string())
+    let means = helper::words(&[&"disarm", &"-", &key]);
+    let answers = host::ask_as(doors.mending(name).as_ref(), &script, &means, COMMAND_TIMEOUT, "the disarming").await;
+    answers.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn report(name: &str, answers: &Answers) -> HostReport {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kchaos_cluster::remote::{Remote, RemoteError};
+use kchaos_cluster::remote::{Means, Remote, RemoteError};
 
 use crate::fault::Undo;
 
@@ -144,8 +144,20 @@ impl Answers {
     }
 }
 
+#[allow(dead_code, reason = "for what only root may ask")]
 pub(crate) async fn ask(remote: &dyn Remote, script: &str, timeout: Duration, what: &str) -> Result<Answers, RemoteError> {
-    let output = remote.run(script, timeout).await?;
+    ask_as(remote, script, &Means::Root, timeout, what).await
+}
+
+/// With the same in the words of a host's helper.
+pub(crate) async fn ask_as(
+    remote: &dyn Remote,
+    script: &str,
+    means: &Means,
+    timeout: Duration,
+    what: &str,
+) -> Result<Answers, RemoteError> {
+    let output = remote.run_as(script, means, timeout).await?;
     Ok(Answers::parse(&output.success(remote.host(), what)?))
 }
 

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kchaos_cluster::remote::RemoteError;
+use kchaos_cluster::remote::{Means, RemoteError};
 use kchaos_core::{Chosen, FaultEvent, FaultMoment, Interval};
 
 use crate::doors::chain;
 use crate::fault::HostFault;
 use crate::ground::Ground;
+use crate::helper;
 use crate::host::{self, Answers, CUT, GUARD, PROCESS, feed};
 
 /// How far a watchdog's own clock and naps may be behind its deadline.
@@ -90,18 +91,28 @@ impl Leg {
     /// Journals on the host: snapshot and undo script, synced. Nothing has been done yet.
     pub(crate) async fn keep(&self) -> Result<(), String> {
         let call = feed("k_keep", &self.undo_script());
-        let answers =
-            self.ground.ask(self.fault.host(), &[CUT, GUARD], &call, "the host's journal").await.map_err(|error| chain(&error))?;
-        said(&answers, "kept")
+        let means = self.fault.in_words().map_or(Means::Root, |fault| {
+            let about = helper::line(&self.fault.undo().about);
+            Means::helper([self.words("keep", &[&about]), fault.kept].concat())
+        });
+        let answers = self.ground.ask_as(self.fault.host(), &[CUT, GUARD], &call, &means, "the host's journal").await;
+        said(&answers.map_err(|error| chain(&error))?, "kept")
+    }
+
+    /// A verb of the helper about this leg.
+    fn words(&self, verb: &str, rest: &[&dyn std::fmt::Display]) -> Vec<String> {
+        [helper::strings(&[&verb, &self.ground.shared.options.run_id, &self.ground.key()]), helper::strings(rest)].concat()
     }
 
     /// Arms the lease. Without it nothing is injected.
     pub(crate) async fn arm(&self) -> Result<(), String> {
         let watchdog = self.ground.shared.caller(&self.ground.key()).watchdog_script();
-        let call = feed(&format!("k_arm {}", host::centiseconds(self.lease())), &watchdog);
+        let lease_cs = host::centiseconds(self.lease());
+        let call = feed(&format!("k_arm {lease_cs}"), &watchdog);
+        let means = Means::helper(self.words("arm", &[&lease_cs]));
         let after_ns = self.ground.now();
-        let answers = self.ground.ask(self.fault.host(), &[CUT, GUARD], &call, "the lease").await.map_err(|error| chain(&error))?;
-        said(&answers, "armed")?;
+        let answers = self.ground.ask_as(self.fault.host(), &[CUT, GUARD], &call, &means, "the lease").await;
+        said(&answers.map_err(|error| chain(&error))?, "armed")?;
         self.set_renewed(Interval { after_ns, before_ns: self.ground.now() });
         self.set_stage(Stage::Armed);
         Ok(())
@@ -128,9 +139,13 @@ impl Leg {
         let mut parts = vec![PROCESS, CUT, GUARD];
         parts.extend(self.fault.undo().parts.iter().filter(|part| !parts.contains(*part)).copied().collect::<Vec<_>>());
         let script = self.ground.script(&parts, &call);
+        let means = self.fault.in_words().map_or(Means::Root, |fault| {
+            let words = self.words("renew", &[&host::centiseconds(self.lease()), &touch]);
+            Means::fed([words, fault.holds].concat(), fault.renewal)
+        });
         let after_ns = self.ground.now();
         let remote = self.ground.mending(self.fault.host());
-        let ask = host::ask(remote.as_ref(), &script, timeout, "the renewal");
+        let ask = host::ask_as(remote.as_ref(), &script, &means, timeout, "the renewal");
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let late = || RemoteError::Timeout { host: self.fault.host().to_owned(), timeout_ms };
         let answer = tokio::time::timeout(timeout, ask).await.unwrap_or_else(|_| Err(late()));
@@ -192,8 +207,9 @@ impl Leg {
     pub(crate) async fn disarm(&self) -> Result<(), String> {
         // A renewal under way would take the watchdog for dead, and start it again.
         let _none_under_way = self.renewing.lock().await;
-        let answers =
-            self.ground.ask_mending(self.fault.host(), &[CUT, GUARD], "k_disarm", "the disarming").await.map_err(|error| chain(&error))?;
+        let means = Means::helper(self.words("disarm", &[]));
+        let answers = self.ground.ask_mending_as(self.fault.host(), &[CUT, GUARD], "k_disarm", &means, "the disarming").await;
+        let answers = answers.map_err(|error| chain(&error))?;
         said(&answers, "disarmed")?;
         if answers.has("fired") && !self.has_lapsed() {
             self.ground.note(format!("the watchdog on {} fired while it was being mended", self.fault.host()));

@@ -10,7 +10,7 @@
 //! and [`heal_cluster`], which needs an inventory and SSH and nothing else. If arming fails, nothing is injected. Whether a host is mended
 //! is judged by its state, never by an exit code.
 //!
-//! What runs on the hosts is POSIX `sh` (`host/*.sh`), sent by standard input; nothing is installed. **Invariant of absence:** knows no
+//! What runs on the hosts is POSIX `sh` (`host/*.sh`), sent by standard input; nothing is installed but, where its owner wants it so, the [`helper`]. **Invariant of absence:** knows no
 //! workload and no checker; kills nothing by name, flushes no table, and undoes nothing that is not its own.
 
 mod bears;
@@ -23,6 +23,7 @@ mod faults;
 mod ground;
 mod halt;
 mod heal;
+pub mod helper;
 mod host;
 mod journal;
 mod leg;

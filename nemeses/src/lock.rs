@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use kchaos_cluster::remote::RemoteError;
+use kchaos_cluster::remote::{Means, RemoteError};
 use serde::Serialize;
 
 use crate::doors::Doors;
 use crate::error::LockError;
 use crate::ground::COMMAND_TIMEOUT;
 use crate::halt::Halt;
+use crate::helper;
 use crate::host::{self, Answers, Caller, GUARD, HostPaths, plain};
 
 /// Whose lock, and for how long without a renewal.
@@ -28,6 +29,11 @@ impl LockOptions {
     fn script(&self, call: &str) -> String {
         let run = plain(&self.run_id);
         Caller { paths: &self.paths, run: &run, key: "", owner: &self.holder }.script(&[GUARD], call)
+    }
+
+    fn words(&self, verb: &str) -> Means {
+        let lease_cs = host::centiseconds(self.lease);
+        helper::words(&[&verb, &plain(&self.run_id), &lease_cs, &helper::line(&self.holder)])
     }
 }
 
@@ -65,7 +71,9 @@ pub async fn unlock_hosts(doors: &dyn Doors, options: &LockOptions) -> Vec<(Stri
 
 async fn lock_one(doors: &dyn Doors, options: &LockOptions, name: &str) -> Result<Vec<String>, LockError> {
     let call = format!("k_lock_take {}", host::centiseconds(options.lease));
-    let answers = ask(doors, name, &options.script(&call)).await.map_err(|source| LockError::Remote { host: name.to_owned(), source })?;
+    let answers = ask(doors, name, &options.script(&call), &options.words("lock"))
+        .await
+        .map_err(|source| LockError::Remote { host: name.to_owned(), source })?;
     if answers.has("locked") {
         return Ok(answers.all("broke").map(|run| format!("{name}: the lock of run {run} had lapsed and was broken")).collect());
     }
@@ -101,14 +109,15 @@ impl Held {
 /// Puts off the end of this run's own lock on a host; `false` if it no longer has it.
 pub(crate) async fn renew_one(doors: &dyn Doors, options: &LockOptions, name: &str) -> Result<bool, RemoteError> {
     let call = format!("k_lock_renew {}", host::centiseconds(options.lease));
-    Ok(ask(doors, name, &options.script(&call)).await?.has("locked"))
+    Ok(ask(doors, name, &options.script(&call), &options.words("lock-renew")).await?.has("locked"))
 }
 
 async fn drop_one(doors: &dyn Doors, options: &LockOptions, name: &str) -> Result<(), RemoteError> {
-    ask(doors, name, &options.script("k_lock_drop")).await.map(|_| ())
+    let means = helper::words(&[&"unlock", &plain(&options.run_id)]);
+    ask(doors, name, &options.script("k_lock_drop"), &means).await.map(|_| ())
 }
 
-async fn ask(doors: &dyn Doors, name: &str, script: &str) -> Result<Answers, RemoteError> {
+async fn ask(doors: &dyn Doors, name: &str, script: &str, means: &Means) -> Result<Answers, RemoteError> {
     let remote = doors.mending(name);
-    host::ask(remote.as_ref(), script, COMMAND_TIMEOUT, "the lock").await
+    host::ask_as(remote.as_ref(), script, means, COMMAND_TIMEOUT, "the lock").await
 }

@@ -46,6 +46,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
             command_timeout_ms: 1,
             channels_max: 1,
             sudo: false,
+            privilege: None,
         },
         kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
         zookeeper: ZooKeeperSection { connect: Vec::new(), chroot: String::new(), session_timeout_ms: 1 },

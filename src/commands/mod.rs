@@ -5,6 +5,7 @@ mod convert;
 mod doctor;
 mod halt;
 mod heal;
+mod install_helper;
 mod inventory;
 mod lab;
 mod list;
@@ -25,6 +26,8 @@ use kchaos_cluster::inventory::{Inventory, find_inventory as find};
 use crate::cli::{Command, InventoryArg, InventoryCommand};
 use crate::exit::Failure;
 
+pub(crate) use install_helper::InstallHelperArgs;
+
 /// Runs a command to its exit code.
 pub(crate) fn run(command: Command) -> Result<u8, Failure> {
     match command {
@@ -39,6 +42,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Halt(args) => halt::run(&args),
         Command::Lab(command) => lab::run(command),
         Command::Inventory(InventoryCommand::Check { inventory, format }) => inventory::check(&inventory, format),
+        Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
         Command::LabInit { args } => Ok(lab::init(&args)),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::anyhow;
 use chrono::{DateTime, SecondsFormat, Utc};
-use kchaos_cluster::inventory::{Environment, Inventory};
+use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
 use kchaos_workloads::{Acks, LogSink, Options, Workload};
@@ -45,6 +45,7 @@ impl Setup {
         let clock = Arc::new(RunClock::start());
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
+        refuse_sudo_sh(&args, &inventory)?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
         if longest.or(args.nemesis_duration).is_some_and(|duration| duration.as_secs() > limit) {
@@ -121,6 +122,15 @@ impl Setup {
         match self.args.kill {
             KillArg::HeldDown => KillSemantics::HeldDown,
             KillArg::Crash => KillSemantics::RevivalAllowed,
+        }
+    }
+
+    /// How commands became root's, where nobody logged in as root.
+    pub(crate) fn privilege(&self) -> Option<String> {
+        match self.inventory.ssh.privilege() {
+            Privilege::Root => None,
+            Privilege::Helper => Some(format!("{}, by the helper alone", self.inventory.ssh.user)),
+            Privilege::SudoSh => Some(format!("{}, by sudo sh, which may do anything (--allow-sudo-sh)", self.inventory.ssh.user)),
         }
     }
 
@@ -213,6 +223,9 @@ impl Setup {
         for (note, n) in cluster.notes.iter().zip(1..) {
             facts.insert(format!("note_{n}"), note.clone());
         }
+        if let Some(how) = self.privilege() {
+            facts.insert("privilege on the hosts".into(), how);
+        }
         facts
     }
 
@@ -304,6 +317,17 @@ fn lacks(target: &Target, workload: &dyn Workload) -> Option<&'static str> {
         Target::TxnCoordinator => workload.transactional_ids("").is_empty().then_some("transactional id"),
         _ => None,
     }
+}
+
+/// A shell by sudo is root with another name: who uses it says so.
+fn refuse_sudo_sh(args: &TestArgs, inventory: &Inventory) -> Result<(), Failure> {
+    if inventory.ssh.privilege() != Privilege::SudoSh || args.allow_sudo_sh {
+        return Ok(());
+    }
+    Err(Failure::environment(anyhow!(
+        "the inventory has commands run by `sudo sh`, which may do anything on a host: repeat the command with --allow-sudo-sh, or let kchaos have \
+         fixed verbs alone (kchaos inventory install-helper, ssh.privilege = \"helper\"; docs/least-privilege.md)"
+    )))
 }
 
 /// A target by a host's name is known only with the inventory.

@@ -11,6 +11,7 @@ mod inhabited;
 mod interruptions;
 mod kills;
 mod lab;
+mod least;
 mod leftovers;
 mod moments;
 mod promises;

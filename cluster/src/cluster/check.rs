@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::Cluster;
 use crate::daemon::DaemonState;
-use crate::inventory::{DaemonEntry, Firewall, Host};
-use crate::remote::{Remote, RemoteError, quote};
+use crate::inventory::{DaemonEntry, Firewall, Host, Privilege};
+use crate::remote::{Means, Remote, RemoteError, quote};
 use crate::ssh::ProvenKey;
 
 /// The first word of the script's output: without it, what came is a refusal, of sudo say.
@@ -32,6 +32,9 @@ pub struct HostCheck {
     /// Absent if the host was not reached.
     pub host_key: Option<ProvenKey>,
     pub is_root: bool,
+    /// Its helper and that one's version, where there is one; whoever knows the helper fills it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub helper: Option<String>,
     pub opt_in: OptIn,
     pub boot_id: String,
     pub kernel: String,
@@ -53,7 +56,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(about: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn new(about: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { about, text: text.into(), mend: mend.into() }
     }
 
@@ -170,14 +173,17 @@ impl Cluster {
     }
 
     async fn ask(&self, host: &Host, remote: &dyn Remote, check: &mut HostCheck) -> Result<(), Problem> {
-        let output = remote.run(&script(host), self.inventory.command_timeout()).await.map_err(|error| Problem::of(&error, &check.way))?;
+        let (timeout, means) = (self.inventory.command_timeout(), Means::helper(["check"]));
+        let output = remote.run_as(&script(host), &means, timeout).await.map_err(|error| Problem::of(&error, &check.way))?;
         let text = output.stdout_text();
         if !text.lines().any(|line| line == MARK) {
             let said: String = output.stderr_text().trim().chars().take(300).collect();
-            let hint = if self.inventory.ssh.sudo {
-                "sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)"
-            } else {
-                ""
+            let hint = match self.inventory.ssh.privilege() {
+                Privilege::SudoSh => "sudo -n must let this user run sh without a password and without a terminal (NOPASSWD, !requiretty)",
+                Privilege::Helper => {
+                    "the helper is not there, is another's, or this user may not run it: kchaos inventory install-helper (docs/least-privilege.md)"
+                }
+                Privilege::Root => "",
             };
             return Err(Problem::new(
                 "root",
@@ -213,7 +219,11 @@ impl Cluster {
         let file = host.opt_in_file.display();
         let mut problems = Vec::new();
         if !check.is_root {
-            problems.push(Problem::new("root", "commands do not run as root", "log in as root, or set ssh.sudo = true"));
+            problems.push(Problem::new(
+                "root",
+                "commands do not run as root",
+                "log in as root, or set ssh.privilege (docs/least-privilege.md)",
+            ));
         }
         match &check.opt_in {
             OptIn::Given | OptIn::Unknown => {}
@@ -252,7 +262,8 @@ impl Cluster {
     }
 }
 
-fn script(host: &Host) -> String {
+/// What a host is asked first, and what its helper answers to `check`.
+pub(crate) fn script(host: &Host) -> String {
     let file = PathBuf::from(&host.opt_in_file);
     format!(
         r#"echo {MARK}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{DaemonState, Manager, Pid, find};
+use super::{DaemonState, Manager, Pid, by_helper, find};
 use crate::inventory::DaemonEntry;
 use crate::remote::{Remote, RemoteError, quote};
 
@@ -70,18 +70,19 @@ fi
 #[async_trait]
 impl Manager for ScriptsManager {
     async fn start(&self, remote: &dyn Remote) -> Result<(), RemoteError> {
-        let output = remote.run(&self.start_script(), self.timeout).await?;
+        let output = remote.run_as(&self.start_script(), &by_helper("start", self.entry.label()), self.timeout).await?;
         output.success(remote.host(), &self.what("starting")).map(drop)
     }
 
     async fn stop(&self, remote: &dyn Remote) -> Result<(), RemoteError> {
-        let output = remote.run(&self.run_detached("stop", &self.entry.stop), self.timeout).await?;
+        let output = remote.run_as(&self.stop_script(), &by_helper("stop", self.entry.label()), self.timeout).await?;
         output.success(remote.host(), &self.what("stopping")).map(drop)
     }
 
     async fn state(&self, remote: &dyn Remote) -> Result<DaemonState, RemoteError> {
         let what = self.what("finding");
-        let text = remote.run(&self.find_script(), self.timeout).await?.success(remote.host(), &what)?;
+        let found = remote.run_as(&self.find_script(), &by_helper("find", self.entry.label()), self.timeout).await?;
+        let text = found.success(remote.host(), &what)?;
         parse_state(&text).ok_or_else(|| RemoteError::Unreadable { host: remote.host().to_owned(), what, text })
     }
 
@@ -95,6 +96,10 @@ impl Manager for ScriptsManager {
 
     fn find_script(&self) -> String {
         find::script(&self.entry.find)
+    }
+
+    fn stop_script(&self) -> String {
+        self.run_detached("stop", &self.entry.stop)
     }
 }
 

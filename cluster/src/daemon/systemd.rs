@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::evidence::{Evidence, Hold, pairs};
 use super::scripts::parse_state;
-use super::{DaemonState, Manager, find};
+use super::{DaemonState, Manager, by_helper, find};
 use crate::inventory::DaemonEntry;
 use crate::remote::{Remote, RemoteError, quote};
 
@@ -52,8 +52,10 @@ impl SystemdManager {
         Self { entry: entry.clone(), unit, timeout }
     }
 
-    async fn ask(&self, remote: &dyn Remote, verb: &str, script: &str) -> Result<String, RemoteError> {
-        remote.run(script, self.timeout).await?.success(remote.host(), &self.what(verb))
+    /// `word`: the helper's for the same.
+    async fn ask(&self, remote: &dyn Remote, verb: &str, word: &str, script: &str) -> Result<String, RemoteError> {
+        let means = by_helper(word, self.entry.label());
+        remote.run_as(script, &means, self.timeout).await?.success(remote.host(), &self.what(verb))
     }
 
     fn what(&self, verb: &str) -> String {
@@ -88,17 +90,16 @@ fi
 #[async_trait]
 impl Manager for SystemdManager {
     async fn start(&self, remote: &dyn Remote) -> Result<(), RemoteError> {
-        self.ask(remote, "starting", &self.start_script()).await.map(drop)
+        self.ask(remote, "starting", "start", &self.start_script()).await.map(drop)
     }
 
     /// Does not wait for its end: who asked looks for it.
     async fn stop(&self, remote: &dyn Remote) -> Result<(), RemoteError> {
-        let script = format!("systemctl --no-block stop -- {}\n", quote(&self.unit));
-        self.ask(remote, "stopping", &script).await.map(drop)
+        self.ask(remote, "stopping", "stop", &self.stop_script()).await.map(drop)
     }
 
     async fn state(&self, remote: &dyn Remote) -> Result<DaemonState, RemoteError> {
-        let text = self.ask(remote, "finding", &self.find_script()).await?;
+        let text = self.ask(remote, "finding", "find", &self.find_script()).await?;
         let unreadable = || RemoteError::Unreadable { host: remote.host().to_owned(), what: self.what("finding"), text: text.clone() };
         parse_state(&text).ok_or_else(unreadable)
     }
@@ -129,6 +130,14 @@ fi
         }
     }
 
+    fn stop_script(&self) -> String {
+        format!("systemctl --no-block stop -- {}\n", quote(&self.unit))
+    }
+
+    fn evidence_script(&self) -> Option<String> {
+        Some(format!("systemctl show -p {} -- {}\n", PROPERTIES.join(" -p "), quote(&self.unit)))
+    }
+
     fn hold(&self, _before: &Evidence) -> Option<Hold> {
         let (unit, file) = (quote(&self.unit), quote(&self.drop_in()));
         let directory = quote(&format!("/run/systemd/system/{}.d", self.unit));
@@ -153,8 +162,8 @@ fi
     }
 
     async fn evidence(&self, remote: &dyn Remote) -> Result<Option<Evidence>, RemoteError> {
-        let script = format!("systemctl show -p {} -- {}\n", PROPERTIES.join(" -p "), quote(&self.unit));
-        Ok(Some(read(&self.ask(remote, "looking at", &script).await?)))
+        let script = self.evidence_script().unwrap_or_default();
+        Ok(Some(read(&self.ask(remote, "looking at", "evidence", &script).await?)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::load::{Finding, Step};
 use super::lookup::is_secret_property;
-use super::{DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Host, Inventory, ManagerKind};
+use super::{DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Host, Inventory, ManagerKind, Privilege};
 use crate::secret;
 
 /// sshd's own limit on channels is 10 by default; hundreds are a typing error.
@@ -84,6 +84,23 @@ fn ssh(inventory: &Inventory, findings: &mut Findings) {
     findings.require((1..=CHANNELS_MAX).contains(&ssh.channels_max), &["ssh", "channels_max"], || {
         format!("is {}: it must be between 1 and {CHANNELS_MAX}, and below sshd's MaxSessions (10 by default)", ssh.channels_max)
     });
+    findings.require(!ssh.sudo || ssh.privilege() == Privilege::SudoSh, &["ssh", "privilege"], || {
+        "is not what ssh.sudo = true says: leave ssh.sudo out".to_owned()
+    });
+    if ssh.privilege() == Privilege::Helper {
+        for (index, host) in inventory.hosts.iter().enumerate().filter(|(_, host)| host.container().is_some()) {
+            findings.require_at(false, in_host(index, &["name"]), || {
+                format!(
+                    "\"{}\" is a container, and whoever drives an engine is root there: ssh.privilege = \"helper\" is for hosts",
+                    host.name
+                )
+            });
+        }
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        findings.require(is_plain(&ssh.user) && ssh.user != "root", &["ssh", "user"], || {
+            format!("is \"{}\": with ssh.privilege = \"helper\" it is a user other than root, by a plain name", ssh.user)
+        });
+    }
     if let Some(reference) = &ssh.key_passphrase {
         findings.require(secret::is_reference(reference), &["ssh", "key_passphrase"], || BY_REFERENCE.to_owned());
     }

@@ -37,7 +37,7 @@ pub(super) enum Ended {
 }
 
 /// Runs `command` with this on its standard input, in a task of its own, and waits for its end or the deadline.
-pub(super) async fn start(connection: Arc<Connection>, open: Open, command: &'static str, stdin: Vec<u8>, deadline: Instant) -> Ended {
+pub(super) async fn start(connection: Arc<Connection>, open: Open, command: String, stdin: Vec<u8>, deadline: Instant) -> Ended {
     let (answer, answered) = oneshot::channel();
     tokio::spawn(async move {
         let (mut read, write) = open.channel.split();
@@ -45,7 +45,7 @@ pub(super) async fn start(connection: Arc<Connection>, open: Open, command: &'st
         let ended = tokio::select! {
             biased;
             () = heard.listen(&mut read) => heard.ended(&connection),
-            () = talk(&write, command, stdin) => Ended::Unknown("unreachable: talk never ends".to_owned()),
+            () = talk(&write, &command, stdin) => Ended::Unknown("unreachable: talk never ends".to_owned()),
             () = tokio::time::sleep_until(deadline.into()) => Ended::Timeout,
         };
         let is_closed = heard.is_closed;

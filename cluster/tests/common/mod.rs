@@ -111,7 +111,7 @@ impl Server {
             known_hosts: Arc::new(KnownHosts::load(&self.path("known_hosts")).unwrap()),
             connect_timeout: Duration::from_secs(5),
             channels_max: 6,
-            sudo: false,
+            privilege: kchaos_cluster::inventory::Privilege::Root,
         }
     }
 

@@ -16,6 +16,7 @@ use kchaos_core::{Chosen, Effect, Interval, KeyEntry, Proof};
 use crate::error::{Because, FaultError};
 use crate::fault::{HostFault, Injected, Undo};
 use crate::ground::Ground;
+use crate::helper::{self, InWords};
 
 /// Between what people read and what is to be put back, in the line that a host keeps.
 pub(crate) const TO_PUT_BACK: &str = "; to put back: ";
@@ -36,6 +37,9 @@ pub(crate) fn plan(ground: Arc<Ground>, chosen: Chosen, changes: Vec<Change>) ->
     }
     if kept(&changes).contains('\\') {
         return Err(FaultError::refused(&ground.nemesis, "what is to be put back holds a backslash, which a host cannot keep"));
+    }
+    if helper::is_used(ground.shared.doors.inventory()) && helper::line(&kept(&changes)) != kept(&changes) {
+        return Err(FaultError::refused(&ground.nemesis, "what is to be put back holds a character that the helper does not take"));
     }
     Ok(Box::new(Asked { ground, chosen, changes }))
 }
@@ -110,6 +114,10 @@ impl HostFault for Asked {
 
     fn holds(&self) -> String {
         "return 0".to_owned()
+    }
+
+    fn in_words(&self) -> Option<InWords> {
+        Some(InWords::new(helper::strings(&[&"asked"])).holding(helper::strings(&[&"any"])))
     }
 
     async fn inject(&self) -> Result<Injected, FaultError> {

@@ -16,6 +16,7 @@ use crate::fault::{HostFault, Injected, Need, Scope, Undo};
 use crate::faults::daemon::Daemon;
 use crate::faults::{ROLES, bring_up, down};
 use crate::ground::Ground;
+use crate::helper::InWords;
 use crate::registry::Spec;
 
 pub(crate) const SPEC: Spec = Spec {
@@ -60,6 +61,10 @@ impl HostFault for CrashLoop {
     /// It is there and gone by turns.
     fn holds(&self) -> String {
         "return 0".to_owned()
+    }
+
+    fn in_words(&self) -> Option<InWords> {
+        Some(self.daemon.nursed(false, false))
     }
 
     async fn inject(&self) -> Result<Injected, FaultError> {

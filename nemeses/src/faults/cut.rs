@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, Firewall, Host};
+use kchaos_cluster::remote::Means;
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
 use crate::error::{Because, FaultError};
@@ -27,6 +28,7 @@ use crate::fault::{HostFault, Injected, Undo};
 use crate::faults::cut_lines::{Lines, Manner, Way};
 use crate::faults::cut_seen::{Counted, Probed};
 use crate::ground::Ground;
+use crate::helper::{self, InWords};
 use crate::host::{self, Answers, CUT, feed};
 
 /// Who is cut from whom.
@@ -84,7 +86,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) async fn of(ground: &Ground, on: &str) -> Result<Self, FaultError> {
-        let facts = ground.ask(on, &[CUT], "k_facts", "the facts of the host").await;
+        let facts = ground.ask_as(on, &[CUT], "k_facts", &helper::words(&[&"facts"]), "the facts of the host").await;
         let facts =
             facts.map_err(|error| FaultError::environment(&ground.nemesis, format!("{on} could not be asked for its facts"), error))?;
         let backend = backend(ground.shared.doors.inventory().cluster.firewall, &facts)
@@ -202,7 +204,8 @@ impl Cut {
     /// What can be reached before anything is cut.
     async fn look_before(&mut self) -> Result<(), FaultError> {
         let all: Vec<(IpAddr, u16)> = self.probes.iter().chain(&self.others).copied().collect();
-        let before = self.ground.ask(&self.chosen.host, &[CUT], &probe_call(&all), "the connections before the cut").await;
+        let means = Means::fed(["probe"], probe_lines(&all));
+        let before = self.ground.ask_as(&self.chosen.host, &[CUT], &probe_call(&all), &means, "the connections before the cut").await;
         let before = before.map_err(|error| {
             FaultError::environment(&self.ground.nemesis, format!("{} could not be looked at", self.chosen.host), error)
         })?;
@@ -291,10 +294,20 @@ impl HostFault for Cut {
         }
     }
 
+    fn in_words(&self) -> Option<InWords> {
+        let words = InWords::new(self.words("cut", &[]));
+        Some(match self.backend {
+            Backend::Nftables => {
+                InWords { renewal: self.lines.nft_elements(&self.name(), self.ground.shared.options.lease, true), ..words }
+            }
+            Backend::Iptables => words,
+        })
+    }
+
     async fn inject(&self) -> Result<Injected, FaultError> {
         let call = self.inject_call();
         let after_ns = self.ground.now();
-        let answer = self.ground.ask_armed(self.host(), &[CUT], &call, "the cut").await;
+        let answer = self.ground.ask_armed_as(self.host(), &[CUT], &call, &self.inject_means(), "the cut").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };
         let name = self.name();
         let rules = match (self.backend, &answer) {
@@ -315,7 +328,8 @@ impl HostFault for Cut {
     async fn proof(&self) -> Result<Proof, FaultError> {
         let all: Vec<(IpAddr, u16)> = self.probes.iter().chain(&self.others).copied().collect();
         let call = format!("{{ {counters}; echo mark; {}\n{counters}; }}", probe_call(&all), counters = self.counters_call());
-        let asked = self.ground.ask(self.host(), &[CUT], &call, "the proof of the cut");
+        let means = Means::fed(self.words("cut-proof", &[]), probe_lines(&all));
+        let asked = self.ground.ask_as(self.host(), &[CUT], &call, &means, "the proof of the cut");
         // Where only clients are cut off, it is the client's packets that are counted.
         let (client_reaches, answers) =
             if self.probes.is_empty() { (self.client_reaches().await, asked.await) } else { tokio::join!(self.client_reaches(), asked) };
@@ -357,19 +371,23 @@ impl HostFault for Cut {
 
     async fn mend(&self) -> Result<Interval, String> {
         let after_ns = self.ground.now();
-        let answer = self.ground.ask_mending(self.host(), &[CUT], &self.undo().mend, "the mending of the cut").await;
+        let words =
+            [helper::strings(&[&"uncut", &self.ground.shared.options.run_id, &self.ground.key()]), self.words("", &[])[1..].to_vec()];
+        let means = Means::helper(words.concat());
+        let answer = self.ground.ask_mending_as(self.host(), &[CUT], &self.undo().mend, &means, "the mending of the cut").await;
         answer.map(|_| Interval { after_ns, before_ns: self.ground.now() }).map_err(|error| error.to_string())
     }
 
     async fn mended(&self) -> Proof {
         let is_cut = if self.backend == Backend::Nftables { "k_nft_is_cut" } else { "k_ipt_is_cut" };
         let call = format!("if {is_cut} {}; then echo cut; else echo uncut; fi\n{}", self.name(), probe_call(&self.probes));
+        let means = Means::fed(self.words("cut-mended", &[]), probe_lines(&self.probes));
         let mut text = String::new();
         for turn in 0..MENDED_TRIES {
             if turn > 0 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            let asked = self.ground.ask_mending(self.host(), &[CUT], &call, "the proof of mending");
+            let asked = self.ground.ask_mending_as(self.host(), &[CUT], &call, &means, "the proof of mending");
             let (answers, client_reaches) = tokio::join!(asked, self.client_reaches());
             let answers = match answers {
                 Ok(answers) => answers,
@@ -416,6 +434,26 @@ impl Cut {
         format!("{verb} {}", self.name())
     }
 
+    /// A verb of the helper about this cut.
+    pub(crate) fn words(&self, verb: &str, rest: &[&dyn std::fmt::Display]) -> Vec<String> {
+        let backend = if self.backend == Backend::Nftables { "nftables" } else { "iptables" };
+        [helper::strings(&[&verb, &backend, &self.name()]), helper::strings(rest)].concat()
+    }
+
+    /// What `inject_call` feeds, for the helper, which holds each line against a pattern.
+    fn inject_means(&self) -> Means {
+        let (name, lease) = (self.name(), self.ground.shared.options.lease);
+        let text = match self.backend {
+            Backend::Nftables => self.lines.nft_table(&name, lease),
+            Backend::Iptables => {
+                let comment = format!("kchaos:{}", self.ground.shared.options.run_id);
+                self.lines.iptables(&name, &comment, false) + &self.lines.iptables(&name, &comment, true)
+            }
+        };
+        let must = if self.lines.has_ipv6() { "yes" } else { "no" };
+        Means::fed(self.words("cut", &[&must]), text)
+    }
+
     fn inject_call(&self) -> String {
         let name = self.name();
         match self.backend {
@@ -435,11 +473,14 @@ impl Cut {
 
 /// One line for each, on the standard input of `k_probes`.
 pub(crate) fn probe_call(probes: &[(IpAddr, u16)]) -> String {
-    let lines = probes.iter().fold(String::new(), |mut lines, (address, port)| {
+    feed("k_probes", &probe_lines(probes))
+}
+
+pub(crate) fn probe_lines(probes: &[(IpAddr, u16)]) -> String {
+    probes.iter().fold(String::new(), |mut lines, (address, port)| {
         let _ = writeln!(lines, "{address} {port}");
         lines
-    });
-    feed("k_probes", &lines)
+    })
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kchaos_cluster::daemon::{DaemonState, Manager, Pid};
 use kchaos_cluster::inventory::{DaemonEntry, DaemonKind};
+use kchaos_cluster::remote::Means;
 use kchaos_core::{Chosen, Interval};
 
 use crate::error::FaultError;
 use crate::ground::Ground;
+use crate::helper::{self, InWords};
 use crate::host::{self, PROCESS};
 
 pub(crate) struct Daemon {
@@ -83,10 +85,20 @@ impl Daemon {
         )
     }
 
+    /// That it is started again, and perhaps held down until then, in the helper's words; `watched`: a renewal looks whether it stays down.
+    pub(crate) fn nursed(&self, is_held: bool, watched: bool) -> InWords {
+        let (label, hold) = (&self.chosen.daemon, if is_held { "held" } else { "plain" });
+        let holds = match watched {
+            true => helper::strings(&[&"down", label, &hold, &self.before.pid, &self.before.start_time]),
+            false => helper::strings(&[&"any"]),
+        };
+        InWords::new(helper::strings(&[&"nurse", label, &hold])).holding(holds)
+    }
+
     /// SIGKILL, by the manager itself where that is not the same as a signal: an order, after which it does not revive.
     pub(crate) async fn kill_by_manager(&self) -> Result<Interval, FaultError> {
         match self.manager.kill_script(self.before) {
-            Some(script) => self.signal_by(&script, "KILL").await,
+            Some(script) => self.signal_by(&script, &Means::Root, "KILL").await,
             None => self.signal("KILL").await,
         }
     }
@@ -97,14 +109,15 @@ impl Daemon {
 
     /// The same to the process that it is by now.
     pub(crate) async fn signal_to(&self, pid: &Pid, signal: &str) -> Result<Interval, FaultError> {
-        self.signal_by(&format!("k_signal {} {} {signal}", pid.pid, pid.start_time), signal).await
+        let means = helper::words(&[&"signal", &self.chosen.daemon, &pid.pid, &pid.start_time, &signal]);
+        self.signal_by(&format!("k_signal {} {} {signal}", pid.pid, pid.start_time), &means, signal).await
     }
 
     /// Sends a signal to exactly this process. A command whose answer did not come is no error: the proof decides.
-    async fn signal_by(&self, script: &str, signal: &str) -> Result<Interval, FaultError> {
+    async fn signal_by(&self, script: &str, means: &Means, signal: &str) -> Result<Interval, FaultError> {
         let call = format!("{script}\nk_now && echo \"at $K_NOW\"");
         let after_ns = self.ground.now();
-        let answer = self.ground.ask_armed(&self.chosen.host, &[PROCESS], &call, "the signal").await;
+        let answer = self.ground.ask_armed_as(&self.chosen.host, &[PROCESS], &call, means, "the signal").await;
         let when = Interval { after_ns, before_ns: self.ground.now() };
         let sent_cs = answer.as_ref().ok().and_then(|answers| answers.get("at")?.parse().ok()).unwrap_or(0);
         self.signalled_cs.store(sent_cs, Ordering::SeqCst);

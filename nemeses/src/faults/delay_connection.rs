@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kchaos_cluster::remote::Means;
 use kchaos_core::{Chosen, Interval, Proof};
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
@@ -25,6 +26,7 @@ use crate::faults::cut::{Cut, Facts, addresses_of};
 use crate::faults::cut_lines::Way;
 use crate::faults::cut_seen::Counted;
 use crate::ground::Ground;
+use crate::helper::{self, InWords};
 use crate::host::{Answers, CONNECTION, CUT};
 use crate::registry::Spec;
 
@@ -62,7 +64,7 @@ async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>,
     let port = daemon.port;
     let facts = Facts::of(&ground, &on).await?;
     let call = format!("k_connections {port}\nk_nap 0.7\necho mark\nk_connections {port}");
-    let answers = ground.ask(&on, &[CONNECTION], &call, "the connections of its clients").await;
+    let answers = ground.ask_as(&on, &[CONNECTION], &call, &connections_of(port), "the connections of its clients").await;
     let answers = answers.map_err(|error| FaultError::environment(&ground.nemesis, format!("{on} could not be looked at"), error))?;
     if answers.has("missing") {
         let why = Because("ss is not there (Debian's iproute2)".to_owned());
@@ -91,6 +93,11 @@ async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>,
     cut.lines.connections.insert((end.0, end.1, port));
     cut.client = cut.find_client().await;
     Ok(Box::new(Delay { cut, end, port, why, received: AtomicU64::new(0) }))
+}
+
+/// In the helper's words: a look, and another behind a mark.
+fn connections_of(port: u16) -> Means {
+    helper::words(&[&"connections", &port])
 }
 
 /// Bytes received by connection, before and after the mark.
@@ -122,7 +129,8 @@ impl Delay {
     /// Bytes received on every connection to the port.
     async fn look(&self) -> Result<BTreeMap<End, u64>, String> {
         let call = format!("k_connections {}", self.port);
-        let answers = self.cut.ground.ask_mending(self.host(), &[CONNECTION], &call, "the look at the connection").await;
+        let means = connections_of(self.port);
+        let answers = self.cut.ground.ask_mending_as(self.host(), &[CONNECTION], &call, &means, "the look at the connection").await;
         answers.map(|answers| connections(&answers).0).map_err(|error| error.to_string())
     }
 
@@ -165,6 +173,10 @@ impl HostFault for Delay {
         self.cut.holds()
     }
 
+    fn in_words(&self) -> Option<InWords> {
+        self.cut.in_words()
+    }
+
     async fn inject(&self) -> Result<Injected, FaultError> {
         self.cut.inject().await
     }
@@ -174,9 +186,10 @@ impl HostFault for Delay {
         let failed = |error| FaultError::environment(&ground.nemesis, format!("{} could not be looked at", self.named()), error);
         let counters = self.cut.counters_call();
         let call = format!("{counters}\nk_connections {port}\nk_nap 0.5\necho mark\n{counters}\nk_connections {port}", port = self.port);
+        let means = Means::helper(self.cut.words("delay-proof", &[&self.port]));
         let deadline = Instant::now() + PROOF_TIMEOUT;
         loop {
-            let asked = ground.ask(self.host(), &[CUT, CONNECTION], &call, "the proof of the delay");
+            let asked = ground.ask_as(self.host(), &[CUT, CONNECTION], &call, &means, "the proof of the delay");
             let (answers, client) = tokio::join!(asked, self.cut.client_reaches());
             let answers = answers.map_err(failed)?;
             let ((before, dropped), (first, last)) = (Counted::read(&answers).of("connection"), connections(&answers));

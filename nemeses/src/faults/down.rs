@@ -14,6 +14,7 @@ use crate::faults::bring_up;
 use crate::faults::daemon::Daemon;
 use crate::faults::revival::Hand;
 use crate::ground::Ground;
+use crate::helper::{self, InWords};
 use crate::host::{self, PROCESS, quote};
 
 /// Tenths of a second: a JVM with a big heap takes a moment to go.
@@ -76,6 +77,10 @@ impl HostFault for Down {
             self.hand.holds(&self.daemon.chosen.daemon),
             self.daemon.arguments()
         )
+    }
+
+    fn in_words(&self) -> Option<InWords> {
+        Some(self.daemon.nursed(self.hand.hold.is_some(), !(self.is_crash && self.hand.is_there())))
     }
 
     async fn inject(&self) -> Result<Injected, FaultError> {
@@ -181,7 +186,8 @@ pub(crate) async fn there_is_still(daemon: &Daemon, pid: &Pid, way: Way) -> Resu
     let mut seen = String::new();
     for _ in 0..turns {
         let call = format!("k_gone {} {} {tenths}", pid.pid, pid.start_time);
-        let answers = daemon.ground.ask(&daemon.chosen.host, &[PROCESS], &call, "the look at the process").await;
+        let means = helper::words(&[&"gone", &pid.pid, &pid.start_time, &tenths]);
+        let answers = daemon.ground.ask_as(&daemon.chosen.host, &[PROCESS], &call, &means, "the look at the process").await;
         let answers = answers
             .map_err(|error| FaultError::environment(&daemon.ground.nemesis, format!("{} could not be looked at", daemon.name()), error))?;
         if answers.has("gone") {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use kchaos_cluster::remote::Means;
 use kchaos_core::{Chosen, Interval, Proof};
 
 use crate::error::FaultError;
@@ -15,6 +16,7 @@ use crate::faults::cut::{Cut, From};
 use crate::faults::cut_lines::{Manner, Way};
 use crate::faults::cut_seen::Counted;
 use crate::ground::Ground;
+use crate::helper::InWords;
 use crate::host::CUT;
 use crate::registry::Spec;
 
@@ -53,6 +55,10 @@ impl HostFault for Flap {
         self.cut.holds()
     }
 
+    fn in_words(&self) -> Option<InWords> {
+        self.cut.in_words()
+    }
+
     async fn inject(&self) -> Result<Injected, FaultError> {
         self.cut.inject().await
     }
@@ -65,7 +71,8 @@ impl HostFault for Flap {
         };
         let counters = self.cut.counters_call();
         let call = format!("{counters}\necho mark\nk_flap_probes {address} {port}\n{counters}");
-        let answers = ground.ask(self.host(), &[CUT], &call, "the proof of the flapping").await;
+        let means = Means::helper(self.cut.words("flap-proof", &[address, port]));
+        let answers = ground.ask_as(self.host(), &[CUT], &call, &means, "the proof of the flapping").await;
         let answers = answers.map_err(|error| {
             FaultError::environment(&ground.nemesis, format!("whether {} flaps could not be looked at", self.host()), error)
         })?;

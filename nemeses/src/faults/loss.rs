@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use kchaos_cluster::remote::Means;
 use kchaos_core::{Chosen, Interval, Proof};
 
 use crate::error::FaultError;
 use crate::fault::{HostFault, Injected, Need, Scope, Undo};
-use crate::faults::cut::{Cut, From, probe_call};
+use crate::faults::cut::{Cut, From, probe_call, probe_lines};
 use crate::faults::cut_lines::{Manner, Way};
 use crate::faults::cut_seen::Counted;
 use crate::faults::{ROLES, link};
 use crate::ground::Ground;
+use crate::helper::{self, InWords};
 use crate::host::CUT;
 use crate::registry::Spec;
 
@@ -34,7 +36,8 @@ struct Loss {
 }
 
 async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>, FaultError> {
-    if link::has_netem(&ground, &chosen.host).await? {
+    // The helper has no verb for queues.
+    if !helper::is_used(ground.shared.doors.inventory()) && link::has_netem(&ground, &chosen.host).await? {
         return link::plan(ground, chosen, &link::NETEM_LOSS).await;
     }
     let manner = Manner::Chance(LOST);
@@ -55,6 +58,10 @@ impl HostFault for Loss {
         self.cut.holds()
     }
 
+    fn in_words(&self) -> Option<InWords> {
+        self.cut.in_words()
+    }
+
     async fn inject(&self) -> Result<Injected, FaultError> {
         self.cut.inject().await
     }
@@ -64,9 +71,10 @@ impl HostFault for Loss {
         let ground = &self.cut.ground;
         let counters = self.cut.counters_call();
         let call = format!("{}\necho mark\n{counters}", probe_call(&self.cut.probes));
+        let means = Means::fed(self.cut.words("cut-proof", &[]), probe_lines(&self.cut.probes));
         let (mut dropped, mut passed) = (0, 0);
         for _ in 0..PROOF_TURNS {
-            let answers = ground.ask(self.host(), &[CUT], &call, "the proof of the loss").await;
+            let answers = ground.ask_as(self.host(), &[CUT], &call, &means, "the proof of the loss").await;
             let answers = answers.map_err(|error| {
                 FaultError::environment(&ground.nemesis, format!("what {} loses could not be looked at", self.host()), error)
             })?;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use kchaos_cluster::remote::Means;
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
 use crate::error::FaultError;
@@ -12,6 +13,7 @@ use crate::fault::{HostFault, Injected, Need, Scope, Undo};
 use crate::faults::daemon::Daemon;
 use crate::faults::{WIDE, bring_up};
 use crate::ground::Ground;
+use crate::helper::{self, InWords};
 use crate::host::{Answers, PROCESS};
 use crate::registry::Spec;
 
@@ -58,6 +60,11 @@ impl HostFault for Pause {
         )
     }
 
+    fn in_words(&self) -> Option<InWords> {
+        let (daemon, before) = (&self.daemon.chosen.daemon, self.daemon.before);
+        Some(InWords::new(helper::strings(&[&"pause", daemon, &before.pid, &before.start_time])))
+    }
+
     async fn inject(&self) -> Result<Injected, FaultError> {
         let when = self.daemon.signal("STOP").await?;
         let effect = Effect { pids: vec![(self.daemon.before.pid, self.daemon.before.start_time)], ..Effect::default() };
@@ -66,7 +73,7 @@ impl HostFault for Pause {
 
     async fn proof(&self) -> Result<Proof, FaultError> {
         let call = format!("k_threads {} T", self.daemon.arguments());
-        let answers = self.daemon.ground.ask(self.host(), &[PROCESS], &call, "the look at the process").await;
+        let answers = self.daemon.ground.ask_as(self.host(), &[PROCESS], &call, &self.look("T"), "the look at the process").await;
         let answers = answers.map_err(|error| {
             FaultError::environment(&self.daemon.ground.nemesis, format!("{} could not be looked at", self.daemon.name()), error)
         })?;
@@ -82,7 +89,10 @@ impl HostFault for Pause {
     async fn mend(&self) -> Result<Interval, String> {
         let after_ns = self.daemon.ground.now();
         let call = format!("k_signal {} CONT", self.daemon.arguments());
-        let answers = self.daemon.ground.ask_mending(self.host(), &[PROCESS], &call, "SIGCONT").await.map_err(|error| error.to_string())?;
+        let before = self.daemon.before;
+        let means = helper::words(&[&"continue", &self.daemon.chosen.daemon, &before.pid, &before.start_time]);
+        let answers = self.daemon.ground.ask_mending_as(self.host(), &[PROCESS], &call, &means, "SIGCONT").await;
+        let answers = answers.map_err(|error| error.to_string())?;
         let continued = Interval { after_ns, before_ns: self.daemon.ground.now() };
         if answers.has("gone") {
             self.daemon.ground.note(format!("{} ended while it was paused, and not by our doing; it is started again", self.daemon.name()));
@@ -97,7 +107,7 @@ impl HostFault for Pause {
             return up;
         }
         let call = format!("k_threads {} R", self.daemon.arguments());
-        match self.daemon.ground.ask_mending(self.host(), &[PROCESS], &call, "the look at the process").await {
+        match self.daemon.ground.ask_mending_as(self.host(), &[PROCESS], &call, &self.look("R"), "the look at the process").await {
             Ok(answers) => match threads(&answers) {
                 Some((_, 0, _)) => Proof { proved: true, text: format!("none of its threads is stopped; {}", up.text) },
                 Some((state, stopped, _)) => {
@@ -107,6 +117,13 @@ impl HostFault for Pause {
             },
             Err(error) => Proof { proved: false, text: format!("{} could not be looked at: {error}", self.daemon.name()) },
         }
+    }
+}
+
+impl Pause {
+    /// At its threads, in the helper's words.
+    fn look(&self, wanted: &str) -> Means {
+        helper::words(&[&"threads", &self.daemon.before.pid, &self.daemon.before.start_time, &wanted])
     }
 }
 

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use kchaos_cluster::daemon::{DaemonState, Evidence, Hold, Pid};
 use kchaos_cluster::inventory::DaemonKind;
+use kchaos_cluster::remote::Means;
 use kchaos_core::Proof;
 use tokio::task::JoinHandle;
 
 use crate::error::{Because, FaultError};
 use crate::faults::daemon::Daemon;
+use crate::helper;
 use crate::host::{self, quote};
 
 /// Between two looks: a revival is told as it happens, and its own stamps say when it was.
@@ -54,7 +56,8 @@ impl Hand {
         let Some(hold) = &self.hold else { return Ok(()) };
         let body = format!("(\n{}\n) && echo held", hold.apply);
         let what = || format!("holding {} down", daemon.name());
-        match daemon.ground.ask_armed(&daemon.chosen.host, &[], &body, "the hold").await {
+        let means = helper::words(&[&"hold", &daemon.chosen.daemon]);
+        match daemon.ground.ask_armed_as(&daemon.chosen.host, &[], &body, &means, "the hold").await {
             Ok(answers) if answers.has("held") => Ok(()),
             Ok(answers) => Err(FaultError::environment(&daemon.ground.nemesis, what(), Because(answers.text()))),
             Err(error) => Err(FaultError::environment(&daemon.ground.nemesis, what(), error)),
@@ -63,7 +66,8 @@ impl Hand {
 
     pub(crate) async fn release(&self, daemon: &Daemon) -> Result<(), String> {
         let Some(hold) = &self.hold else { return Ok(()) };
-        let answer = daemon.ground.ask_mending(&daemon.chosen.host, &[], &format!("(\n{}\n)", hold.undo), "the end of the hold").await;
+        let (call, means) = (format!("(\n{}\n)", hold.undo), helper::words(&[&"release", &daemon.chosen.daemon]));
+        let answer = daemon.ground.ask_mending_as(&daemon.chosen.host, &[], &call, &means, "the end of the hold").await;
         answer.map(drop).map_err(|error| error.to_string())
     }
 
@@ -190,7 +194,7 @@ async fn cause(daemon: &Daemon) -> String {
     );
     let remote = daemon.ground.shared.doors.remote(&daemon.chosen.host);
     let script = daemon.ground.script(&[], &call);
-    match host::ask(remote.as_ref(), &script, Duration::from_secs(5), "the daemon log").await {
+    match host::ask_as(remote.as_ref(), &script, &Means::Anybody, Duration::from_secs(5), "the daemon log").await {
         Ok(answers) => answers.get("cause").map_or(String::new(), |cause| format!("; the end of its log says {}", cause.trim())),
         Err(_) => String::new(),
     }

@@ -398,6 +398,7 @@ fn inventory(firewall: Firewall, hosts: Vec<Host>) -> Inventory {
             command_timeout_ms: 1,
             channels_max: 1,
             sudo: false,
+            privilege: None,
         },
         kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
         zookeeper: ZooKeeperSection { connect: Vec::new(), chroot: String::new(), session_timeout_ms: 1 },
