@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::doors::Doors;
 use crate::ground::COMMAND_TIMEOUT;
+use crate::heal::{self, HealOptions, HostReport};
 use crate::helper;
 use crate::host::{self, Answers, CUT, Caller, GUARD, HALT, HostPaths, quote};
 use crate::lock::Held;
@@ -70,49 +71,59 @@ impl HaltOptions {
     }
 }
 
-/// What became of halting one host.
-pub type Halted = (String, Result<Halt, String>);
+/// What became of halting one host, and of what was on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halted {
+    pub host: String,
+    pub halt: Result<Halt, String>,
+    pub mended: HostReport,
+}
+
 /// What was lifted on one host; `None`: it was not halted.
 pub type Released = (String, Result<Option<Halt>, String>);
 
-/// Halts every host of the inventory, all at once. What is on them is to be mended afterwards (`heal_cluster`).
+/// Halts every host of the inventory and mends what is on it, whosever it is; all hosts at once, so that one that does not answer holds no
+/// other up. On each the flag comes first: nothing new begins behind the mending's back.
 pub async fn halt_hosts(doors: &dyn Doors, options: &HaltOptions) -> Vec<Halted> {
     let reason = options.reason.replace(['\n', '\r'], " ");
     let script = options.script(&[HALT], &format!("k_halt {}", quote(&reason)));
     let means = helper::words(&[&"halt", &helper::line(&reason), &helper::line(&options.holder)]);
-    on_every_host(doors, &script, &means, |answers| match (answers.get("failed"), Halt::read(answers)) {
+    let read = |answers: &Answers| match (answers.get("failed"), Halt::read(answers)) {
         (None, Some(halt)) => Ok(halt),
         (why, _) => Err(why.map_or_else(|| answers.text(), str::to_owned)),
-    })
-    .await
+    };
+    let heal = HealOptions { paths: options.paths.clone(), holder: options.holder.clone(), ..HealOptions::default() };
+    let halted = doors.inventory().hosts.iter().map(async |host| {
+        let halt = ask(doors, &host.name, &script, &means).await.and_then(|answers| read(&answers));
+        let mended = heal::sweep(doors, &heal, &host.name).await;
+        Halted { host: host.name.clone(), halt, mended }
+    });
+    join_all(halted).await
 }
 
 pub async fn release_hosts(doors: &dyn Doors, options: &HaltOptions) -> Vec<Released> {
     let script = options.script(&[HALT], "k_release");
     let means = helper::words(&[&"halt-release", &helper::line(&options.holder)]);
-    on_every_host(doors, &script, &means, |answers| match answers.get("failed") {
+    let read = |answers: &Answers| match answers.get("failed") {
         None if answers.has("released") => Ok(Halt::read(answers)),
         why => Err(why.map_or_else(|| answers.text(), str::to_owned)),
-    })
-    .await
+    };
+    let released = doors
+        .inventory()
+        .hosts
+        .iter()
+        .map(async |host| (host.name.clone(), ask(doors, &host.name, &script, &means).await.and_then(|answers| read(&answers))));
+    join_all(released).await
 }
 
-async fn on_every_host<T>(
-    doors: &dyn Doors,
-    script: &str,
-    means: &Means,
-    read: impl Fn(&Answers) -> Result<T, String>,
-) -> Vec<(String, Result<T, String>)> {
-    let asked = doors.inventory().hosts.iter().map(async |host| {
-        let remote = doors.mending(&host.name);
-        let answer = match host::ask_as(remote.as_ref(), script, means, COMMAND_TIMEOUT, "the halt").await {
-            // Doing it twice is doing it once.
-            Err(error) if error.may_have_run() => host::ask_as(remote.as_ref(), script, means, COMMAND_TIMEOUT, "the halt").await,
-            answer => answer,
-        };
-        (host.name.clone(), answer.map_err(|error| error.to_string()).and_then(|answers| read(&answers)))
-    });
-    join_all(asked).await
+async fn ask(doors: &dyn Doors, host: &str, script: &str, means: &Means) -> Result<Answers, String> {
+    let remote = doors.mending(host);
+    let answer = match host::ask_as(remote.as_ref(), script, means, COMMAND_TIMEOUT, "the halt").await {
+        // Doing it twice is doing it once.
+        Err(error) if error.may_have_run() => host::ask_as(remote.as_ref(), script, means, COMMAND_TIMEOUT, "the halt").await,
+        answer => answer,
+    };
+    answer.map_err(|error| error.to_string())
 }
 
 /// What can change on a host while a run goes on.

@@ -83,7 +83,7 @@ pub async fn heal_cluster(doors: Arc<dyn Doors>, options: HealOptions) -> Vec<Ho
     reports
 }
 
-async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
+pub(crate) async fn sweep(doors: &dyn Doors, options: &HealOptions, name: &str) -> HostReport {
     let run = options.run_id.as_deref().map_or_else(String::new, plain);
     let caller = Caller { paths: &options.paths, run: &run, key: "", owner: &options.holder };
     let breaks = if options.break_locks { "yes" } else { "no" };

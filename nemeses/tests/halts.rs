@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use common::{Fake, nemesis};
 use kchaos_cluster::inventory::Firewall;
-use kchaos_nemeses::{
-    HaltOptions, HealOptions, HostState, KillSemantics, LockError, halt_hosts, heal_cluster, lock_hosts, rehearse, release_hosts,
-};
+use kchaos_nemeses::{Halt, HaltOptions, HostState, KillSemantics, LockError, halt_hosts, lock_hosts, rehearse, release_hosts};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -27,13 +25,11 @@ async fn on_a_halted_host_nothing_begins_until_it_is_released() {
 
     let options = HaltOptions { paths: Fake::paths(), holder: "ann@desk, pid 1".into(), reason: "it's slow\nnow".into() };
     let halted = halt_hosts(fake.as_ref(), &options).await;
-    assert!(
-        halted.iter().all(|(_, halt)| halt.as_ref().is_ok_and(|halt| halt.reason == "it's slow now" && halt.by == "ann@desk, pid 1")),
-        "{halted:?}"
-    );
-    let healed = heal_cluster(fake.clone(), HealOptions { paths: Fake::paths(), ..HealOptions::default() }).await;
-    assert!(matches!(&healed[0].state, HostState::Healed(what) if what[0].contains("pause-leader")), "{healed:?}");
-    assert!(healed[0].notes.iter().any(|note| note.contains("ann@desk")), "{healed:?}");
+    let is_ours = |halt: &Halt| halt.reason == "it's slow now" && halt.by == "ann@desk, pid 1";
+    assert!(halted.iter().all(|one| one.halt.as_ref().is_ok_and(is_ours)), "{halted:?}");
+    let mended = &halted[0].mended;
+    assert!(matches!(&mended.state, HostState::Healed(what) if what[0].contains("pause-leader")), "{halted:?}");
+    assert!(mended.notes.iter().any(|note| note.contains("ann@desk")), "{halted:?}");
     assert_eq!(fake.sleeper("b1", "kafka:1").state_letter().as_deref(), Some("S"));
 
     // The run that lives has its locks still, and asks nobody.

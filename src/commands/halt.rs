@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kchaos_cluster::cluster::Cluster;
-use kchaos_nemeses::{Doors, Halt, HaltOptions, HealOptions, Held, HostPaths, HostReport, HostState};
+use kchaos_nemeses::{Doors, Halt, HaltOptions, Halted, Held, HostPaths, HostReport, HostState};
 use serde::Serialize;
 
 use crate::cli::{Format, HaltArgs};
@@ -35,16 +35,12 @@ pub(super) fn run(args: &HaltArgs) -> Result<u8, Failure> {
 }
 
 async fn halt(args: &HaltArgs, doors: &Arc<dyn Doors>, options: &HaltOptions) -> Result<u8, Failure> {
-    // First the flags, so that nothing new begins; then what is there is mended, whosever it is.
     let halted = kchaos_nemeses::halt_hosts(doors.as_ref(), options).await;
-    let heal = HealOptions { holder: options.holder.clone(), ..HealOptions::default() };
-    let mended = kchaos_nemeses::heal_cluster(Arc::clone(doors), heal).await;
     let runs = wait_for_runs(args, doors).await;
     let hosts: Vec<HaltedHost> = halted
         .into_iter()
-        .zip(mended)
-        .map(|((host, answer), mended)| {
-            let (halt, error) = match answer {
+        .map(|Halted { host, halt, mended }| {
+            let (halt, error) = match halt {
                 Ok(halt) => (Some(halt), None),
                 Err(why) => (None, Some(why)),
             };

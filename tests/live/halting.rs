@@ -7,6 +7,15 @@ use kchaos_core::{FaultMoment, PlannedFault};
 use crate::lab::Lab;
 use crate::run::{Scratch, a_run_with, kchaos};
 
+/// However a test ends, the next ones are let in.
+struct Released;
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        let _ = kchaos(&["halt", "--release"]).run();
+    }
+}
+
 #[test]
 #[ignore = "needs root and the lab"]
 fn a_halt_ends_the_run_mends_and_keeps_others_out_until_it_is_lifted() {
@@ -19,10 +28,11 @@ fn a_halt_ends_the_run_mends_and_keeps_others_out_until_it_is_lifted() {
 
     // One host cannot be reached from here, but the run sees the halt on the others.
     let since = Instant::now();
+    let _released = Released;
     let blind = lab.inventory_without_a_way_to(scratch.path(), "zoo3");
     let halted = kchaos(&["halt", "--reason", "the shop is slow", "--wait", "1s"]).in_cluster(&blind).run();
     halted.says(5, &["NOT EVERY HOST", "kchaos halt"]);
-    assert!(halted.stdout.contains("zoo3: NOT HALTED") && halted.stdout.contains(&format!("{host}: halted; mended:")), "{}", halted.stdout);
+    assert!(halted.stdout.contains("zoo3: NOT HALTED") && halted.stdout.contains(&format!("{host}: halted;")), "{}", halted.stdout);
     let run = run.finish().ends_with(4);
     let took = since.elapsed();
     assert!(run.answer.stderr.contains("kchaos was halted by") && run.answer.stderr.contains("the shop is slow"), "{}", run.answer.stderr);
