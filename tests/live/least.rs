@@ -7,7 +7,7 @@ use kchaos_cluster::inventory::{DaemonKind, Inventory};
 use kchaos_cluster::remote::quote;
 
 use crate::lab::Lab;
-use crate::run::{Scratch, a_run_with, kchaos};
+use crate::run::{Answer, Scratch, a_run_with, kchaos};
 
 const TROUBLE: &[&str] = &["--nemesis-interval", "1s", "--nemesis-duration", "2s"];
 const NETWORK: &str = "--net=/run/netns/kchaos-net";
@@ -35,6 +35,13 @@ fn refuses(inventory: &Inventory, host: &str, words: &str, why: &str) {
     assert!(output.status.code() == Some(REFUSED) && said.contains(why), "{words}: {output:?}");
 }
 
+/// On standard output or error.
+fn tells(answer: &Answer, code: i32, phrases: &[&str]) {
+    let said = format!("{}{}", answer.stdout, answer.stderr);
+    assert_eq!(answer.code, code, "{said}");
+    phrases.iter().for_each(|phrase| assert!(said.contains(phrase), "{phrase:?} is not in:\n{said}"));
+}
+
 fn says(inventory: &Inventory, host: &str, command: &str) -> String {
     let output = by_ssh(inventory, host, command);
     assert!(output.status.success(), "{command}: {output:?}");
@@ -50,11 +57,11 @@ fn a_login_that_is_not_root_breaks_and_mends_by_the_helper_and_can_do_nothing_el
     let path = inventory_as(&lab, scratch.path(), "kchaos", "helper");
     let inventory = Inventory::load(&path).expect("the copy of the inventory");
 
-    kchaos(&["inventory", "check"]).in_cluster(&path).run().says(ENVIRONMENT, &["NOT READY", "kchaos inventory install-helper"]);
+    tells(&kchaos(&["inventory", "check"]).in_cluster(&path).run(), ENVIRONMENT, &["NOT READY", "kchaos inventory install-helper"]);
     let installed = kchaos(&["inventory", "install-helper"]).in_cluster(&path).run();
-    installed.says(0, &["kchaos-helper installed, mode 0755", "/etc/sudoers.d/kchaos installed, mode 0440", "by sudo's own word"]);
-    kchaos(&["inventory", "install-helper"]).in_cluster(&path).run().says(0, &["kchaos-helper was there already"]);
-    kchaos(&["inventory", "check"]).in_cluster(&path).run().says(0, &["good (helper "]);
+    tells(&installed, 0, &["kchaos-helper installed, mode 0755", "/etc/sudoers.d/kchaos installed, mode 0440", "by sudo's own word"]);
+    tells(&kchaos(&["inventory", "install-helper"]).in_cluster(&path).run(), 0, &["kchaos-helper was there already"]);
+    tells(&kchaos(&["inventory", "check"]).in_cluster(&path).run(), 0, &["good (helper "]);
 
     let run =
         a_run_with("kill-leader,pause-leader,isolate-leader", TROUBLE).and(&["--faults", "3"]).in_cluster(&path).finish().ends_with(0);
@@ -64,18 +71,18 @@ fn a_login_that_is_not_root_breaks_and_mends_by_the_helper_and_can_do_nothing_el
     run.stands_offline();
     let report = std::fs::read_to_string(run.directory.join("report.html")).expect("the report");
     assert!(report.contains("by the helper alone"), "the report says how the hosts were reached");
-    kchaos(&["heal"]).in_cluster(&path).run().says(0, &[]);
+    tells(&kchaos(&["heal"]).in_cluster(&path).run(), 0, &[]);
     assert_eq!(lab.footprint(), before, "the hosts are as before");
 
     a_run_with("power-loss-leader", TROUBLE)
         .in_cluster(&path)
         .run()
         .says(ENVIRONMENT, &["the helper has no verb for it", "nothing was touched"]);
-    kchaos(&["list", "nemeses"]).in_cluster(&path).run().says(0, &["not power-loss: the helper has no verb for it"]);
+    tells(&kchaos(&["list", "nemeses"]).in_cluster(&path).run(), 0, &["not power-loss: the helper has no verb for it"]);
     nothing_else_can_be_done(&lab, &inventory);
 
-    kchaos(&["inventory", "install-helper", "--remove"]).in_cluster(&path).run().says(0, &["kchaos-helper removed"]);
-    kchaos(&["inventory", "install-helper", "--remove"]).in_cluster(&path).run().says(0, &["kchaos-helper was not there"]);
+    tells(&kchaos(&["inventory", "install-helper", "--remove"]).in_cluster(&path).run(), 0, &["kchaos-helper removed"]);
+    tells(&kchaos(&["inventory", "install-helper", "--remove"]).in_cluster(&path).run(), 0, &["kchaos-helper was not there"]);
     let (host, _) = inventory.broker(1).expect("broker 1");
     assert!(!by_ssh(&inventory, &host.name, &format!("{HELPER} version")).status.success(), "it is gone");
     assert_eq!(lab.footprint(), before, "the hosts are as before");
