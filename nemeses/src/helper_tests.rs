@@ -152,6 +152,12 @@ fn what_is_no_verb_or_no_argument_of_it_is_refused_by_name() {
         (&["armed", "r", "r-1", "signal", "kafka:1", "17", "1", "TERM"], "neither STOP nor KILL"),
         (&["armed", "r", "r-1", "signal", "kafka:1", "17", "1", "KILL"], "no undo script of that kind"),
         (&["sweep", "-", "perhaps"], "none of yes no"),
+        (&["halt", "why", "$(id)"], "not allowed"),
+        (&["halt", "why"], "there are 3 words in all"),
+        (&["halt-release", "`id`"], "not allowed"),
+        (&["glance", "var"], "no plain path"),
+        (&["glance", "/var", "/var/../etc"], "no plain path"),
+        (&["leftovers", "/var; id"], "no plain path"),
     ];
     for (words, why) in table {
         desk.refuses(words, "", why);
@@ -189,6 +195,9 @@ const CALLS: &[&[&str]] = &[
     &["armed", "r", "r-1", "cut", "nftables", "kchaos_0a_1", "no"],
     &["armed", "r", "r-1", "stop", "kafka:1"],
     &["armed", "r", "r-1", "hold", "kafka:1"],
+    &["glance", "/nonexistent"],
+    &["leftovers", "/nonexistent"],
+    &["halt-release", "me"],
 ];
 
 /// Bytes of which at least one stands in no argument of any verb, and some of which sh would run.
@@ -391,6 +400,18 @@ fn nothing_is_kept_on_a_host_that_is_not_opted_in_or_not_locked() {
     assert!(desk.says(&keep).starts_with("refused the host is not locked"));
     std::fs::write(desk.place.path().join("allow"), "another\n").unwrap();
     assert!(desk.says(&keep).starts_with("refused the host is not opted in"));
+}
+
+#[test]
+fn a_halt_stands_until_it_is_released_and_nothing_is_locked_meanwhile() {
+    let desk = Desk::new("nobody-has-this");
+    assert!(desk.says(&["halt", "the shop is slow", "ann@desk"]).contains("halted-by ann@desk"));
+    assert!(desk.says(&["glance", "/"]).contains("halted-why the shop is slow"));
+    assert!(desk.says(&["leftovers"]).contains("halted-why the shop is slow"));
+    assert!(desk.says(&["lock", "r", "100", "me"]).starts_with("halted-at "));
+    assert!(desk.says(&["halt-release", "ann@desk"]).ends_with("released\n"));
+    assert!(desk.says(&["glance", "/"]).starts_with("room "));
+    assert!(desk.says(&["lock", "r", "100", "me"]).starts_with("locked"));
 }
 
 #[test]
