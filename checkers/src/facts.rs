@@ -212,7 +212,9 @@ impl Facts {
         if op.body == Body::Crash
             && let Some(doing) = self.open.get_mut(u64::from(process))
         {
+            // Its windows are nobody's now.
             doing.routes = Routes::default();
+            doing.invocation.spell_out();
         }
         let invoked = self.invocation().map(|invocation| invocation.client);
         self.senders.update(op, &self.sends, invoked);

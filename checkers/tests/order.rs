@@ -241,6 +241,17 @@ mod reordered {
     }
 
     #[test]
+    fn a_send_that_ends_after_its_process_crashed_is_not_taken_for_anothers() {
+        let crashed =
+            "0 invoke send [[\"send\",0,5]]\n0 info crash null\n4 invoke send [[\"send\",1,5]]\n0 ok send [[\"send\",0,[10,5]]]\n";
+        let other = "4 ok send [[\"send\",1,[1,5]]]\n4 invoke send [[\"send\",1,6]]\n4 ok send [[\"send\",1,[3,6]]]\n";
+        let read = "1 invoke poll [[\"poll\"]]\n1 ok poll [[\"poll\",{\"0\":[[10,5]],\"1\":[[1,5],[3,6]]}]]\n";
+        // What a process does first goes another way inside than what it does later.
+        check(&(sent(1, 0) + crashed + other + &read.replace("[10,5]", "[0,1],[10,5]")), "valid");
+        check(&(crashed.to_owned() + other + read), "valid");
+    }
+
+    #[test]
     fn in_real_time_only_sends_that_did_not_overlap_are_ordered() {
         let overlapping = "0 invoke send [[\"send\",0,1]]\n4 invoke send [[\"send\",0,2]]\n0 ok send [[\"send\",0,[6,1]]]\n4 ok send [[\"send\",0,[5,2]]]\n";
         check(&(overlapping.to_owned() + &polled(1, "[5,2],[6,1]")), "valid");
