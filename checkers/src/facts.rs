@@ -271,7 +271,7 @@ impl Facts {
         if !in_txn && !matches!(op.body, Body::Send(_)) {
             return;
         }
-        if in_txn && !logs.none_light {
+        if in_txn {
             logs.leave_light();
         }
         collect_sends(&op.body, sends);
@@ -296,7 +296,7 @@ impl Facts {
 
     fn end(&mut self, process: u32, op: &Op) {
         let in_txn = matches!(op.body, Body::Txn(_));
-        if in_txn && !self.logs.none_light {
+        if in_txn {
             self.logs.leave_light();
         }
         if in_txn || matches!(op.body, Body::Send(_)) {
@@ -325,8 +325,7 @@ impl Facts {
             log.polled(records, poll);
             gaps.polled(op, key, records, poll.isolation, Some(&*log).filter(|_| packs));
         });
-        if packs && self.gaps.are_many() {
-            let Self { gaps, logs, .. } = self;
+        if packs && gaps.are_many() {
             gaps.forget(|gap| logs.get(gap.key).is_some_and(|log| log.is_closed_between(gap.from, gap.to)));
         }
     }

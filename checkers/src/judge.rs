@@ -366,7 +366,6 @@ impl OpSink for Judge {
     const TAKES_PLAIN: bool = true;
 
     fn op(&mut self, op: &Op) {
-        // What is plain comes the other way, but for what stands beside it; that changes nothing.
         self.update(op);
     }
 

@@ -157,10 +157,12 @@ impl KeyLog {
     }
 
     /// Gives the value's id, which spares its completion the search.
+    #[inline(always)]
     pub(crate) fn invoked(&mut self, value: Value, op: u64, in_txn: bool) -> Id {
-        if !in_txn && self.is_light && self.invoked_light(value, op) {
-            return LIGHT;
-        }
+        if !in_txn && self.invoked_light(value, op) { LIGHT } else { self.invoked_long(value, op, in_txn) }
+    }
+
+    fn invoked_long(&mut self, value: Value, op: u64, in_txn: bool) -> Id {
         let id = self.id(value);
         let (highest, written) = (self.highest, &mut self.written[id as usize]);
         let mut flags = SENT;

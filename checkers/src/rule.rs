@@ -45,10 +45,10 @@ pub(crate) trait Rule: Send {
 
 /// Kinds of ops that a rule hears of, as bits: most rules need nothing but the facts, and there are millions of ops.
 pub(crate) mod hears {
-
+    // The invocation of a send is 1: nobody wants to hear of it.
     pub(crate) const SEND_END: u16 = 1 << 1;
     // Of sends of one value that are all there is to them, nobody hears: they are nine ops in ten, and what is to know of them stands in the facts.
-    // The invocation of a poll is 1 << 2: nobody wants to hear of it.
+    // The invocation of a poll is 1 << 2: nobody wants to hear of it either.
     pub(crate) const POLL_END: u16 = 1 << 3;
     pub(crate) const TXN_INVOKE: u16 = 1 << 4;
     /// Of a transaction that polls.

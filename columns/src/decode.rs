@@ -209,7 +209,7 @@ impl Decoder {
         let left_over = self.next(Id::Value);
         let together = self.values_together.then_some(self.next_value);
         let state = self.key(number)?;
-        let value = together.unwrap_or(state.value).wrapping_add(left_over);
+        let value = state.sent(left_over, together);
         if !is_completion {
             state.value = value.wrapping_add(1);
             self.next_value = value.wrapping_add(1);

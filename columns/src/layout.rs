@@ -143,6 +143,12 @@ pub(crate) struct KeyState {
 }
 
 impl KeyState {
+    /// The value that a send names; `together` is the next of all keys, where values count up for all.
+    #[inline(always)]
+    pub(crate) fn sent(&self, left_over: i64, together: Option<i64>) -> i64 {
+        together.unwrap_or(self.value).wrapping_add(left_over)
+    }
+
     /// The offset of an acknowledged value.
     #[inline(always)]
     pub(crate) fn acknowledged(&mut self, value: i64, left_over: i64, by_value: bool) -> i64 {

@@ -15,7 +15,7 @@ pub(super) struct Logs {
     pinned: Values,
     pub(super) never_pack: bool,
     /// There are transactions: no value goes the short way ([`KeyLog::leave_light`]).
-    pub(super) none_light: bool,
+    none_light: bool,
 }
 
 impl Logs {
@@ -23,10 +23,10 @@ impl Logs {
         Self { pinned, ..Self::default() }
     }
 
-    #[cold]
     pub(super) fn leave_light(&mut self) {
-        self.none_light = true;
-        self.logs.iter_mut().for_each(|(_, log)| log.leave_light());
+        if !std::mem::replace(&mut self.none_light, true) {
+            self.logs.iter_mut().for_each(|(_, log)| log.leave_light());
+        }
     }
 
     #[inline]

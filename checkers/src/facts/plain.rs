@@ -69,8 +69,7 @@ impl Doing {
             *route = Route { key, client: plain.client, is_known: true, to: find(plain, logs, senders) };
         }
         let to = route.to;
-        let log = &mut logs.logs[to.log as usize].1;
-        let id = if log.invoked_light(value, plain.index) { LIGHT } else { log.invoked(value, plain.index, false) };
+        let id = logs.logs[to.log as usize].1.invoked(value, plain.index, false);
         senders.begins(to.window, key, value);
         (invocation.is_open, invocation.is_plain, invocation.client, invocation.in_txn, invocation.txn) =
             (true, true, plain.client, false, 0);

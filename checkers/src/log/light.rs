@@ -89,7 +89,7 @@ impl OpenSends {
 impl KeyLog {
     /// An invocation of a value greater than all before; `false`: it must go the long way.
     #[inline(always)]
-    pub(crate) fn invoked_light(&mut self, value: Value, op: u64) -> bool {
+    pub(super) fn invoked_light(&mut self, value: Value, op: u64) -> bool {
         if value <= self.greatest || !self.is_light {
             return false;
         }
@@ -112,28 +112,26 @@ impl KeyLog {
         }
         let slot = (offset & (WIDTH as i64 - 1)) as usize;
         let open = *self.open.slot(value);
-        if open.is_open && open.value == value {
-            if offset < open.floor {
-                return false;
-            }
-            let Some((at, page)) = self.pages.light(offset) else { return false };
-            if !page.acknowledge(slot, value, open.op, OpRef::new(op)) {
-                return false;
-            }
+        // Else it was read before it is acknowledged.
+        let is_open = open.is_open && open.value == value;
+        if is_open && offset < open.floor {
+            return false;
+        }
+        let Some((at, page)) = self.pages.light(offset) else { return false };
+        let is_taken = match is_open {
+            true => page.acknowledge(slot, value, open.op, OpRef::new(op)),
+            false => page.acknowledge_read(slot, value, OpRef::new(op)),
+        };
+        if !is_taken {
+            return false;
+        }
+        if is_open {
             self.open.slot(value).is_open = false;
-            if page.is_done() {
-                self.pack_light(at);
-            }
-        } else {
-            let Some((at, page)) = self.pages.light(offset) else { return false };
-            if !page.acknowledge_read(slot, value, OpRef::new(op)) {
-                return false;
-            }
-            if page.is_done() {
-                self.pack_light(at);
-            }
         }
         self.highest = self.highest.max(offset);
+        if page.is_done() {
+            self.pack_light(at);
+        }
         true
     }
 

@@ -46,8 +46,7 @@ impl Decoder {
                     let number = columns[Id::Key as usize].next(bytes);
                     let left_over = columns[Id::Value as usize].next(bytes);
                     let Some(state) = keys.get_mut(number as usize) else { return Err(unknown("key", number)) };
-                    let before = if self.values_together { self.next_value } else { state.value };
-                    let value = before.wrapping_add(left_over);
+                    let value = state.sent(left_over, self.values_together.then_some(self.next_value));
                     (state.value, self.next_value) = (value.wrapping_add(1), value.wrapping_add(1));
                     (known.open_key, known.open_value) = (number as u32, value);
                     (OpType::Invoke, Send { key: state.key, value, offset: None })
