@@ -80,6 +80,11 @@ impl<T: Default, const DIRECT: u64> ById<T, DIRECT> {
         self.others.retain(|id, _| wanted(*id));
     }
 
+    pub(crate) fn each_mut(&mut self, mut each: impl FnMut(u64, &mut T)) {
+        (0..).zip(&mut self.direct).filter(|(_, place)| place.is_taken).for_each(|(id, place)| each(id, &mut place.value));
+        self.others.iter_mut().for_each(|(id, value)| each(*id, value));
+    }
+
     /// All that there are, the small ones first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         let direct = (0..).zip(&self.direct).filter(|(_, place)| place.is_taken).map(|(id, place)| (id, &place.value));

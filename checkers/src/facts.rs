@@ -14,6 +14,7 @@
 mod hints;
 mod logs;
 mod plain;
+mod readers;
 pub(crate) mod senders;
 mod settling;
 
@@ -28,7 +29,9 @@ use crate::log::{Id, Isolation, KeyLog, Outcome, PollOp, Written};
 use crate::txns::{TxnId, Txns};
 use hints::Hints;
 use logs::Logs;
-use plain::{Routes, Underway};
+use plain::{Attempt, Routes, Underway};
+pub(crate) use readers::Last;
+use readers::Reading;
 use senders::Senders;
 
 const JUDGED_MIN: usize = 2048;
@@ -55,6 +58,8 @@ pub(crate) struct Invocation {
 struct Doing {
     invocation: Invocation,
     routes: Routes,
+    attempt: Attempt,
+    reading: Reading,
 }
 
 impl Invocation {
@@ -130,6 +135,7 @@ pub(crate) struct Facts {
     invocation: Invocation,
     isolation: Isolation,
     txn: TxnId,
+    behind: Vec<(Key, Last)>,
 }
 
 impl Facts {
@@ -151,6 +157,7 @@ impl Facts {
             invocation: Invocation::default(),
             isolation: default_isolation,
             txn: 0,
+            behind: Vec::new(),
         }
     }
 
@@ -187,16 +194,13 @@ impl Facts {
         self.invocation.is_open = false;
         self.gaps.goes_back = false;
         self.txn = 0;
-        self.isolation = match op.extra.isolation.as_deref() {
-            Some("read_uncommitted") => Isolation::Uncommitted,
-            Some("read_committed") => Isolation::Committed,
-            _ => self.default_isolation,
-        };
+        self.isolation = self.isolation_of(op.extra.isolation.as_deref());
         self.count(op);
         let Process::Client(process) = op.process else {
             self.hints.hear(&op.body);
             return;
         };
+        self.reads(process, op);
         if op.op_type == OpType::Invoke {
             self.begin(process, op);
         } else {
@@ -218,18 +222,6 @@ impl Facts {
         }
         let invoked = self.invocation().map(|invocation| invocation.client);
         self.senders.update(op, &self.sends, invoked);
-    }
-
-    /// Takes in the invocation of a poll, as [`Facts::update`] would.
-    pub(crate) fn poll_begins(&mut self, op: &Op) {
-        self.counts.ops += 1;
-        if self.txns.has_passed() {
-            self.settle_txns();
-        }
-        let Process::Client(process) = op.process else { return };
-        if let Some(doing) = self.open.get_mut(u64::from(process)).filter(|doing| doing.invocation.is_open) {
-            abandon(&mut doing.invocation, &mut self.txns, &mut self.unknown_txns);
-        }
     }
 
     fn count(&mut self, op: &Op) {

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kchaos_core::{Body, Checker, Example, Key, MicroOp, Offset, Op, OpSink, OpType, PlainSend, Process, Reason, Validity, Value, Verdict};
+use kchaos_core::{
+    Body, Checker, Example, Key, MicroOp, Offset, Op, OpSink, PlainPoll, PlainSend, PollBegin, Process, Reason, Validity, Value, Verdict,
+};
 
 use crate::ALL;
 use crate::facts::{Facts, Wanted};
@@ -66,7 +68,10 @@ pub struct SuspectValue {
 /// Kinds of ops that [`hears`] tells apart, but for rebalances.
 const KINDS: usize = 11;
 const POLL: usize = 2;
+const POLL_END: usize = 3;
 const TXN: usize = 4;
+const TXN_POLL_END: usize = 5;
+const PLACES: usize = 6;
 const REGISTER: usize = 8;
 const NEMESIS: usize = 9;
 const TXN_SEND_END: usize = 10;
@@ -75,10 +80,10 @@ fn kind(op: &Op) -> usize {
     let end = usize::from(op.op_type.is_completion());
     match &op.body {
         Body::Send(_) => end,
-        Body::Poll(_) => 2 + end,
+        Body::Poll(_) => POLL + end,
         Body::Txn(parts) if end == 1 && sends_only(op, parts) => TXN_SEND_END,
         Body::Txn(_) => TXN + end,
-        Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash => 6,
+        Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash => PLACES,
         Body::Commit(_) | Body::Committed { .. } => 7,
         Body::Read { .. } | Body::Write { .. } | Body::Cas { .. } => REGISTER,
         Body::Nemesis { .. } | Body::Unknown { .. } => NEMESIS,
@@ -140,49 +145,68 @@ impl Judge {
     }
 
     pub fn update(&mut self, op: &Op) {
-        match PlainSend::of(op) {
-            Some(send) => self.plain_send(&send),
-            None => self.not_plain(op),
+        if let Some(send) = PlainSend::of(op) {
+            self.plain_send(&send);
+        } else if let Some(poll) = PollBegin::of(op) {
+            self.poll_begins(&poll);
+        } else if !PlainPoll::of(op).is_some_and(|poll| self.takes_poll(&poll)) {
+            self.whole(op);
         }
     }
 
     /// Takes in a plain send as [`Judge::update`] takes in its op.
-    #[inline]
+    #[inline(always)]
     pub fn plain_send(&mut self, send: &PlainSend) {
         if self.facts.plain_send(send) {
             self.load.plain_send(send);
             self.windows.plain_send(send);
             self.last_time_ns = self.last_time_ns.max(send.time_ns);
         } else {
-            self.not_so_plain(send);
+            self.not_so_plain(*send);
         }
     }
 
     #[cold]
-    fn not_so_plain(&mut self, send: &PlainSend) {
+    fn not_so_plain(&mut self, send: PlainSend) {
         self.whole(&send.to_op());
     }
 
     /// The invocation of a poll: nobody hears of it.
-    fn poll_begins(&mut self, op: &Op) {
-        self.facts.poll_begins(op);
-        self.load.goes_on(op.time_ns);
-        self.last_time_ns = self.last_time_ns.max(op.time_ns);
+    #[inline]
+    pub fn poll_begins(&mut self, poll: &PollBegin) {
+        self.facts.poll_begins(poll);
+        self.load.goes_on(poll.time_ns);
+        self.last_time_ns = self.last_time_ns.max(poll.time_ns);
     }
 
-    /// Takes in an op that is no plain send.
+    /// Takes in a plain poll as [`Judge::update`] takes in its op.
     #[inline]
-    fn not_plain(&mut self, op: &Op) {
-        let begins = op.op_type == OpType::Invoke && matches!(op.body, Body::Poll(_)) && matches!(op.process, Process::Client(_));
-        if begins && op.extra.rebalance_log.is_empty() && self.hearing[POLL].is_empty() {
-            self.poll_begins(op);
-        } else {
-            self.whole(op);
+    pub fn plain_poll(&mut self, poll: &PlainPoll<'_>) {
+        if !self.takes_poll(poll) {
+            self.whole(&poll.to_op());
         }
+    }
+
+    #[inline]
+    fn takes_poll(&mut self, poll: &PlainPoll<'_>) -> bool {
+        let takes = self.facts.plain_poll(poll);
+        if takes {
+            self.load.plain_poll(poll);
+            self.last_time_ns = self.last_time_ns.max(poll.time_ns);
+        }
+        takes
     }
 
     fn whole(&mut self, op: &Op) {
         let kind = kind(op);
+        if matches!(kind, POLL_END | TXN_POLL_END | PLACES) {
+            self.facts.catch_up(op);
+        }
+        if let Process::Client(process) = op.process
+            && let Some(is_open) = self.facts.take_attempt(process)
+        {
+            self.windows.set_open(process, is_open);
+        }
         self.facts.update(op);
         let Self { seats, facts, .. } = self;
         let hearing = &self.hearing[kind];
@@ -369,8 +393,17 @@ impl OpSink for Judge {
         self.update(op);
     }
 
+    #[inline(always)]
     fn plain_send(&mut self, send: &PlainSend) {
         Judge::plain_send(self, send);
+    }
+
+    fn plain_poll(&mut self, poll: &PlainPoll<'_>) {
+        Judge::plain_poll(self, poll);
+    }
+
+    fn poll_begins(&mut self, poll: &PollBegin) {
+        Judge::poll_begins(self, poll);
     }
 }
 

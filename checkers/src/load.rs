@@ -3,7 +3,7 @@
 //! A verdict of valid means little if nothing was written while the trouble lasted, so the load of each phase stands beside it. Phases are
 //! told by ops `phase` of the process "nemesis"; a history without them is one phase, "all".
 
-use kchaos_core::{Body, Op, OpType, PlainSend, Process};
+use kchaos_core::{Body, Op, OpType, PlainPoll, PlainSend, Process};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, each_polled, polls};
@@ -66,6 +66,14 @@ impl Load {
             phase.polls_ok += u64::from(polled);
             each_polled(&op.body, |_, records| phase.records_read += records.len() as u64);
         }
+    }
+
+    #[inline]
+    pub(crate) fn plain_poll(&mut self, poll: &PlainPoll<'_>) {
+        let Some(phase) = self.phases.last_mut() else { return };
+        phase.to_ns = phase.to_ns.max(poll.time_ns);
+        phase.polls_ok += 1;
+        phase.records_read += poll.polled.iter().map(|(_, records)| records.len() as u64).sum::<u64>();
     }
 
     /// An op that counts nowhere.

@@ -216,9 +216,32 @@ impl KeyLog {
     }
 
     pub(crate) fn polled(&mut self, records: &[(Offset, Value)], poll: PollOp) {
+        let mut rest = records;
+        loop {
+            rest = &rest[self.polled_while_known(rest, poll)..];
+            let Some(((offset, value), others)) = rest.split_first() else { break };
+            self.polled_elsewhere(*offset, *value, poll);
+            rest = others;
+        }
+        self.read_on(records, poll);
+    }
+
+    /// The same if all records stand where an acknowledgement or another reader has shown them. `false`: they do not, and some may be marked as read,
+    /// which does no harm to [`KeyLog::polled`].
+    #[inline]
+    pub(crate) fn polled_as_known(&mut self, records: &[(Offset, Value)], poll: PollOp) -> bool {
+        let all = self.polled_while_known(records, poll) == records.len();
+        if all {
+            self.read_on(records, poll);
+        }
+        all
+    }
+
+    /// How many of the records, from the first on, stand as is known. Most do.
+    #[inline]
+    fn polled_while_known(&mut self, records: &[(Offset, Value)], poll: PollOp) -> usize {
         let mut at = 0;
         while let Some(rest) = records.get(at..).filter(|rest| !rest.is_empty()) {
-            // Most records stand where an acknowledgement or another reader has shown them.
             let light = self.polled_light(rest, poll);
             if light > 0 {
                 at += light;
@@ -228,14 +251,16 @@ impl KeyLog {
             at += known;
             if let Some(spot) = full.filter(|_| !self.never_packs) {
                 self.pack(spot);
-            } else if let Some((offset, value)) = records.get(at).filter(|_| known == 0) {
-                self.polled_elsewhere(*offset, *value, poll);
-                at += 1;
+            } else if known == 0 {
+                break;
             }
         }
-        if poll.ok
-            && let Some((last, _)) = records.last()
-        {
+        at
+    }
+
+    #[inline]
+    fn read_on(&mut self, records: &[(Offset, Value)], poll: PollOp) {
+        if let Some((last, _)) = records.last().filter(|_| poll.ok) {
             self.read_to = self.read_to.max(*last);
         }
     }

@@ -100,25 +100,26 @@ impl Windows {
         attempt
     }
 
-    /// The same for a plain send.
-    #[inline]
+    /// The same for a plain send. Whether it ends what was begun, the caller knows, and says so before the process does anything that is not plain.
+    #[inline(always)]
     pub(crate) fn plain_send(&mut self, plain: &PlainSend) {
         let PlainSend { time_ns, start_ns, send, op_type, .. } = *plain;
-        let open = self.open.or_default(u64::from(plain.process));
+        let state = self.keys.or_default(send.key as u64);
         if op_type == OpType::Invoke {
-            *open = Some(Attempt { invoked_ns: time_ns });
-            self.keys.or_default(send.key as u64).invoked(start_ns.min(time_ns));
+            state.invoked(start_ns.min(time_ns));
+        } else if op_type == OpType::Ok && state.goes_on(time_ns, self.min_ns, true) {
+            self.found.acks += 1;
         } else {
-            let was_invoked = open.take().is_some();
-            let state = self.keys.or_default(send.key as u64);
-            if op_type == OpType::Ok && state.goes_on(time_ns, self.min_ns, was_invoked) {
-                self.found.acks += 1;
-            } else {
-                self.ended(send.key, send.offset, op_type, time_ns, was_invoked);
-            }
+            self.ended(send.key, send.offset, op_type, time_ns, true);
         }
     }
 
+    /// Whether an attempt of a process is open, after plain sends.
+    pub(crate) fn set_open(&mut self, process: u32, is_open: bool) {
+        self.open.insert(u64::from(process), is_open.then_some(Attempt { invoked_ns: 0 }));
+    }
+
+    #[cold]
     fn ended(&mut self, key: Key, offset: Option<Offset>, op_type: OpType, time_ns: u64, was_invoked: bool) {
         let state = self.keys.or_default(key as u64);
         state.last_end_ns = time_ns;
@@ -150,6 +151,7 @@ impl Windows {
 }
 
 impl KeyState {
+    #[inline(always)]
     fn invoked(&mut self, start_ns: u64) {
         self.attempts_open += 1;
         if self.waiting_since_ns.is_none() {

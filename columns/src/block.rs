@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use kchaos_core::Process;
 
-use crate::kind::Kind;
+use crate::kind::{Kind, Way};
 use crate::layout::{
     BLOBS, BLOCK_BYTES_MAX, BLOCK_OPS_MAX, BLOCK_RECORDS_MAX, BLOCK_TEXT_MAX, CODEC_SIGNED, CODEC_ZSTD, COLUMNS, FLAG_VALUES_TOGETHER,
     FLAGS, Head, Id, KINDS_MAX, KeyState, take_varint,
@@ -25,7 +25,7 @@ pub(crate) struct Block {
     /// The body as it came, then the columns that were compressed, then some slack.
     pub(crate) bytes: Vec<u8>,
     pub(crate) columns: Box<[Column; COLUMNS]>,
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) kinds: Vec<(Kind, Way)>,
     pub(crate) actors: Vec<Actor>,
     pub(crate) keys: Vec<KeyState>,
     pub(crate) texts: Vec<Range<usize>>,
@@ -159,7 +159,8 @@ impl Block {
         self.kinds.clear();
         for _ in 0..kinds {
             let bits = self.columns[Id::Kinds as usize].next(&self.bytes);
-            self.kinds.push(Kind::checked(bits).ok_or_else(|| format!("{bits} is no kind of op"))?);
+            let kind = Kind::checked(bits).ok_or_else(|| format!("{bits} is no kind of op"))?;
+            self.kinds.push((kind, kind.way()));
         }
         let Self { columns, bytes, .. } = self;
         let mut table = Table { columns, bytes, last: [0; COLUMNS] };

@@ -5,7 +5,7 @@
 mod beside;
 mod plain;
 
-use kchaos_core::{Body, MicroOp, Op, OpType, Polled, Send};
+use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Send, Value};
 
 use crate::block::{Block, Fault};
 use crate::kind::{Kind, Shape};
@@ -86,7 +86,7 @@ impl Decoder {
         let mut single = 0;
         for (position, (op, slot)) in slots[..count].iter_mut().zip(beside).enumerate() {
             let [kind, actor, time] = [self.of_each[0][position], self.of_each[1][position], self.of_each[2][position]];
-            let Some(kind) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
+            let Some((kind, _)) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
             self.time_ns = self.time_ns.wrapping_add(time as u64);
             (op.index, op.time_ns) = (self.next_index, self.time_ns);
             self.next_index += 1;
@@ -325,53 +325,61 @@ impl Decoder {
     }
 
     fn polled(&mut self, polled: &mut Polled, pools: &mut Pools) -> Result<(), Fault> {
-        self.count(1)?;
-        let batches = self.next(Id::Batches) as u64;
-        if batches > self.records_left {
-            return Err(too_many());
-        }
-        for _ in 0..batches {
-            let row = self.next(Id::BatchKey);
-            let length = self.next(Id::Length) as u64;
-            let count = length >> 1;
-            self.count(count + 1)?;
+        for _ in 0..self.batches()? {
             let mut records = pools.records();
-            if count == 0 {
-                polled.0.push((self.key(row)?.key, records));
-                continue;
-            }
-            let [ahead, left_over] = [self.next(Id::First), self.next(Id::FirstValue)];
-            let state = self.key(row)?;
-            let mut offset = state.poll.wrapping_add(ahead);
-            let mut value = state.polled_value.wrapping_add(ahead).wrapping_add(left_over);
-            let key = state.key;
-            // Counted above: no more than a block may have.
-            records.reserve(count as usize);
-            records.push((offset, value));
-            let mut left = count as usize - 1;
-            if length & 1 == 0 {
-                let column = &mut self.block.columns[Id::PolledValue as usize];
-                while left > 0 {
-                    let some = column.some(left, &self.block.bytes);
-                    left -= some.len();
-                    records.extend(some.iter().map(|left_over| {
-                        offset = offset.wrapping_add(1);
-                        value = value.wrapping_add(1).wrapping_add(*left_over);
-                        (offset, value)
-                    }));
-                }
-            } else {
-                for _ in 0..left {
-                    offset = offset.wrapping_add(1).wrapping_add(self.next(Id::Gap));
-                    value = value.wrapping_add(1).wrapping_add(self.next(Id::PolledValue));
-                    records.push((offset, value));
-                }
-            }
-            let state = self.key(row)?;
-            (state.poll, state.polled_value) = (offset.wrapping_add(1), value.wrapping_add(1));
+            let key = self.batch(&mut records)?;
             polled.0.push((key, records));
         }
         Ok(())
+    }
+
+    /// How many batches a poll returned. Each is counted again as it comes.
+    #[inline(always)]
+    fn batches(&mut self) -> Result<u64, Fault> {
+        self.count(1)?;
+        let batches = self.next(Id::Batches) as u64;
+        if batches > self.records_left { Err(too_many()) } else { Ok(batches) }
+    }
+
+    /// Fills `records`, which are empty, and gives their key.
+    #[inline(always)]
+    fn batch(&mut self, records: &mut Vec<(Offset, Value)>) -> Result<Key, Fault> {
+        let row = self.next(Id::BatchKey);
+        let length = self.next(Id::Length) as u64;
+        let count = length >> 1;
+        self.count(count + 1)?;
+        if count == 0 {
+            return Ok(self.key(row)?.key);
+        }
+        let [ahead, left_over] = [self.next(Id::First), self.next(Id::FirstValue)];
+        let state = self.key(row)?;
+        let mut offset = state.poll.wrapping_add(ahead);
+        let mut value = state.polled_value.wrapping_add(ahead).wrapping_add(left_over);
+        // Counted above: no more than a block may have.
+        records.reserve(count as usize);
+        records.push((offset, value));
+        let mut left = count as usize - 1;
+        if length & 1 == 0 {
+            let column = &mut self.block.columns[Id::PolledValue as usize];
+            while left > 0 {
+                let some = column.some(left, &self.block.bytes);
+                left -= some.len();
+                records.extend(some.iter().map(|left_over| {
+                    offset = offset.wrapping_add(1);
+                    value = value.wrapping_add(1).wrapping_add(*left_over);
+                    (offset, value)
+                }));
+            }
+        } else {
+            for _ in 0..left {
+                offset = offset.wrapping_add(1).wrapping_add(self.next(Id::Gap));
+                value = value.wrapping_add(1).wrapping_add(self.next(Id::PolledValue));
+                records.push((offset, value));
+            }
+        }
+        let state = self.key(row)?;
+        (state.poll, state.polled_value) = (offset.wrapping_add(1), value.wrapping_add(1));
+        Ok(state.key)
     }
 }
 

@@ -18,6 +18,17 @@ pub(crate) enum Shape {
     Json,
 }
 
+/// How a listener who takes plain ops is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Way {
+    SendBegins,
+    SendEnds,
+    PollBegins,
+    PollEnds,
+    /// As an op.
+    Long,
+}
+
 impl Kind {
     /// The send has an offset; the poll returned.
     pub(crate) const DONE: u32 = 1 << 5;
@@ -58,6 +69,17 @@ impl Kind {
     pub(crate) fn checked(bits: i64) -> Option<Self> {
         let bits = u32::try_from(bits).ok().filter(|bits| *bits < Self::BESIDE << 1)?;
         (bits >> 2 & 7 <= Shape::Json as u32).then_some(Self(bits))
+    }
+
+    pub(crate) fn way(self) -> Way {
+        let (decorated, beside_send) = (self.0 & Self::DECORATED, Self::INTENDED | Self::INTENDED_AS_OPEN | Self::NODE);
+        match self.0 & !Self::DECORATED {
+            Self::INVOKED_SEND if decorated & !beside_send == 0 => Way::SendBegins,
+            Self::ACKNOWLEDGED_SEND if decorated & !beside_send == 0 => Way::SendEnds,
+            Self::INVOKED_POLL if decorated == 0 => Way::PollBegins,
+            Self::OK_POLL if decorated == 0 => Way::PollEnds,
+            _ => Way::Long,
+        }
     }
 
     #[inline(always)]

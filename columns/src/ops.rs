@@ -2,12 +2,12 @@
 
 use std::ops::Deref;
 
-use kchaos_core::{Body, MicroOp, Offset, Op, Polled, Send, Value};
+use kchaos_core::{Body, Key, MicroOp, Offset, Op, Polled, Send, Value};
 
 /// Ops in one portion. A block's would take 20 MB, these stay in a processor's first cache. A group of a column is two of them.
 pub(crate) const PORTION_OPS: usize = 64;
 /// A list that grew beyond this is not used again, and no more than so many are kept.
-const KEEP_RECORDS: usize = 1 << 12;
+pub(crate) const KEEP_RECORDS: usize = 1 << 12;
 const KEEP_TEXTS: usize = 1 << 10;
 const POOL_RECORDS: usize = 1 << 20;
 
@@ -22,6 +22,8 @@ pub struct Ops {
     pub(crate) beside: Vec<u32>,
     pub(crate) length: usize,
     pub(crate) pools: Pools,
+    /// What the poll at hand returned.
+    pub(crate) polled: Vec<(Key, Vec<(Offset, Value)>)>,
 }
 
 /// Lists that are waiting for their next use.

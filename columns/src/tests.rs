@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Body, Extra, MicroOp, Op, OpSink, OpType, PlainSend, Polled, Process, RebalanceEvent, RebalanceType, Send};
+use kchaos_core::{
+    Body, Extra, MicroOp, Op, OpSink, OpType, PlainPoll, PlainSend, PollBegin, Polled, Process, RebalanceEvent, RebalanceType, Send,
+};
 use proptest::prelude::*;
 
 use crate::layout::{COLUMNS, push_varint};
@@ -38,6 +40,9 @@ fn read(bytes: &[u8]) -> Result<(Vec<Op>, Option<String>), ColumnsError> {
 #[derive(Debug, PartialEq)]
 enum Heard {
     Plain(PlainSend),
+    /// A poll: what it says, and nothing that is left out.
+    Poll(Box<Op>),
+    PollBegin(PollBegin),
     Op(Box<Op>),
 }
 
@@ -53,6 +58,14 @@ impl OpSink for Ears {
 
     fn plain_send(&mut self, send: &PlainSend) {
         self.0.push(Heard::Plain(*send));
+    }
+
+    fn plain_poll(&mut self, poll: &PlainPoll<'_>) {
+        self.0.push(Heard::Poll(Box::new(poll.to_op())));
+    }
+
+    fn poll_begins(&mut self, poll: &PollBegin) {
+        self.0.push(Heard::PollBegin(*poll));
     }
 }
 
@@ -74,6 +87,8 @@ fn tells_the_same(bytes: &[u8]) {
             for (heard, op) in heard.0.iter().zip(&ops) {
                 match heard {
                     Heard::Plain(plain) => assert_eq!(Some(*plain), PlainSend::of(op)),
+                    Heard::Poll(heard) => assert_eq!(Some(&**heard), PlainPoll::of(op).map(|poll| poll.to_op()).as_ref()),
+                    Heard::PollBegin(begin) => assert_eq!(Some(*begin), PollBegin::of(op)),
                     Heard::Op(heard) => assert_eq!(**heard, *op),
                 }
             }

@@ -24,7 +24,7 @@ pub use evidence::{Evidence, Held, LineOffset, LineRead, LineReader, OffsetLine,
 pub use fault::{Chosen, Effect, FaultEvent, FaultMoment, Proof};
 pub use op::{Body, Extra, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
 pub use op_json::{Line, OpError, Spare};
-pub use plain::{EachOp, OpSink, PlainSend};
+pub use plain::{EachOp, OpSink, PlainPoll, PlainSend, PollBegin};
 pub use plan::{KeyEntry, Plan, PlannedFault};
 pub use recorder::{Draft, Recorder, Stamp};
 pub use target::{NemesisName, Target};

@@ -15,7 +15,7 @@ pub(super) struct Logs {
     pinned: Values,
     pub(super) never_pack: bool,
     /// There are transactions: no value goes the short way ([`KeyLog::leave_light`]).
-    none_light: bool,
+    pub(super) none_light: bool,
 }
 
 impl Logs {

@@ -31,6 +31,16 @@ struct Route {
     to: Places,
 }
 
+/// What a process's plain sends left of an attempt.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// There were none since it was asked.
+    #[default]
+    Told,
+    Open,
+    Over,
+}
+
 const ROUTES: usize = 8;
 
 /// Those that a process took last, by the low bits of their keys.
@@ -54,19 +64,25 @@ impl Facts {
         self.counts.ops += u64::from(taken);
         taken
     }
+
+    /// Whether the process has an attempt open, if it sent anything plainly since this was asked.
+    pub(crate) fn take_attempt(&mut self, process: u32) -> Option<bool> {
+        let attempt = std::mem::take(&mut self.open.get_mut(u64::from(process))?.attempt);
+        (attempt != Attempt::Told).then_some(attempt == Attempt::Open)
+    }
 }
 
 impl Doing {
     #[inline(always)]
     fn begins(&mut self, plain: &PlainSend, logs: &mut Logs, senders: &mut Senders) -> bool {
         let (key, value) = (plain.send.key, plain.send.value);
-        let Self { invocation, routes } = self;
+        let Self { invocation, routes, attempt, .. } = self;
         if invocation.is_open {
             return false;
         }
         let route = &mut routes.0[key as usize % ROUTES];
         if !route.is_known || route.key != key || route.client != plain.client {
-            *route = Route { key, client: plain.client, is_known: true, to: find(plain, logs, senders) };
+            *route = Route { key, client: plain.client, is_known: true, to: find(*plain, logs, senders) };
         }
         let to = route.to;
         let id = logs.logs[to.log as usize].1.invoked(value, plain.index, false);
@@ -74,6 +90,7 @@ impl Doing {
         (invocation.is_open, invocation.is_plain, invocation.client, invocation.in_txn, invocation.txn) =
             (true, true, plain.client, false, 0);
         invocation.plain = Underway { key, value, id, to };
+        *attempt = Attempt::Open;
         true
     }
 
@@ -85,6 +102,7 @@ impl Doing {
             return false;
         }
         *is_open = false;
+        self.attempt = Attempt::Over;
         let log = &mut logs.logs[to.log as usize].1;
         let is_ok = plain.op_type == OpType::Ok;
         let offset = send.offset.unwrap_or(-1);
@@ -92,7 +110,8 @@ impl Doing {
         if !(is_ok && *id == LIGHT && log.acknowledged_light(*value, offset, plain.index)) {
             let outcome = outcome(plain.op_type, send);
             is_acknowledged = outcome == Outcome::Ok;
-            log.completed(send, Some(*id), outcome, plain.index, false);
+            // A copy, so that nobody points to what is plain, and it may stand in registers.
+            log.completed(&{ *send }, Some(*id), outcome, plain.index, false);
         }
         senders.ends(to.window, to.last, plain);
         counts.acknowledged_values += u64::from(is_acknowledged);
@@ -102,7 +121,7 @@ impl Doing {
 }
 
 #[cold]
-fn find(plain: &PlainSend, logs: &mut Logs, senders: &mut Senders) -> Places {
+fn find(plain: PlainSend, logs: &mut Logs, senders: &mut Senders) -> Places {
     let (window, last) = senders.find(plain.process, plain.client, plain.send.key);
     Places { log: u32::try_from(logs.place(plain.send.key)).unwrap_or(u32::MAX), window, last }
 }

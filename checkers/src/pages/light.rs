@@ -19,6 +19,8 @@ pub(crate) struct LightPage {
     /// What ok polls returned, unless all of it was read before: so there are no more than slots.
     runs: Vec<Run>,
     acknowledged: Bits,
+    /// How many that are.
+    count: usize,
     /// By ok polls at each isolation.
     read_committed: Bits,
     read_uncommitted: Bits,
@@ -62,6 +64,7 @@ impl LightPage {
             completed: [OpRef::default(); WIDTH],
             runs: Vec::new(),
             acknowledged: Bits::default(),
+            count: 0,
             read_committed: Bits::default(),
             read_uncommitted: Bits::default(),
             read_first: Bits::default(),
@@ -73,6 +76,7 @@ impl LightPage {
         self.number = number;
         self.values = [NOTHING; WIDTH];
         self.runs.clear();
+        self.count = 0;
         (self.acknowledged, self.read_committed) = (Bits::default(), Bits::default());
         (self.read_uncommitted, self.read_first) = (Bits::default(), Bits::default());
     }
@@ -83,13 +87,9 @@ impl LightPage {
     }
 
     /// All values stand where they were acknowledged, and were read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_done(&self) -> bool {
-        let mut all = u64::MAX;
-        for word in 0..WORDS {
-            all &= self.acknowledged[word] & self.read_in(word);
-        }
-        all == u64::MAX
+        self.count == WIDTH && (0..WORDS).all(|word| self.read_in(word) == u64::MAX)
     }
 
     /// An acknowledgement of a value that nobody has seen at an offset so far. `false`, and nothing is done, if the slot is taken.
@@ -101,6 +101,7 @@ impl LightPage {
         }
         (self.values[slot], self.invoked[slot], self.completed[slot]) = (value, invoked, op);
         self.acknowledged[word] |= bit;
+        self.count += 1;
         true
     }
 
@@ -113,6 +114,7 @@ impl LightPage {
         }
         self.completed[slot] = op;
         self.acknowledged[word] |= bit;
+        self.count += 1;
         true
     }
 

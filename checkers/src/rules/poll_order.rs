@@ -92,6 +92,9 @@ struct Pair {
 impl Rule for PollOrder {
     fn update(&mut self, op: &Op, facts: &Facts) {
         let Process::Client(process) = op.process else { return };
+        for (key, last) in facts.behind() {
+            self.readers.or_default(u64::from(process)).positions.or_default(*key as u64).place = Place::At(last.offset, last.op);
+        }
         self.rebalance(process, op);
         if !op.op_type.is_completion() {
             return;

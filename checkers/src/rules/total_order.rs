@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kchaos_core::{Body, Key, Offset, Op, OpType, Process, Value, Verdict};
 
 use crate::by_id::{ById, ByKey};
-use crate::facts::{Facts, each_polled};
+use crate::facts::{Facts, Last, each_polled};
 use crate::hash::IntMap;
 use crate::log::{KeyLog, OpRef};
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
@@ -74,6 +74,11 @@ struct Pair {
 impl Rule for TotalOrder {
     fn update(&mut self, op: &Op, facts: &Facts) {
         let Process::Client(process) = op.process else { return };
+        for (key, Last { offset, value, op }) in facts.behind().iter().copied() {
+            if let Some(Some((seen, _))) = self.last.or_default(u64::from(process)).get_mut(key as u64) {
+                *seen = Seen { value, offset, op };
+            }
+        }
         if op.op_type.is_completion() && matches!(op.body, Body::Assign { .. } | Body::Subscribe { .. } | Body::Crash) {
             self.last.remove(u64::from(process));
             if matches!(op.body, Body::Subscribe { .. }) {

@@ -1,74 +1,116 @@
-//! A block told to a listener who takes plain sends as such: no op is made of nine in ten.
+//! A block told to a listener who takes plain sends and polls as such: of a healthy history hardly any op is made.
 
-use kchaos_core::{OpSink, OpType, PlainSend, Process, Send};
+use kchaos_core::{Key, Offset, OpSink, OpType, PlainPoll, PlainSend, PollBegin, Process, Send, Value};
 
 use super::{Decoder, unknown};
 use crate::block::Fault;
-use crate::kind::Kind;
+use crate::kind::{Kind, Way};
 use crate::layout::Id;
-use crate::ops::{Ops, PORTION_OPS};
-
-/// What may stand beside a plain send.
-const BESIDE_PLAIN: u32 = Kind::INTENDED | Kind::INTENDED_AS_OPEN | Kind::NODE;
-
-const SLOTS: usize = 3;
+use crate::ops::{KEEP_RECORDS, Ops, PORTION_OPS};
 
 impl Decoder {
     /// Tells of the next of the block. What was told before an error is not to be believed.
     pub(crate) fn tell(&mut self, ops: &mut Ops, sink: &mut impl OpSink) -> Result<(), Fault> {
         let count = self.ops_left.min(PORTION_OPS as u64) as usize;
         self.fill(count);
-        ops.grow(SLOTS);
-        let Ops { slots, beside, pools, .. } = ops;
+        ops.grow(1);
         let mut single = 0;
         for position in 0..count {
             let [kind, actor, time] = [self.of_each[0][position], self.of_each[1][position], self.of_each[2][position]];
-            let Some(kind) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
+            let Some((kind, way)) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
             self.time_ns = self.time_ns.wrapping_add(time as u64);
-            let (index, of_kind) = (self.next_index, kind.0 & !Kind::DECORATED);
+            let (index, time_ns) = (self.next_index, self.time_ns);
             self.next_index += 1;
             // What is all JSON has no actor.
-            if (of_kind == Kind::INVOKED_SEND || of_kind == Kind::ACKNOWLEDGED_SEND)
-                && let Some(known) = self.block.actors.get_mut(actor as usize)
-                && let Process::Client(process) = known.process
-                && let flags = kind.0 & Kind::DECORATED | known.flags
-                && flags & !BESIDE_PLAIN == 0
-            {
-                let (columns, bytes, keys) = (&mut self.block.columns, &self.block.bytes, &mut self.block.keys);
-                let client = known.client;
-                let (op_type, send) = if of_kind == Kind::ACKNOWLEDGED_SEND {
-                    let left_over = columns[Id::Offset as usize].next(bytes);
-                    let Some(state) = keys.get_mut(known.open_key as usize) else { return Err(unknown("key", known.open_key.into())) };
-                    let value = known.open_value;
-                    let offset = Some(state.acknowledged(value, left_over, self.offsets_by_value));
-                    (OpType::Ok, Send { key: state.key, value, offset })
-                } else {
-                    let number = columns[Id::Key as usize].next(bytes);
-                    let left_over = columns[Id::Value as usize].next(bytes);
-                    let Some(state) = keys.get_mut(number as usize) else { return Err(unknown("key", number)) };
-                    let value = state.sent(left_over, self.values_together.then_some(self.next_value));
-                    (state.value, self.next_value) = (value.wrapping_add(1), value.wrapping_add(1));
-                    (known.open_key, known.open_value) = (number as u32, value);
-                    (OpType::Invoke, Send { key: state.key, value, offset: None })
-                };
-                let time_ns = self.time_ns;
-                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags)? };
-                sink.plain_send(&PlainSend { index, time_ns, start_ns, send, process, client, op_type });
-                single += 1;
+            if way == Way::Long {
+                self.tell_op(kind, actor, index, ops, sink)?;
                 continue;
             }
-            // Polls have ops of their own, whose bodies stay what they are.
-            let at = match of_kind {
-                Kind::INVOKED_POLL => 1,
-                Kind::OK_POLL => 2,
-                _ => 0,
+            let Some(known) = self.block.actors.get_mut(actor as usize) else { return Err(unknown("actor", actor)) };
+            let Process::Client(process) = known.process else {
+                self.tell_op(kind, actor, index, ops, sink)?;
+                continue;
             };
-            let (op, slot) = (&mut slots[at], &mut beside[at]);
-            (op.index, op.time_ns) = (index, self.time_ns);
-            self.other(op, kind, actor, slot, pools)?;
-            sink.op(op);
+            if way >= Way::PollBegins {
+                single += u64::from(way == Way::PollBegins);
+                self.tell_poll(way, actor as usize, PollBegin { index, time_ns, process }, ops, sink)?;
+                continue;
+            }
+            let (client, flags) = (known.client, kind.0 & Kind::DECORATED);
+            if known.flags != 0 {
+                self.tell_op(kind, actor, index, ops, sink)?;
+                continue;
+            }
+            single += 1;
+            let (columns, bytes, keys) = (&mut self.block.columns, &self.block.bytes, &mut self.block.keys);
+            // Two calls, and each knows what it tells of.
+            if way == Way::SendEnds {
+                let left_over = columns[Id::Offset as usize].next(bytes);
+                let Some(state) = keys.get_mut(known.open_key as usize) else { return Err(unknown("key", known.open_key.into())) };
+                let value = known.open_value;
+                let offset = Some(state.acknowledged(value, left_over, self.offsets_by_value));
+                let send = Send { key: state.key, value, offset };
+                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags)? };
+                sink.plain_send(&PlainSend { index, time_ns, start_ns, send, process, client, op_type: OpType::Ok });
+            } else {
+                let number = columns[Id::Key as usize].next(bytes);
+                let left_over = columns[Id::Value as usize].next(bytes);
+                let Some(state) = keys.get_mut(number as usize) else { return Err(unknown("key", number)) };
+                let value = state.sent(left_over, self.values_together.then_some(self.next_value));
+                (state.value, self.next_value) = (value.wrapping_add(1), value.wrapping_add(1));
+                (known.open_key, known.open_value) = (number as u32, value);
+                let send = Send { key: state.key, value, offset: None };
+                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags)? };
+                sink.plain_send(&PlainSend { index, time_ns, start_ns, send, process, client, op_type: OpType::Invoke });
+            }
         }
         self.end_portion(count, single)
+    }
+
+    /// One that is not plain.
+    #[cold]
+    fn tell_op(&mut self, kind: Kind, actor: i64, index: u64, ops: &mut Ops, sink: &mut impl OpSink) -> Result<(), Fault> {
+        let Ops { slots, beside, pools, .. } = ops;
+        let (op, slot) = (&mut slots[0], &mut beside[0]);
+        (op.index, op.time_ns) = (index, self.time_ns);
+        self.other(op, kind, actor, slot, pools)?;
+        sink.op(op);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn tell_poll(&mut self, way: Way, actor: usize, begin: PollBegin, ops: &mut Ops, sink: &mut impl OpSink) -> Result<(), Fault> {
+        if way == Way::PollBegins {
+            sink.poll_begins(&begin);
+            return Ok(());
+        }
+        let PollBegin { index, time_ns, process } = begin;
+        let batches = self.plain_batches(&mut ops.polled)?;
+        let isolation = match self.block.actors[actor].isolation {
+            0 => None,
+            number => Some(self.text(i64::from(number))?),
+        };
+        sink.plain_poll(&PlainPoll { index, time_ns, process, isolation, polled: &ops.polled[..batches] });
+        Ok(())
+    }
+
+    /// What a poll returned, into lists that are used again and again. Gives how many there are.
+    #[inline(always)]
+    fn plain_batches(&mut self, polled: &mut Vec<(Key, Vec<(Offset, Value)>)>) -> Result<usize, Fault> {
+        let batches = self.batches()? as usize;
+        polled.truncate(batches.max(KEEP_RECORDS));
+        for at in 0..batches {
+            if at == polled.len() {
+                polled.push((0, Vec::new()));
+            }
+            let (key, records) = &mut polled[at];
+            records.clear();
+            if records.capacity() > KEEP_RECORDS {
+                *records = Vec::new();
+            }
+            *key = self.batch(records)?;
+        }
+        Ok(batches)
     }
 
     /// When the op was meant to start. Takes what else stands beside it.
