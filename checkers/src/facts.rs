@@ -190,6 +190,7 @@ impl Facts {
         if self.txns.has_passed() {
             self.settle_txns();
         }
+        self.forget_pairs();
         self.sends.clear();
         self.invocation.is_open = false;
         self.gaps.goes_back = false;
@@ -208,6 +209,15 @@ impl Facts {
         }
         if !self.sends.is_empty() || op.body == Body::Crash {
             self.send(process, op);
+        }
+    }
+
+    /// Of the sends that came to nothing.
+    #[inline]
+    fn forget_pairs(&mut self) {
+        let Self { senders, logs, .. } = self;
+        if senders.are_many(self.judge_every) && !logs.never_pack {
+            senders.forget_pairs(|key| logs.get(key));
         }
     }
 

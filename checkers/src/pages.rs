@@ -8,17 +8,21 @@
 //! Whether a value was packed is told by the ranges of the pages, where values and offsets grow together; a page whose values lie far apart (as
 //! when each client counts from a number of its own) is *wide*, and its values are remembered one by one ([`crate::values`]).
 
+mod folded;
 mod light;
 mod packed;
+mod search;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use kchaos_core::{Offset, Value};
 
 use crate::log::{Id, Isolation};
+use folded::Folds;
 pub(crate) use light::LightPage;
-use packed::Packed;
+use packed::{Packed, View};
 
 const WIDTH_BITS: u32 = 8;
 pub(crate) const WIDTH: usize = 1 << WIDTH_BITS;
@@ -79,6 +83,8 @@ enum At {
     Live(u32),
     Light(u32),
     Packed(u32),
+    /// With its neighbours.
+    Folded(u32),
 }
 
 /// A slot that is taken.
@@ -99,7 +105,7 @@ pub(crate) struct Spot {
 /// What there is where an offset belongs, so that one search serves a run of offsets.
 pub(crate) enum Page<'a> {
     Live(LivePage<'a>),
-    Packed(&'a Packed),
+    Packed(View<'a>),
     Light,
     None,
 }
@@ -146,7 +152,8 @@ pub(crate) struct Pages {
     free_light: Vec<u32>,
     packed: Vec<Packed>,
     free_packed: Vec<u32>,
-    /// Packed pages that are not wide: the least value → the greatest, and the page's number.
+    folds: Folds,
+    /// Packed pages that are neither wide nor folded: the least value → the greatest, and the page's number.
     ranges: BTreeMap<Value, (Value, i64)>,
     /// The greatest value on any of them, and the widest range of one.
     greatest: Value,
@@ -174,6 +181,7 @@ impl Default for Pages {
             free_light: Vec::new(),
             packed,
             free_packed,
+            folds: Folds::default(),
             ranges,
             greatest,
             widest: 0,
@@ -203,9 +211,35 @@ impl Pages {
         if recent == number {
             return Some(at);
         }
-        let at = *self.index.get(&number)?;
+        let at = self.look(number)?;
         self.recent[recent_place(number)] = (number, at);
         Some(at)
+    }
+
+    #[inline]
+    fn look(&self, number: i64) -> Option<At> {
+        self.index.get(&number).copied().or_else(|| self.folds.at(number))
+    }
+
+    /// The packed page there, if it is one.
+    #[inline]
+    fn view(&self, at: At, number: i64) -> Option<View<'_>> {
+        match at {
+            At::Packed(page) => Some(self.packed[page as usize].view()),
+            At::Folded(page) => self.folds.view(page, number),
+            At::Live(_) | At::Light(_) => None,
+        }
+    }
+
+    /// Pages by number.
+    fn pages_in(&self, pages: Range<i64>) -> impl Iterator<Item = (i64, At)> {
+        let mut single = self.index.range(pages.clone()).map(|(number, at)| (*number, *at)).peekable();
+        let mut folded = self.folds.pages_in(pages).peekable();
+        std::iter::from_fn(move || match (single.peek(), folded.peek()) {
+            (Some((one, _)), Some((other, _))) if one < other => single.next(),
+            (_, Some(_)) => folded.next(),
+            (_, None) => single.next(),
+        })
     }
 
     fn put_at(&mut self, number: i64, at: At) {
@@ -216,14 +250,14 @@ impl Pages {
 
     pub(crate) fn get(&self, offset: Offset) -> Option<Slot> {
         let (number, slot) = place(offset);
-        self.slot(*self.index.get(&number)?, slot)
+        self.slot(self.look(number)?, number, slot)
     }
 
     #[inline]
-    fn slot(&self, at: At, slot: usize) -> Option<Slot> {
+    fn slot(&self, at: At, number: i64, slot: usize) -> Option<Slot> {
         match at {
             At::Live(page) => Some(self.live[page as usize].ids[slot]).filter(|id| *id != EMPTY).map(Slot::Live),
-            At::Packed(page) => self.packed[page as usize].value(slot).map(Slot::Packed),
+            At::Packed(_) | At::Folded(_) => self.view(at, number)?.value(slot).map(Slot::Packed),
             At::Light(_) => {
                 debug_assert!(false, "who asks for slots has spelled them out");
                 None
@@ -234,9 +268,11 @@ impl Pages {
     /// The page of an offset.
     #[inline]
     pub(crate) fn page(&mut self, offset: Offset) -> Page<'_> {
-        match self.at(place(offset).0) {
+        let (number, _) = place(offset);
+        match self.at(number) {
             Some(At::Live(page)) => Page::Live(LivePage { number: page, live: &mut self.live[page as usize] }),
-            Some(At::Packed(page)) => Page::Packed(&self.packed[page as usize]),
+            Some(At::Packed(page)) => Page::Packed(self.packed[page as usize].view()),
+            Some(At::Folded(page)) => self.folds.view(page, number).map_or(Page::None, Page::Packed),
             Some(At::Light(_)) => Page::Light,
             None => Page::None,
         }
@@ -248,7 +284,7 @@ impl Pages {
         let (number, slot) = place(offset);
         let page = match self.at(number) {
             Some(At::Live(page)) => page,
-            Some(At::Packed(_) | At::Light(_)) => return None,
+            Some(At::Packed(_) | At::Folded(_) | At::Light(_)) => return None,
             None => self.add(number),
         };
         Some(Spot { page, slot: slot as u8 })
@@ -338,12 +374,16 @@ impl Pages {
 
     /// Keeps a packed page. `true` if it is wide.
     fn keep(&mut self, number: i64, values: &[Value], packed: Packed) -> bool {
-        let (mut least, mut greatest) = (Value::MAX, Value::MIN);
-        for value in values {
-            (least, greatest) = (least.min(*value), greatest.max(*value));
+        let range = narrow(values.iter().copied());
+        self.put_packed(number, packed, range);
+        if range.is_some() && self.folds.one_more(number) {
+            self.fold(folded::group(number));
         }
-        let is_wide = greatest.checked_sub(least).is_none_or(|range| range >= NARROW);
-        if !is_wide {
+        range.is_none()
+    }
+
+    fn put_packed(&mut self, number: i64, packed: Packed, range: Option<(Value, Value)>) {
+        if let Some((least, greatest)) = range {
             self.ranges.insert(least, (greatest, number));
             self.greatest = self.greatest.max(greatest);
             self.widest = self.widest.max(greatest - least);
@@ -359,151 +399,81 @@ impl Pages {
             }
         };
         self.put_at(number, At::Packed(page));
-        is_wide
+    }
+
+    /// Takes a packed page out of its place.
+    fn take_packed(&mut self, number: i64) -> Option<Packed> {
+        let Some(At::Packed(at)) = self.index.get(&number).copied() else { return None };
+        self.index.remove(&number);
+        let packed = std::mem::replace(&mut self.packed[at as usize], Packed::nothing());
+        self.free_packed.push(at);
+        if let Some(least) = packed.least().filter(|least| self.ranges.get(least).is_some_and(|(_, page)| *page == number)) {
+            self.ranges.remove(&least);
+        }
+        Some(packed)
+    }
+
+    /// All pages of a group are packed, and none is wide.
+    #[cold]
+    fn fold(&mut self, group: i64) {
+        let mut pages: Vec<_> = folded::pages_of(group).filter_map(|number| self.take_packed(number)).collect();
+        let greatest = pages.iter().flat_map(|page| page.view().values()).map(|(_, value)| value).max().unwrap_or_default();
+        if !self.folds.fold(group, &mut pages, greatest) {
+            self.put_single(group, pages);
+        }
+        self.forget_recent(group);
+    }
+
+    fn put_single(&mut self, group: i64, pages: Vec<Packed>) {
+        for (number, packed) in folded::pages_of(group).zip(pages) {
+            let range = narrow(packed.view().values().map(|(_, value)| value));
+            self.put_packed(number, packed, range);
+        }
+    }
+
+    fn forget_recent(&mut self, group: i64) {
+        let (recent, looked_at) = (&mut self.recent, self.looked_at.get_mut());
+        for there in recent.iter_mut().chain([looked_at]).filter(|(number, _)| folded::group(*number) == group) {
+            *there = NO_PAGE;
+        }
     }
 
     pub(crate) fn has_holes(&self, number: i64) -> bool {
-        matches!(self.index.get(&number), Some(At::Packed(page)) if self.packed[*page as usize].taken.is_some())
+        self.look(number).and_then(|at| self.view(at, number)).is_some_and(|page| page.taken.is_some())
     }
 
     /// Makes a packed page live again: `id_of` gives each value a place in the table, told whether it certainly committed and whether
     /// readers of committed saw it.
     pub(crate) fn unpack(&mut self, number: i64, mut id_of: impl FnMut(Offset, Value, bool, bool) -> Id) {
-        let Some(At::Packed(at)) = self.at(number) else { return };
-        let empty = Packed { base: 0, slope: 0, bits: 0, words: Box::default(), taken: None, marks: None };
-        let packed = std::mem::replace(&mut self.packed[at as usize], empty);
-        self.free_packed.push(at);
-        if let Some(least) = packed.values().map(|(_, value)| value).min()
-            && self.ranges.get(&least).is_some_and(|(_, page)| *page == number)
-        {
-            self.ranges.remove(&least);
+        if let Some(At::Folded(_)) = self.at(number) {
+            let pages = self.folds.unfold(number);
+            self.put_single(folded::group(number), pages);
+            self.forget_recent(folded::group(number));
+        }
+        let Some(packed) = self.take_packed(number) else { return };
+        if narrow(packed.view().values().map(|(_, value)| value)).is_some() {
+            self.folds.one_less(number);
         }
         let page = self.add(number) as usize;
-        let marks = packed.marks.as_deref().copied().unwrap_or(Marks { committed: packed.taken(), ..Marks::default() });
+        let marks = packed.marks.as_deref().copied().unwrap_or(Marks { committed: packed.view().taken(), ..Marks::default() });
         self.live[page].marks = marks;
-        for (slot, value) in packed.values() {
+        for (slot, value) in packed.view().values() {
             let offset = (number << WIDTH_BITS) + slot as i64;
             self.live[page].ids[slot] = id_of(offset, value, is_set(&marks.committed, slot), is_set(&marks.seen_committed, slot));
             self.live[page].taken += 1;
         }
-    }
-
-    /// The packed page, of those that are not wide, that holds a value, and the value's offset.
-    #[inline]
-    pub(crate) fn find_narrow(&self, value: Value) -> Option<(i64, Offset)> {
-        // Mostly values are new, and greater than all before.
-        if value > self.greatest { None } else { self.find_in_ranges(value) }
-    }
-
-    fn find_in_ranges(&self, value: Value) -> Option<(i64, Offset)> {
-        self.ranges.range(value.saturating_sub(self.widest)..=value).rev().filter(|(_, (greatest, _))| value <= *greatest).find_map(
-            |(_, (_, number))| {
-                let Some(At::Packed(page)) = self.index.get(number) else { return None };
-                let slot = self.packed[*page as usize].find(value)?;
-                Some((*number, (number << WIDTH_BITS) + slot as i64))
-            },
-        )
-    }
-
-    /// The packed page from `first` on that holds a value, and the value's offset.
-    pub(crate) fn find_packed(&self, first: i64, value: Value) -> Option<(i64, Offset)> {
-        self.index.range(first..).find_map(|(number, at)| {
-            let At::Packed(page) = at else { return None };
-            let slot = self.packed[*page as usize].find(value)?;
-            Some((*number, (number << WIDTH_BITS) + slot as i64))
-        })
-    }
-
-    /// What is packed, in the order of offsets: value, and whether it certainly committed.
-    pub(crate) fn packed(&self) -> impl Iterator<Item = (Offset, Value, bool)> {
-        self.index.iter().flat_map(|(number, at)| {
-            let page = match at {
-                At::Packed(page) => Some(&self.packed[*page as usize]),
-                At::Live(_) | At::Light(_) => None,
-            };
-            let base = number << WIDTH_BITS;
-            page.into_iter().flat_map(move |page| {
-                let committed = move |slot: usize| page.marks.as_ref().is_none_or(|marks| is_set(&marks.committed, slot));
-                page.values().map(move |(slot, value)| (base + slot as i64, value, committed(slot)))
-            })
-        })
-    }
-
-    /// Whether there is any of those that [`Pages::visible_between`] gives: cheap where the offsets are close, as they nearly always are.
-    pub(crate) fn is_any_visible_between(&self, from: Offset, to: Offset, isolation: Isolation) -> bool {
-        let (first, last) = (from.saturating_add(1).max(0), to.saturating_sub(1));
-        let ((number, begin), (same, end)) = (place(first), place(last));
-        if first > last || number != same || begin / 64 != end / 64 {
-            return self.visible_between(from, to, isolation).next().is_some();
-        }
-        let (recent, at) = self.recent[recent_place(number)];
-        let Some(at) = (if recent == number { Some(&at) } else { self.index.get(&number) }) else { return false };
-        let visible = match at {
-            At::Live(page) => self.live[*page as usize].marks.visible(begin / 64, isolation),
-            At::Packed(page) => self.packed[*page as usize].visible(begin / 64, isolation),
-            At::Light(page) => self.light[*page as usize].marks().visible(begin / 64, isolation),
-        };
-        visible & mask(end % 64 + 1) & !mask(begin % 64) != 0
-    }
-
-    /// Whether all offsets strictly between two others are holes of a packed page.
-    pub(crate) fn is_closed_between(&self, from: Offset, to: Offset) -> bool {
-        let (first, last) = (from.saturating_add(1).max(0), to.saturating_sub(1));
-        let ((number, begin), (same, end)) = (place(first), place(last));
-        if first > last || number != same {
-            return false;
-        }
-        let (recent, mut at) = self.looked_at.get();
-        if recent != number {
-            let Some(there) = self.index.get(&number) else { return false };
-            at = *there;
-            self.looked_at.set((number, at));
-        }
-        let At::Packed(page) = at else { return false };
-        let Some(taken) = &self.packed[page as usize].taken else { return false };
-        (begin..=end).all(|slot| !is_set(taken, slot))
-    }
-
-    /// Calls `each` with values that are not packed, by their places in the table, in the order of offsets.
-    pub(crate) fn each_live(&self, mut each: impl FnMut(Offset, Id)) {
-        let mut pages: Vec<&Live> = self.live.iter().filter(|page| page.number != UNUSED).collect();
-        pages.sort_unstable_by_key(|page| page.number);
-        for page in pages {
-            let base = page.number << WIDTH_BITS;
-            for (slot, id) in (0..).zip(&page.ids).filter(|(_, id)| **id != EMPTY) {
-                each(base + slot, *id);
-            }
-        }
-    }
-
-    /// Slots strictly between two offsets that a reader at this isolation cannot pass over.
-    pub(crate) fn visible_between(&self, from: Offset, to: Offset, isolation: Isolation) -> impl Iterator<Item = (Offset, Slot)> {
-        let first = from.saturating_add(1).max(0);
-        let last = to.saturating_sub(1);
-        let pages = if first <= last { first >> WIDTH_BITS..(last >> WIDTH_BITS) + 1 } else { 0..0 };
-        self.index.range(pages).flat_map(move |(number, at)| {
-            let base = number << WIDTH_BITS;
-            // Where in the page to begin and to stop.
-            let begin = (first - base).clamp(0, WIDTH as i64) as usize;
-            let end = (last - base).saturating_add(1).clamp(0, WIDTH as i64) as usize;
-            (begin / 64..end.div_ceil(64))
-                .flat_map(move |word| {
-                    let visible = match at {
-                        At::Live(page) => self.live[*page as usize].marks.visible(word, isolation),
-                        At::Packed(page) => self.packed[*page as usize].visible(word, isolation),
-                        At::Light(page) => self.light[*page as usize].marks().visible(word, isolation),
-                    };
-                    let within = mask(end.saturating_sub(word * 64)) & !mask(begin.saturating_sub(word * 64));
-                    ones(visible & within).map(move |bit| word * 64 + bit)
-                })
-                .filter_map(move |slot| self.slot(*at, slot).map(|there| (base + slot as i64, there)))
-        })
     }
 }
 
 #[inline]
 fn is_set(bits: &Bits, slot: usize) -> bool {
     bits[slot / 64] >> (slot % 64) & 1 == 1
+}
+
+/// The least and the greatest, unless they lie far apart.
+fn narrow(values: impl Iterator<Item = Value>) -> Option<(Value, Value)> {
+    let (least, greatest) = values.fold((Value::MAX, Value::MIN), |(least, greatest), value| (least.min(value), greatest.max(value)));
+    greatest.checked_sub(least).filter(|range| *range < NARROW).map(|_| (least, greatest))
 }
 
 /// The lowest bits, so many.

@@ -211,3 +211,12 @@ fn every_kind_of_damage_is_seen_after_packing() {
     }
     assert!(packing(&history(2_500, 11, &[], 0), 1).anomalies.is_empty());
 }
+
+#[test]
+fn every_kind_of_damage_is_seen_after_folding() {
+    // Two logs of some 25,000 values: three groups of packed pages each.
+    for (damage, spread) in ALL.into_iter().zip([0, 0, 0, 1, 0, 0, 2, 0, 0, 0]) {
+        let history = history(50_000, 5, &[damage, Damage::Info], spread);
+        same(&packing(&history, 1), &keeping(&history));
+    }
+}

@@ -56,6 +56,7 @@ impl Facts {
     /// marked as read already.
     #[inline]
     pub(crate) fn plain_poll(&mut self, plain: &PlainPoll<'_>) -> bool {
+        self.forget_pairs();
         let isolation = self.isolation_of(plain.isolation);
         let Self { logs, open, counts, .. } = self;
         if logs.none_light || logs.never_pack {

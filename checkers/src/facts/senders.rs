@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use kchaos_core::{Body, Key, Offset, Op, OpType, PlainSend, Process, Send, Value};
 
 use crate::by_id::{ById, ByKey};
-use crate::log::OpRef;
+use crate::log::{KeyLog, OpRef};
 
 const MAX_WAITING: usize = 4096;
 
@@ -24,6 +24,8 @@ pub(crate) struct Senders {
     last_of: ById<ByKey<u32>>,
     inversions: Vec<Inversion>,
     pairs: Vec<Pair>,
+    /// When there are so many pairs, it is time to forget those that came to nothing.
+    look_at: usize,
 }
 
 impl Senders {
@@ -167,6 +169,22 @@ impl Senders {
             }
         }
         open
+    }
+
+    /// Whether it is time for [`Senders::forget_pairs`].
+    #[inline]
+    pub(super) fn are_many(&self, least: usize) -> bool {
+        self.pairs.len() >= self.look_at.max(least)
+    }
+
+    /// Forgets pairs that are known to be in order now: a value stays where it stands, or proves nothing once it stands at several offsets.
+    #[cold]
+    pub(super) fn forget_pairs<'a>(&mut self, log: impl Fn(Key) -> Option<&'a KeyLog>) {
+        self.pairs.retain(|pair| {
+            let places = log(pair.key).and_then(|log| Some((pair.earlier.place(log)?, pair.later.place(log)?)));
+            pair.inside || places.is_none_or(|(earlier, later)| later <= earlier)
+        });
+        self.look_at = 2 * self.pairs.len();
     }
 
     /// Successive sends of one process to a key that are in the wrong order, or cannot be judged before the end.
@@ -325,6 +343,11 @@ pub(crate) struct Pair {
 }
 
 impl Sent {
+    /// Where it landed, if that is one place.
+    pub(crate) fn place(&self, log: &KeyLog) -> Option<Offset> {
+        self.told().or_else(|| log.only_offset(self.value)).filter(|offset| *offset >= 0)
+    }
+
     /// Where its op says that it landed.
     pub(crate) fn told(&self) -> Option<Offset> {
         Some(self.offset).filter(|offset| *offset >= 0)

@@ -20,6 +20,10 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
+    pub(super) fn nothing() -> Self {
+        Self { base: 0, slope: 0, bits: 0, words: Box::default(), taken: None, marks: None }
+    }
+
     /// Of values on a page without holes, or with the caller's word on which they are.
     pub(super) fn new(values: &[Value], marks: Option<Box<Marks>>) -> Self {
         let (first, last) = (values.first().copied().unwrap_or(0), values.last().copied().unwrap_or(0));
@@ -60,8 +64,32 @@ impl Packed {
     }
 
     #[inline]
+    pub(crate) fn view(&self) -> View<'_> {
+        let Self { base, slope, bits, words, taken, marks } = self;
+        View { base: *base, slope: *slope, bits: *bits, words, taken: taken.as_deref(), marks: marks.as_deref() }
+    }
+
+    pub(super) fn least(&self) -> Option<Value> {
+        self.view().values().map(|(_, value)| value).min()
+    }
+}
+
+/// A packed page, wherever it is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(super) base: i64,
+    pub(super) slope: i64,
+    pub(super) bits: u32,
+    /// At least its own.
+    pub(super) words: &'a [u64],
+    pub(super) taken: Option<&'a Bits>,
+    pub(super) marks: Option<&'a Marks>,
+}
+
+impl<'a> View<'a> {
+    #[inline]
     pub(crate) fn value(&self, slot: usize) -> Option<Value> {
-        let Some(taken) = &self.taken else { return Some(self.nth(slot)) };
+        let Some(taken) = self.taken else { return Some(self.nth(slot)) };
         is_set(taken, slot).then(|| {
             let before: u32 = taken[..slot / 64].iter().map(|word| word.count_ones()).sum();
             self.nth((before + (taken[slot / 64] & mask(slot % 64)).count_ones()) as usize)
@@ -69,18 +97,18 @@ impl Packed {
     }
 
     pub(super) fn taken(&self) -> Bits {
-        self.taken.as_deref().copied().unwrap_or([u64::MAX; WORDS])
+        self.taken.copied().unwrap_or([u64::MAX; WORDS])
     }
 
     pub(super) fn visible(&self, word: usize, isolation: Isolation) -> u64 {
-        self.marks.as_ref().map_or_else(|| self.taken()[word], |marks| marks.visible(word, isolation))
+        self.marks.map_or_else(|| self.taken()[word], |marks| marks.visible(word, isolation))
     }
 
     /// All, each with its slot.
-    pub(super) fn values(&self) -> impl Iterator<Item = (usize, Value)> {
+    pub(super) fn values(self) -> impl Iterator<Item = (usize, Value)> + 'a {
         let taken = self.taken();
         let slots = (0..WORDS).flat_map(move |word| ones(taken[word]).map(move |bit| word * 64 + bit));
-        slots.enumerate().map(|(place, slot)| (slot, self.nth(place)))
+        slots.enumerate().map(move |(place, slot)| (slot, self.nth(place)))
     }
 
     /// The value in the slot that is taken after so many others.
@@ -101,7 +129,7 @@ impl Packed {
         line.wrapping_add(difference as i64)
     }
 
-    pub(super) fn find(&self, value: Value) -> Option<usize> {
+    pub(super) fn find(self, value: Value) -> Option<usize> {
         self.values().find(|(_, there)| *there == value).map(|(slot, _)| slot)
     }
 }

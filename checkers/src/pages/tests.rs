@@ -127,3 +127,80 @@ fn a_packed_page_holds_any_values_and_gives_them_back() {
         assert_eq!(pages.get(first + 2), Some(Slot::Live(2)));
     }
 }
+
+/// Packs a page of such values, whose last is certainly committed or not, with a hole or not.
+fn pack_page(pages: &mut Pages, number: i64, value_of: impl Fn(i64) -> i64, hole: Option<usize>, committed: bool) -> Vec<(i64, i64, bool)> {
+    let mut there = Vec::new();
+    for slot in (0..WIDTH).filter(|slot| Some(*slot) != hole) {
+        let offset = (number << WIDTH_BITS) + slot as i64;
+        let spot = pages.spot(offset).unwrap();
+        pages.put(spot, slot as Id);
+        if committed || slot != WIDTH - 1 {
+            pages.mark_committed(spot);
+        }
+        pages.mark_seen(spot, Isolation::Committed);
+        there.push((offset, value_of(offset), committed || slot != WIDTH - 1));
+    }
+    let spot = pages.spot(there[0].0).unwrap();
+    pages.pack(spot, &there.iter().map(|(_, value, _)| *value).collect::<Vec<_>>());
+    there
+}
+
+#[test]
+fn folded_pages_say_what_single_ones_say_and_come_apart_again() {
+    use folded::FOLD;
+    let first = 4 * FOLD as i64;
+    let mut pages = Pages::default();
+    let mut all = Vec::new();
+    // In any order; with holes, uncertain values and lines of every slope.
+    for at in (0..2 * FOLD as i64).map(|at| (at * 13) % (2 * FOLD as i64)) {
+        let (slope, hole) = ([3, 0, -2, 40_000][at as usize % 4], (at % 5 == 0).then_some(at as usize * 3));
+        let value_of = move |offset: i64| (offset >> WIDTH_BITS) * 10_000_000 + (offset % WIDTH as i64) * slope + offset % 7;
+        all.extend(pack_page(&mut pages, first + at, value_of, hole, at % 3 != 0));
+    }
+    all.sort_unstable();
+    assert_eq!((pages.index.len(), pages.ranges.len(), pages.free_packed.len()), (0, 0, pages.packed.len()), "all are folded");
+    assert_eq!(pages.packed().collect::<Vec<_>>(), all);
+    for (offset, value, _) in all.iter().step_by(17) {
+        assert_eq!(pages.get(*offset), Some(Slot::Packed(*value)));
+        let Page::Packed(page) = pages.page(*offset) else { panic!("it is packed") };
+        assert_eq!(page.value(place(*offset).1), Some(*value));
+        // Where a line stands still, a value stands at several offsets.
+        let (_, found) = pages.find_narrow(*value).unwrap();
+        assert_eq!(pages.get(found), Some(Slot::Packed(*value)));
+    }
+    assert_eq!((pages.find_narrow(-1), pages.find_narrow(10_000_000 * (first + 1) - 100)), (None, None));
+    let (from, to) = (all[5].0, all[all.len() - 9].0);
+    let visible = pages.visible_between(from, to, Isolation::Committed).map(|(offset, _)| offset);
+    assert!(visible.eq(all.iter().map(|(offset, ..)| *offset).filter(|offset| from < *offset && *offset < to)));
+    assert!(pages.has_holes(first) && !pages.has_holes(first + 1));
+    let hole = first << WIDTH_BITS;
+    assert!(pages.is_closed_between(hole - 1, hole + 1) && !pages.is_closed_between(hole, hole + 2));
+
+    // One is wanted: its group comes apart for good, the other stays.
+    pages.unpack(first + 1, |offset, _, _, _| (offset % WIDTH as i64) as Id);
+    assert_eq!((pages.index.len(), pages.ranges.len()), (FOLD, FOLD - 1));
+    assert!(matches!(pages.page((first + 1) << WIDTH_BITS), Page::Live(_)));
+    let others = |pages: &Pages| {
+        pages.packed().collect::<Vec<_>>() == all.iter().copied().filter(|(offset, ..)| place(*offset).0 != first + 1).collect::<Vec<_>>()
+    };
+    assert!(others(&pages));
+    let spot = pages.spot((first + 1) << WIDTH_BITS).unwrap();
+    let values: Vec<i64> = all.iter().filter(|(offset, ..)| place(*offset).0 == first + 1).map(|(_, value, _)| *value).collect();
+    pages.pack(spot, &values);
+    assert_eq!(
+        (pages.index.len(), pages.packed().map(|(offset, value, _)| (offset, value)).collect::<Vec<_>>()),
+        (FOLD, all.iter().map(|(offset, value, _)| (*offset, *value)).collect())
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_not_folded() {
+    let mut pages = Pages::default();
+    // Each page is narrow, but they lie far from one another.
+    for number in 0..folded::FOLD as i64 {
+        pack_page(&mut pages, number, |offset| (offset >> WIDTH_BITS) * (1 << 40) + offset, None, true);
+    }
+    assert_eq!((pages.index.len(), pages.ranges.len()), (folded::FOLD, folded::FOLD));
+    assert_eq!(pages.find_narrow(3 * (1 << 40) + 3 * 256 + 7), Some((3, 3 * 256 + 7)));
+}

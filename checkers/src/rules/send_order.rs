@@ -11,8 +11,8 @@
 use kchaos_core::{Offset, Value, Verdict};
 
 use crate::facts::Facts;
-use crate::facts::senders::{Pair, Sent};
-use crate::log::{Isolation, KeyLog};
+use crate::facts::senders::Pair;
+use crate::log::Isolation;
 use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
 
 pub(crate) const SPEC: Spec = Spec {
@@ -48,12 +48,6 @@ impl Rule for SendOrder {
             }
         }
         findings.verdict()
-    }
-}
-
-impl Sent {
-    fn place(&self, log: &KeyLog) -> Option<Offset> {
-        self.told().or_else(|| log.only_offset(self.value)).filter(|offset| *offset >= 0)
     }
 }
 
