@@ -369,21 +369,21 @@ impl Pages {
         let number = live.number;
         self.live[spot.page as usize].number = UNUSED;
         self.free.push(spot.page);
-        self.keep(number, values, packed)
+        self.keep(number, packed)
     }
 
     /// Keeps a packed page. `true` if it is wide.
-    fn keep(&mut self, number: i64, values: &[Value], packed: Packed) -> bool {
-        let range = narrow(values.iter().copied());
-        self.put_packed(number, packed, range);
+    fn keep(&mut self, number: i64, packed: Packed) -> bool {
+        let range = packed.range;
+        self.put_packed(number, packed);
         if range.is_some() && self.folds.one_more(number) {
             self.fold(folded::group(number));
         }
         range.is_none()
     }
 
-    fn put_packed(&mut self, number: i64, packed: Packed, range: Option<(Value, Value)>) {
-        if let Some((least, greatest)) = range {
+    fn put_packed(&mut self, number: i64, packed: Packed) {
+        if let Some((least, greatest)) = packed.range {
             self.ranges.insert(least, (greatest, number));
             self.greatest = self.greatest.max(greatest);
             self.widest = self.widest.max(greatest - least);
@@ -407,7 +407,7 @@ impl Pages {
         self.index.remove(&number);
         let packed = std::mem::replace(&mut self.packed[at as usize], Packed::nothing());
         self.free_packed.push(at);
-        if let Some(least) = packed.least().filter(|least| self.ranges.get(least).is_some_and(|(_, page)| *page == number)) {
+        if let Some((least, _)) = packed.range.filter(|(least, _)| self.ranges.get(least).is_some_and(|(_, page)| *page == number)) {
             self.ranges.remove(&least);
         }
         Some(packed)
@@ -417,8 +417,7 @@ impl Pages {
     #[cold]
     fn fold(&mut self, group: i64) {
         let mut pages: Vec<_> = folded::pages_of(group).filter_map(|number| self.take_packed(number)).collect();
-        let greatest = pages.iter().flat_map(|page| page.view().values()).map(|(_, value)| value).max().unwrap_or_default();
-        if !self.folds.fold(group, &mut pages, greatest) {
+        if !self.folds.fold(group, &mut pages) {
             self.put_single(group, pages);
         }
         self.forget_recent(group);
@@ -426,8 +425,7 @@ impl Pages {
 
     fn put_single(&mut self, group: i64, pages: Vec<Packed>) {
         for (number, packed) in folded::pages_of(group).zip(pages) {
-            let range = narrow(packed.view().values().map(|(_, value)| value));
-            self.put_packed(number, packed, range);
+            self.put_packed(number, packed);
         }
     }
 
@@ -451,7 +449,7 @@ impl Pages {
             self.forget_recent(folded::group(number));
         }
         let Some(packed) = self.take_packed(number) else { return };
-        if narrow(packed.view().values().map(|(_, value)| value)).is_some() {
+        if packed.range.is_some() {
             self.folds.one_less(number);
         }
         let page = self.add(number) as usize;

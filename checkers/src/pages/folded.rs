@@ -10,7 +10,7 @@ use std::ops::Range;
 use kchaos_core::{Offset, Value};
 
 use super::packed::{Packed, View};
-use super::{At, Bits, Marks, WIDTH, WIDTH_BITS};
+use super::{At, Bits, Marks, WIDTH, WIDTH_BITS, narrow};
 
 const FOLD_BITS: u32 = 5;
 pub(super) const FOLD: usize = 1 << FOLD_BITS;
@@ -27,7 +27,7 @@ pub(super) fn pages_of(group: i64) -> Range<i64> {
 
 struct Folded {
     base: i64,
-    least: Value,
+    range: (Value, Value),
     heads: Box<[Head]>,
     words: Box<[u64]>,
     beside: Box<[Beside]>,
@@ -65,10 +65,11 @@ impl Folded {
             });
             words.extend_from_slice(&page.words);
         }
-        let least = pages.iter().filter_map(Packed::least).min()?;
+        let ranges = pages.iter().filter_map(|page| page.range);
+        let (least, greatest) = ranges.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
         let with_more = (0..).zip(pages).filter(|(_, page)| page.taken.is_some() || page.marks.is_some());
         let beside = with_more.map(|(page, packed)| Beside { page, taken: packed.taken.take(), marks: packed.marks.take() }).collect();
-        Some(Self { base, least, heads: heads.into(), words: words.into(), beside })
+        Some(Self { base, range: (least, greatest), heads: heads.into(), words: words.into(), beside })
     }
 
     fn view(&self, page: usize) -> View<'_> {
@@ -134,14 +135,15 @@ impl Folds {
     }
 
     /// Folds a group: `false`, and nothing is done, if its pages do not fit.
-    pub(super) fn fold(&mut self, group: i64, pages: &mut [Packed], greatest: Value) -> bool {
+    pub(super) fn fold(&mut self, group: i64, pages: &mut [Packed]) -> bool {
         let Some(folded) = Folded::new(pages) else {
             self.never.insert(group);
             return false;
         };
         self.filled.remove(&group);
-        self.ranges.insert(folded.least, (greatest, group));
-        self.widest = self.widest.max(greatest.abs_diff(folded.least));
+        let (least, greatest) = folded.range;
+        self.ranges.insert(least, (greatest, group));
+        self.widest = self.widest.max(greatest.abs_diff(least));
         // Those that were unfolded leave their places empty: there are few.
         self.folded.push(Some(folded));
         self.groups.insert(group, u32::try_from(self.folded.len() - 1).unwrap_or(u32::MAX));
@@ -153,8 +155,8 @@ impl Folds {
         let group = group(number);
         let Some(at) = self.groups.remove(&group) else { return Vec::new() };
         let Some(mut folded) = self.folded.get_mut(at as usize).and_then(Option::take) else { return Vec::new() };
-        if self.ranges.get(&folded.least).is_some_and(|(_, there)| *there == group) {
-            self.ranges.remove(&folded.least);
+        if self.ranges.get(&folded.range.0).is_some_and(|(_, there)| *there == group) {
+            self.ranges.remove(&folded.range.0);
         }
         self.never.insert(group);
         let ends = folded.heads[1..].iter().map(|head| usize::from(head.start)).chain([folded.words.len()]);
@@ -165,12 +167,14 @@ impl Folds {
             words: folded.words[usize::from(head.start)..end].into(),
             taken: None,
             marks: None,
+            range: None,
         });
         let mut pages: Vec<_> = pages.collect();
         for Beside { page, taken, marks } in &mut folded.beside {
             let page = &mut pages[usize::from(*page)];
             (page.taken, page.marks) = (taken.take(), marks.take());
         }
+        pages.iter_mut().for_each(|page| page.range = narrow(page.view().values().map(|(_, value)| value)));
         pages
     }
 

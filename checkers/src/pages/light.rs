@@ -243,7 +243,7 @@ impl Pages {
         let last = (number << super::WIDTH_BITS) + WIDTH as i64 - 1;
         let bound = Bound { offset: last, value: values[WIDTH - 1], read: page.last_read() };
         self.free_light.push(at);
-        let is_wide = self.keep(number, &values, Packed::new(&values, None));
+        let is_wide = self.keep(number, Packed::new(&values, None));
         (number, is_wide.then_some(values), bound)
     }
 

@@ -4,7 +4,7 @@ use kchaos_core::Value;
 
 use crate::log::Isolation;
 
-use super::{Bits, Marks, WIDTH, WORDS, is_set, mask, ones};
+use super::{Bits, Marks, WIDTH, WORDS, is_set, mask, narrow, ones};
 
 pub(crate) struct Packed {
     /// The least of (value - slope * slot).
@@ -17,11 +17,13 @@ pub(crate) struct Packed {
     pub(super) taken: Option<Box<Bits>>,
     /// `None` if all are certainly committed.
     pub(super) marks: Option<Box<Marks>>,
+    /// The least and the greatest value, unless the page is wide.
+    pub(super) range: Option<(Value, Value)>,
 }
 
 impl Packed {
     pub(super) fn nothing() -> Self {
-        Self { base: 0, slope: 0, bits: 0, words: Box::default(), taken: None, marks: None }
+        Self { base: 0, slope: 0, bits: 0, words: Box::default(), taken: None, marks: None, range: None }
     }
 
     /// Of values on a page without holes, or with the caller's word on which they are.
@@ -60,17 +62,13 @@ impl Packed {
             }
         }
         let words = words.into_boxed_slice();
-        Self { base, slope, bits, words, taken: None, marks }
+        Self { base, slope, bits, words, taken: None, marks, range: narrow(values.iter().copied()) }
     }
 
     #[inline]
     pub(crate) fn view(&self) -> View<'_> {
-        let Self { base, slope, bits, words, taken, marks } = self;
+        let Self { base, slope, bits, words, taken, marks, .. } = self;
         View { base: *base, slope: *slope, bits: *bits, words, taken: taken.as_deref(), marks: marks.as_deref() }
-    }
-
-    pub(super) fn least(&self) -> Option<Value> {
-        self.view().values().map(|(_, value)| value).min()
     }
 }
 
