@@ -94,8 +94,8 @@ pub(super) struct Locks {
 
 impl Locks {
     pub(super) async fn take(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
-        let options =
-            LockOptions { run_id: setup.run_id.clone(), holder: super::holder(), lease: setup.args.lease, paths: HostPaths::default() };
+        let lease = kchaos_nemeses::lock_lease(setup.args.lease);
+        let options = LockOptions { run_id: setup.run_id.clone(), holder: super::holder(), lease, paths: HostPaths::default() };
         kchaos_nemeses::lock_hosts(doors.as_ref(), &options).await.map_err(Failure::environment)?;
         Ok(Self { doors: Arc::clone(doors), options })
     }

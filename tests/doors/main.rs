@@ -7,9 +7,13 @@
 #[path = "../live/run.rs"]
 mod run;
 
+#[path = "../live/product.rs"]
+mod product;
+
 use std::time::{Duration, Instant};
 
 use kchaos_core::{FaultEvent, FaultMoment};
+use kchaos_nemeses::proved::Door;
 
 use crate::run::{Finished, a_run_with, kchaos};
 
@@ -100,7 +104,7 @@ fn systemd_a_unit_held_down_is_given_back_by_its_host_when_kchaos_is_killed() {
     });
     assert!(on(&host, UNIT).contains("Restart=on-abnormal\n"));
     assert!(nothing_is_left(&host));
-    whole_again();
+    product::until_whole();
     println!(
         "hold undone {:.1} s after kchaos was killed (lease 5 s), unit up and swept after {:.1} s",
         freed.as_secs_f64(),
@@ -123,7 +127,7 @@ fn systemd_a_host_that_is_rebooted_in_the_middle_of_a_fault_is_noticed_and_left_
     assert!(why.contains("started anew"), "{why}");
     assert!(matches!(run.answer.code, 2 | 3), "{}{}", run.answer.stdout, run.answer.stderr);
     assert_eq!(run.verdict()["valid"], "unknown", "a fault that ended early proves nothing");
-    whole_again();
+    product::until_whole();
     assert!(nothing_is_left(&host));
     println!("{host} was rebooted in {:.1} s in the middle of a kill: \"{why}\", unknown, nothing left", took.as_secs_f64());
     assert_eq!(hosts.map(|host| on(host, UNIT) + &on(host, "nft list ruleset")), before, "each host is as it was");
@@ -144,7 +148,7 @@ fn systemd_a_host_that_is_rebooted_after_kchaos_was_killed_is_swept_by_heal() {
         let line = healed.stdout.lines().find(|line| line.starts_with("kafka1:")).unwrap_or_default().to_owned();
         assert!(healed.code == 0 && line.contains(expect), "{}{}", healed.stdout, healed.stderr);
     }
-    whole_again();
+    product::until_whole();
     assert_eq!(on("kafka1", UNIT) + &on("kafka1", "nft list ruleset"), before);
     assert!(nothing_is_left("kafka1"));
 }
@@ -158,17 +162,18 @@ fn rebooted(host: &str) -> Duration {
     })
 }
 
-fn whole_again() {
-    until("every broker is registered and in sync", Duration::from_secs(120), || {
-        let seen = kchaos(&["status", "--format", "json"]).run();
-        if seen.code != 0 {
-            return false;
-        }
-        let view = seen.json();
-        let length = |list: &serde_json::Value| list.as_array().map_or(0, Vec::len);
-        let shrunk = view["partitions"].as_array().into_iter().flatten().any(|one| length(&one["isr"]) < length(&one["replicas"]));
-        view["brokers"].as_object().map_or(0, serde_json::Map::len) == 3 && !shrunk
-    });
+/// In slices; see `product`.
+#[test]
+#[ignore = "needs root, a lab of systemd hosts, and an hour"]
+fn systemd_the_product_is_proved_where_it_has_no_record() {
+    product::prove(Door::Systemd);
+}
+
+/// In slices; see `product`.
+#[test]
+#[ignore = "needs root, a lab of containers, and an hour"]
+fn docker_the_product_is_proved_where_it_has_no_record() {
+    product::prove(Door::Docker);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod lab;
 mod least;
 mod leftovers;
 mod moments;
+mod product;
 mod promises;
 mod refusals;
 mod rules;

@@ -290,10 +290,13 @@ k_sweep() {
         if [ "$K_HELD_BY" != "$K_RUN" ] && [ "$1" = yes ]; then
             rm -rf "$K_VOLATILE/lock"
             echo "healed lock held by run $K_HELD_BY ($K_HELD_HOLDER), taken away by order"
+        elif [ "$K_HELD_BY" = "$K_RUN" ]; then
+            # The sweeping run's own, even if it lapsed while that lagged: nothing was left, and it drops it itself.
+            :
         elif [ "$K_HELD_FOR" -le 0 ]; then
             rm -rf "$K_VOLATILE/lock"
             echo "healed lock left by run $K_HELD_BY ($K_HELD_HOLDER)"
-        elif [ "$K_HELD_BY" != "$K_RUN" ]; then
+        else
             echo "held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER"
         fi
     fi
