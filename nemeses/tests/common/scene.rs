@@ -59,7 +59,9 @@ impl Scene {
     pub async fn mended(&self) -> String {
         self.engine.heal(self.id).await.unwrap();
         self.is_as_before();
-        assert_eq!((self.fake.left("b1").len(), self.fake.notes().as_str()), (0, ""));
+        for host in self.fake.hosts.keys() {
+            assert_eq!((self.fake.left(host), self.fake.notes().as_str()), (Vec::new(), ""), "{host}");
+        }
         let reports = self.engine.heal_all().await;
         assert!(reports.iter().all(|report| report.state == HostState::Clean), "{reports:?}");
         self.proof(M::Healed)
