@@ -38,6 +38,12 @@ fn until(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) -> Durati
     began.elapsed()
 }
 
+/// One that failed may have left a killed run's lock, and a host that is still coming back.
+fn after_the_others() {
+    product::until_whole();
+    let _ = kchaos(&["heal", "--break-locks"]).run();
+}
+
 fn nothing_is_left(host: &str) -> bool {
     on(host, "find /run/kchaos /var/lib/kchaos -type f ! -name 'audit.log*' 2>/dev/null; true").is_empty()
 }
@@ -62,6 +68,7 @@ fn proof_of(event: &FaultEvent) -> &str {
 #[test]
 #[ignore = "needs root and a lab of systemd hosts"]
 fn systemd_a_crash_is_revived_dies_of_its_old_registration_and_is_mended() {
+    after_the_others();
     let run = a_run_with("kill-leader", ONE_FAULT).and(&["--kill", "crash", "--nemesis-duration", "20s"]).finish().ends_with(0);
     let notes = notes(&run);
     for said in
@@ -77,6 +84,7 @@ fn systemd_a_crash_is_revived_dies_of_its_old_registration_and_is_mended() {
 #[test]
 #[ignore = "needs root and a lab of systemd hosts"]
 fn systemd_a_killed_unit_is_held_down_and_given_back_as_it_was() {
+    after_the_others();
     let hosts = ["kafka1", "kafka2", "kafka3"];
     let before = hosts.map(|host| on(host, UNIT));
     let mut going = a_run_with("kill-leader", ONE_FAULT).and(&["--nemesis-duration", "8s"]).start();
@@ -94,6 +102,7 @@ fn systemd_a_killed_unit_is_held_down_and_given_back_as_it_was() {
 #[test]
 #[ignore = "needs root and a lab of systemd hosts"]
 fn systemd_a_unit_held_down_is_given_back_by_its_host_when_kchaos_is_killed() {
+    after_the_others();
     let mut going = a_run_with("kill-leader", ONE_FAULT).and(&["--nemesis-duration", "60s", "--lease", "5s"]).start();
     let host = going.until_a_fault_is_in_force().chosen[0].host.clone();
     let _ = going.killed();
@@ -116,11 +125,13 @@ fn systemd_a_unit_held_down_is_given_back_by_its_host_when_kchaos_is_killed() {
 #[test]
 #[ignore = "needs root and a lab of systemd hosts"]
 fn systemd_a_host_that_is_rebooted_in_the_middle_of_a_fault_is_noticed_and_left_clean() {
+    after_the_others();
     let hosts = ["kafka1", "kafka2", "kafka3"];
     let before = hosts.map(|host| on(host, UNIT) + &on(host, "nft list ruleset"));
     let mut going = a_run_with("kill-leader", ONE_FAULT).and(&["--nemesis-duration", "30s", "--lease", "20s"]).start();
     let host = going.until_a_fault_is_in_force().chosen[0].host.clone();
-    let took = rebooted(&host);
+    // In order, as an administrator does it.
+    let took = rebooted(&host, "");
     let run = going.finish();
     let lapsed = run.faults().into_iter().find(|event| event.moment == FaultMoment::LeaseLapsed);
     let why = lapsed.and_then(|event| event.text).unwrap_or_else(|| panic!("the reboot was not noticed: {:?}", run.faults()));
@@ -137,11 +148,13 @@ fn systemd_a_host_that_is_rebooted_in_the_middle_of_a_fault_is_noticed_and_left_
 #[test]
 #[ignore = "needs root and a lab of systemd hosts"]
 fn systemd_a_host_that_is_rebooted_after_kchaos_was_killed_is_swept_by_heal() {
+    after_the_others();
     let before = on("kafka1", UNIT) + &on("kafka1", "nft list ruleset");
     let mut going = a_run_with("isolate-host:kafka1", ONE_FAULT).and(&["--nemesis-duration", "60s", "--lease", "60s"]).start();
     going.until_a_fault_is_in_force();
     let _ = going.killed();
-    rebooted("kafka1");
+    // A broker that is cut off would hold up a reboot in order: it waits for the controller's leave to stop, for as long as systemd lets it (90 s).
+    rebooted("kafka1", "--force");
     assert!(!nothing_is_left("kafka1"), "the undo script survives the reboot");
     for expect in ["healed: isolate-host:kafka1", "clean"] {
         let healed = kchaos(&["heal", "--break-locks"]).run();
@@ -153,10 +166,12 @@ fn systemd_a_host_that_is_rebooted_after_kchaos_was_killed_is_swept_by_heal() {
     assert!(nothing_is_left("kafka1"));
 }
 
-/// In order, as an administrator does it. Until its sshd and its broker are up again.
-fn rebooted(host: &str) -> Duration {
-    on(host, "touch /run/before-the-reboot && systemctl --no-block reboot");
-    until("the host is up again", Duration::from_secs(60), || {
+/// Until its sshd and its broker are up again.
+fn rebooted(host: &str, how: &str) -> Duration {
+    // The shell that gives the order may go with the host.
+    let order = format!("touch /run/before-the-reboot; systemctl --no-block reboot {how}");
+    let _ = kchaos(&["lab", "shell", host, "--", "sh", "-c", &order]).run();
+    until("the host is up again", Duration::from_secs(120), || {
         let look = "test ! -e /run/before-the-reboot && systemctl is-active ssh kafka";
         kchaos(&["lab", "shell", host, "--", "sh", "-c", look]).run().code == 0
     })
@@ -166,6 +181,7 @@ fn rebooted(host: &str) -> Duration {
 #[test]
 #[ignore = "needs root, a lab of systemd hosts, and an hour"]
 fn systemd_the_product_is_proved_where_it_has_no_record() {
+    after_the_others();
     product::prove(Door::Systemd);
 }
 
@@ -173,12 +189,14 @@ fn systemd_the_product_is_proved_where_it_has_no_record() {
 #[test]
 #[ignore = "needs root, a lab of containers, and an hour"]
 fn docker_the_product_is_proved_where_it_has_no_record() {
+    after_the_others();
     product::prove(Door::Docker);
 }
 
 #[test]
 #[ignore = "needs root and a lab of containers"]
 fn docker_kill_of_the_leader_and_of_the_zookeeper_leader_and_their_elections() {
+    after_the_others();
     let policies = |_| on("engine1", &format!("{CONTAINER} kafka1 kafka2 kafka3 zoo1 zoo2 zoo3"));
     let before = policies(());
     let run = a_run_with("kill-leader,kill-zk-leader", &["--faults", "2", "--nemesis-interval", "1s"]).finish().ends_with(0);
@@ -200,6 +218,7 @@ fn docker_kill_of_the_leader_and_of_the_zookeeper_leader_and_their_elections() {
 #[test]
 #[ignore = "needs root and a lab of containers"]
 fn docker_a_container_is_cut_off_in_its_own_network_and_paused() {
+    after_the_others();
     let rules = |_| on("engine1", "iptables-save | sed 's/\\[[0-9:]*\\]//; /^#/d'; nft list tables");
     let before = rules(());
     let more = ["--faults", "2", "--nemesis-interval", "1s", "--nemesis-duration", "5s"];
@@ -214,6 +233,7 @@ fn docker_a_container_is_cut_off_in_its_own_network_and_paused() {
 #[test]
 #[ignore = "needs root and a lab of containers"]
 fn docker_an_engine_on_the_same_machine_needs_no_ssh() {
+    after_the_others();
     let lab = kchaos_lab::inventory_path().expect("a lab is up");
     // Seen on the host as /root.
     let home = lab.with_file_name("hosts").join("engine1/root");

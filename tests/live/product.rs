@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kchaos_core::{FaultEvent, FaultMoment, NemesisName, Target};
 use kchaos_nemeses::Need;
 use kchaos_nemeses::proved::{By, Door, Record};
+use kchaos_workloads::{Options, Workload};
 
 use crate::run::{Finished, Scratch, a_run_with, kchaos};
 
@@ -44,10 +45,8 @@ pub(crate) fn prove(door: Door) -> bool {
         }
         until_whole();
         let joined = some.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let mut call = a_run_with(&joined, TROUBLE).and(&["--faults", &some.len().to_string()]);
-        if some.iter().any(|name| name.target == Target::LastIsr) {
-            call = call.and(&["--replication-factor", "1", "--min-insync-replicas", "1"]);
-        }
+        let flags = some.first().and_then(flags_for).unwrap_or_default();
+        let call = a_run_with(&joined, TROUBLE).and(&["--faults", &some.len().to_string()]).and(&flags);
         let run = if let Some(inventory) = &inventory { call.in_cluster(inventory) } else { call }.finish();
         let (done, failed) = what_became_of(&run);
         proved += done.len();
@@ -83,7 +82,7 @@ impl Slice {
         let not = not_borne();
         let is_wanted = |name: &NemesisName| {
             let is_borne = !not.iter().any(|not| *not == name.fault || *not == name.to_string());
-            is_borne && (self.by.is_none() || needs(name).contains(&Need::Firewall)) && is_there(&name.target) && !is_proved(name)
+            is_borne && (self.by.is_none() || spec(name).needs.contains(&Need::Firewall)) && flags_for(name).is_some() && !is_proved(name)
         };
         let mut names: Vec<NemesisName> = kchaos_nemeses::names().filter(is_wanted).collect();
         names.sort_by_key(|name| spec(name).targets.iter().position(|target| *target == name.target));
@@ -100,25 +99,32 @@ impl Slice {
     }
 }
 
-/// Whom a run of `append` finds: it has no groups and no transactions.
-fn is_there(target: &Target) -> bool {
-    !matches!(target, Target::GroupCoordinator | Target::TxnCoordinator)
+/// What a run needs to find that target; `None`: there is no workload that has such a one.
+fn flags_for(name: &NemesisName) -> Option<Vec<&'static str>> {
+    let workload = |has: fn(&dyn Workload) -> bool| {
+        let spec =
+            kchaos_workloads::ALL.iter().find(|spec| (spec.build)(&Options::default()).is_ok_and(|workload| has(workload.as_ref())))?;
+        Some(vec!["--workload", spec.name])
+    };
+    match name.target {
+        Target::GroupCoordinator => workload(|workload| !workload.groups("r").is_empty()),
+        Target::TxnCoordinator => workload(|workload| !workload.transactional_ids("r").is_empty()),
+        // Whoever leads it is alone in its in-sync set.
+        Target::LastIsr => Some(vec!["--replication-factor", "1", "--min-insync-replicas", "1"]),
+        _ => Some(Vec::new()),
+    }
 }
 
 fn spec(name: &NemesisName) -> &'static kchaos_nemeses::Spec {
     kchaos_nemeses::ALL.iter().find(|spec| spec.name == name.fault).expect("a fault of the registry")
 }
 
-fn needs(name: &NemesisName) -> &'static [Need] {
-    spec(name).needs
-}
-
-/// The next ones that one run may take: as many as fit into its time, and of those whose topic has one replica none but such.
+/// The next ones that one run may take: of those that need the same run as the first, as many as fit into its time.
 fn some_of(names: &mut VecDeque<NemesisName>) -> Option<Vec<NemesisName>> {
-    let is_alone = names.front()?.target == Target::LastIsr;
+    let flags = flags_for(names.front()?);
     let (mut some, mut others, mut seconds) = (Vec::new(), VecDeque::new(), 0);
     for name in names.drain(..) {
-        if (name.target == Target::LastIsr) == is_alone && seconds < RUN_S {
+        if seconds < RUN_S && flags_for(&name) == flags {
             seconds += seconds_of(&name);
             some.push(name);
         } else {
