@@ -77,6 +77,8 @@ $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 usr 
 $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 modules /lib/modules || echo 'NETEM STATUS 98'
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp LC_ALL=C
 mkdir -p /run/netns
+# Each test leaves listeners behind.
+ulimit -n 16384
 case $(cat /proc/cmdline) in *kchaos_faults=all*) export KCHAOS_FAULTS=all ;; esac
 ip link set lo up
 cd /tmp

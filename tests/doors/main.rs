@@ -103,10 +103,10 @@ fn systemd_a_killed_unit_is_held_down_and_given_back_as_it_was() {
 #[ignore = "needs root and a lab of systemd hosts"]
 fn systemd_a_unit_held_down_is_given_back_by_its_host_when_kchaos_is_killed() {
     after_the_others();
-    let mut going = a_run_with("kill-leader", ONE_FAULT).and(&["--nemesis-duration", "60s", "--lease", "5s"]).start();
+    let mut going = a_run_with("kill-leader", ONE_FAULT).and(&["--nemesis-duration", "60s", "--lease", "10s"]).start();
     let host = going.until_a_fault_is_in_force().chosen[0].host.clone();
     let _ = going.killed();
-    let freed = until("its hold is undone", Duration::from_secs(9), || !on(&host, UNIT).contains("zz-kchaos.conf"));
+    let freed = until("its hold is undone", Duration::from_secs(14), || !on(&host, UNIT).contains("zz-kchaos.conf"));
     let up = until("its unit stays up", Duration::from_secs(120), || {
         let healed = kchaos(&["heal", "--format", "json", "--break-locks"]).run();
         healed.code == 0 && on(&host, UNIT).contains("ActiveState=active")
@@ -115,7 +115,7 @@ fn systemd_a_unit_held_down_is_given_back_by_its_host_when_kchaos_is_killed() {
     assert!(nothing_is_left(&host));
     product::until_whole();
     println!(
-        "hold undone {:.1} s after kchaos was killed (lease 5 s), unit up and swept after {:.1} s",
+        "hold undone {:.1} s after kchaos was killed (lease 10 s), unit up and swept after {:.1} s",
         freed.as_secs_f64(),
         up.as_secs_f64()
     );
