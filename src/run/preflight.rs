@@ -329,7 +329,7 @@ mod tests {
             (Some(DaemonState::Gone), Some("is gone")),
             (Some(DaemonState::Running(pid(5))), Some("is process 5 now")),
         ] {
-            let found = exits(&before, &daemons(after.clone()), &[]);
+            let found = exits(&before, &daemons(after), &[]);
             let is_as_expected = expect.map_or(found.is_empty(), |words| found.len() == 1 && found[0].contains(words));
             assert!(is_as_expected, "{after:?}: {found:?}");
         }
