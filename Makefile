@@ -40,7 +40,9 @@ test-live: build
 test-faults: build
 	@KCHAOS_FAULTS=all scripts/test-live.sh faults::
 
-# What has no record in docs/proved.jsonl is proved, recorded, and written into the table of docs/faults.md. In slices: KCHAOS_FAULTS_MAX=20 make test-proved
+# What has no record in docs/proved.jsonl is proved, recorded, and written into the table of docs/faults.md. In slices: KCHAOS_FAULTS_MAX=20 make test-proved,
+# or KCHAOS_FAULTS_SECONDS=300; KCHAOS_FAULTS_FIREWALL=iptables for the faults that are made of rules, by iptables.
+# Behind systemd or in containers: KCHAOS_FAULTS_MAX=20 KCHAOS_PROVED=$PWD/docs/proved.jsonl make test-systemd
 test-proved: build
 	@KCHAOS_PROVED=$(CURDIR)/docs/proved.jsonl KCHAOS_FAULTS_MAX=$${KCHAOS_FAULTS_MAX:-1000} KCHAOS_LIVE_LAB='--clock faketime' \
 		scripts/test-live.sh the_product_is_proved

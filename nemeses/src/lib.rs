@@ -47,3 +47,4 @@ pub use host::HostPaths;
 pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
 pub use rehearse::{RehearsedLeg, rehearse};
+pub use renew::lock_lease;

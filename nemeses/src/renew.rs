@@ -14,8 +14,8 @@ use crate::lock::{self, LockOptions};
 
 const TICK_MIN: Duration = Duration::from_millis(250);
 
-/// Longer than any fault's lease, so that a run that lags does not lose its hosts to another.
-pub(crate) fn lock_lease(lease: Duration) -> Duration {
+/// Of the locks of a run whose faults have this lease. Longer, so that a run that lags does not lose its hosts to another.
+pub fn lock_lease(lease: Duration) -> Duration {
     (lease * 3).max(Duration::from_secs(60))
 }
 
@@ -24,7 +24,8 @@ pub(crate) async fn keep_renewing(inner: Arc<Inner>) {
     let tick = (lease / 3).max(TICK_MIN);
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut locked = Instant::now();
+    // At the first tick too: for how long the locks were taken is not known here.
+    let mut locked: Option<Instant> = None;
     let mut lock_task: Option<tokio::task::JoinHandle<()>> = None;
     loop {
         ticks.tick().await;
@@ -35,8 +36,8 @@ pub(crate) async fn keep_renewing(inner: Arc<Inner>) {
         while renewals.join_next().await.is_some() {}
         // Beside the leases, never before them: a host that does not answer must not delay the others' renewals.
         let idle = lock_task.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-        if idle && locked.elapsed() >= lock_lease(lease) / 3 {
-            locked = Instant::now();
+        if idle && locked.is_none_or(|locked| locked.elapsed() >= lock_lease(lease) / 3) {
+            locked = Some(Instant::now());
             lock_task = Some(tokio::spawn(renew_locks(Arc::clone(&inner))));
         }
     }

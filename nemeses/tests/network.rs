@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::net::{ADDRESSES, CLIENT, Net, connect, echoes, inside, reaches};
 use common::scene::{LEASE, Scene};
 use common::{Fake, nemesis, wait_until};
-use kchaos_cluster::inventory::Firewall;
+use kchaos_cluster::inventory::{DaemonKind, Firewall, Inventory, ManagerKind};
 use kchaos_core::FaultMoment as M;
 use kchaos_nemeses::{FaultError, HealOptions, HostState, KillSemantics, heal_cluster};
 
@@ -106,6 +106,31 @@ async fn a_broker_cut_from_zookeeper_reaches_brokers_and_is_reached() {
         assert!(scene.see(1, 2) && scene.see(2, 1) && reaches(&scene.net.client, ADDRESSES[0], 9092));
         assert!(reaches(scene.host(2), ADDRESSES[0], 2181), "the ZooKeeper on its host serves others");
         assert!(scene.proof(M::InEffect).contains("2 of 2 others still answer it"));
+        scene.mended().await;
+    }
+}
+
+/// Brokers beside it ask a container by its own port, whatever it is published as.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_cut_by_its_own_port_and_by_the_published_one() {
+    fn in_containers(inventory: &mut Inventory, published: u16, own: u16) {
+        for daemon in inventory.hosts.iter_mut().flat_map(|host| &mut host.daemons).filter(|daemon| daemon.kind == DaemonKind::Zookeeper) {
+            (daemon.manager, daemon.port, daemon.peer_ports) = (ManagerKind::Docker, published, vec![own]);
+        }
+    }
+    for firewall in BOTH {
+        if skip() {
+            return;
+        }
+        let scene = Scene::where_("cut-zookeeper-leader", firewall, |inventory| in_containers(inventory, 22, 2181)).await;
+        for port in [22, 2181] {
+            assert!(!reaches(scene.host(1), ADDRESSES[1], port) && !reaches(scene.host(1), ADDRESSES[2], port), "{firewall:?} {port}");
+        }
+        assert!(scene.see(1, 2) && scene.see(2, 1));
+        scene.mended().await;
+        let scene = Scene::where_("cut-clients-zk-leader", firewall, |inventory| in_containers(inventory, 2181, 9092)).await;
+        assert!([2181, 9092].iter().all(|port| !reaches(&scene.net.client, ADDRESSES[1], *port)), "{firewall:?}");
+        assert!(reaches(scene.host(1), ADDRESSES[1], 2181), "a ZooKeeper's host is a peer");
         scene.mended().await;
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use common::{Fake, nemesis, wait_until};
 use kchaos_cluster::inventory::Firewall;
 use kchaos_core::FaultMoment as M;
-use kchaos_nemeses::{FaultError, HealOptions, HostReport, HostState, KillSemantics, LockError, heal_cluster, lock_hosts, unlock_hosts};
+use kchaos_nemeses::{
+    Engine, FaultError, HealOptions, HostReport, HostState, KillSemantics, LockError, heal_cluster, lock_hosts, lock_lease, unlock_hosts,
+};
 
 const LEASE: Duration = Duration::from_secs(2);
 const WHOLE_LIFE: [M; 7] = [M::Asked, M::Journalled, M::Armed, M::InEffect, M::Healing, M::Healed, M::Done];
@@ -325,6 +327,35 @@ async fn a_host_is_locked_by_one_run_until_that_lets_go_or_lapses() {
     let reports = heal_cluster(fake.clone(), HealOptions { break_locks: true, ..sweep(None) }).await;
     assert!(reports.iter().all(|report| matches!(&report.state, HostState::Healed(what) if what[0].contains("run one"))), "{reports:?}");
     lock_hosts(fake.as_ref(), &two).await.unwrap();
+}
+
+/// The first renewal by the calendar of a long lease would come too late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_run_keeps_its_hosts_however_long_the_lease_of_its_faults_is() {
+    let fake = cluster("kept").await;
+    lock_hosts(fake.as_ref(), &Fake::lock_options("one", Duration::from_secs(2))).await.unwrap();
+    let lease = Duration::from_secs(120);
+    let engine = Engine::new(fake.clone(), fake.engine_options("one", lease, KillSemantics::HeldDown)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let two = Fake::lock_options("two", Duration::from_secs(60));
+    let held = lock_hosts(fake.as_ref(), &two).await.unwrap_err();
+    assert!(matches!(&held, LockError::Held { run, seconds, .. } if run == "one" && *seconds > 60), "{held}");
+    for lease in [1, 5, 30, 600].map(Duration::from_secs) {
+        assert!(lock_lease(lease) >= 3 * lease && lock_lease(lease) >= Duration::from_secs(60));
+    }
+    drop(engine);
+}
+
+/// What is its own is not what somebody left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_lagged_finds_its_hosts_clean_though_its_lock_has_lapsed() {
+    let fake = cluster("lagged").await;
+    lock_hosts(fake.as_ref(), &Fake::lock_options("one", Duration::from_millis(100))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let own = heal_cluster(fake.clone(), sweep(Some("one"))).await;
+    assert!(own.iter().all(|report| report.state == HostState::Clean), "{own:?}");
+    let other = heal_cluster(fake.clone(), sweep(None)).await;
+    assert!(other.iter().all(|report| matches!(&report.state, HostState::Healed(what) if what[0].contains("run one"))), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

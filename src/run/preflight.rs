@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use kchaos_cluster::cluster::Cluster;
-use kchaos_cluster::daemon::{DaemonState, Pid};
+use kchaos_cluster::daemon::DaemonState;
 use kchaos_cluster::inventory::DaemonKind;
 use kchaos_cluster::protocol::ConfigMap;
 use kchaos_cluster::view::{self, ViewError};
@@ -94,8 +94,8 @@ pub(super) struct Locks {
 
 impl Locks {
     pub(super) async fn take(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
-        let options =
-            LockOptions { run_id: setup.run_id.clone(), holder: super::holder(), lease: setup.args.lease, paths: HostPaths::default() };
+        let lease = kchaos_nemeses::lock_lease(setup.args.lease);
+        let options = LockOptions { run_id: setup.run_id.clone(), holder: super::holder(), lease, paths: HostPaths::default() };
         kchaos_nemeses::lock_hosts(doors.as_ref(), &options).await.map_err(Failure::environment)?;
         Ok(Self { doors: Arc::clone(doors), options })
     }
@@ -251,14 +251,17 @@ pub(super) fn settings_changed(plan: &Plan, now: &Settings) -> Vec<String> {
     changed
 }
 
-/// Every daemon's process at the start; one that cannot be seen is left out.
-pub(super) async fn daemons(cluster: &Arc<Cluster>) -> BTreeMap<(String, String), Pid> {
+/// By host and daemon.
+pub(super) type Daemons = BTreeMap<(String, String), DaemonState>;
+
+/// How every daemon is; one that cannot be seen is left out.
+pub(super) async fn daemons(cluster: &Arc<Cluster>) -> Daemons {
     let mut found = BTreeMap::new();
     for host in &cluster.inventory.hosts {
         for daemon in &host.daemons {
             let remote = cluster.remote(&host.name);
-            if let Ok(DaemonState::Running(pid)) = cluster.manager(&host.name, &daemon.label()).state(&*remote).await {
-                found.insert((host.name.clone(), daemon.label()), pid);
+            if let Ok(state) = cluster.manager(&host.name, &daemon.label()).state(&*remote).await {
+                found.insert((host.name.clone(), daemon.label()), state);
             }
         }
     }
@@ -266,24 +269,25 @@ pub(super) async fn daemons(cluster: &Arc<Cluster>) -> BTreeMap<(String, String)
 }
 
 /// Daemons that are not the process they were, although no fault of ours was aimed at them.
-pub(super) async fn unexpected_exits(
-    cluster: &Arc<Cluster>,
-    before: &BTreeMap<(String, String), Pid>,
-    faults: &[FaultEvent],
-) -> Vec<String> {
-    let after = daemons(cluster).await;
+pub(super) async fn unexpected_exits(cluster: &Arc<Cluster>, before: &Daemons, faults: &[FaultEvent]) -> Vec<String> {
+    exits(before, &daemons(cluster).await, faults)
+}
+
+/// What cannot be seen in the end has not ended: its host is told of by the sweep, with an exit code of its own.
+fn exits(before: &Daemons, after: &Daemons, faults: &[FaultEvent]) -> Vec<String> {
     let is_ours = |daemon: &str| faults.iter().flat_map(|event| &event.chosen).any(|chosen| chosen.daemon == daemon);
-    before
-        .iter()
-        .filter(|((_, daemon), _)| !is_ours(daemon))
-        .filter_map(|((host, daemon), pid)| match after.get(&(host.clone(), daemon.clone())) {
-            Some(now) if now == pid => None,
-            Some(now) => {
-                Some(format!("{daemon} on {host} was process {} and is process {} now; no fault was aimed at it", pid.pid, now.pid))
+    let mut ended = Vec::new();
+    for (place @ (host, daemon), state) in before.iter().filter(|((_, daemon), _)| !is_ours(daemon)) {
+        let DaemonState::Running(was) = state else { continue };
+        match after.get(place) {
+            Some(DaemonState::Running(now) | DaemonState::Stopped(now)) if now != was => {
+                ended.push(format!("{daemon} on {host} was process {} and is process {} now; no fault was aimed at it", was.pid, now.pid));
             }
-            None => Some(format!("{daemon} on {host} (process {}) is gone; no fault was aimed at it", pid.pid)),
-        })
-        .collect()
+            Some(DaemonState::Gone) => ended.push(format!("{daemon} on {host} (process {}) is gone; no fault was aimed at it", was.pid)),
+            Some(DaemonState::Running(_) | DaemonState::Stopped(_)) | None => {}
+        }
+    }
+    ended
 }
 
 impl Ready {
@@ -307,9 +311,29 @@ impl Ready {
 #[cfg(test)]
 mod tests {
     use kchaos_checkers::{Judge, JudgeOptions};
+    use kchaos_cluster::daemon::Pid;
     use kchaos_core::{Body, Op};
 
     use super::*;
+
+    #[test]
+    fn a_daemon_ended_when_its_host_says_so_and_not_when_nobody_can_ask() {
+        let pid = |pid| Pid { pid, start_time: 7 };
+        let daemons =
+            |state: Option<DaemonState>| state.map(|state| (("zoo1".to_owned(), "zookeeper:1".to_owned()), state)).into_iter().collect();
+        let before: Daemons = daemons(Some(DaemonState::Running(pid(4))));
+        for (after, expect) in [
+            (Some(DaemonState::Running(pid(4))), None),
+            (Some(DaemonState::Stopped(pid(4))), None),
+            (None, None),
+            (Some(DaemonState::Gone), Some("is gone")),
+            (Some(DaemonState::Running(pid(5))), Some("is process 5 now")),
+        ] {
+            let found = exits(&before, &daemons(after), &[]);
+            let is_as_expected = expect.map_or(found.is_empty(), |words| found.len() == 1 && found[0].contains(words));
+            assert!(is_as_expected, "{after:?}: {found:?}");
+        }
+    }
 
     fn settings(whose: &str, name: &str, value: &str) -> Settings {
         BTreeMap::from([(whose.to_owned(), BTreeMap::from([(name.to_owned(), value.to_owned())]))])

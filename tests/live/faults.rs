@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{FaultEvent, FaultMoment, NemesisName, Observed, Target};
 use kchaos_nemeses::Need;
-use kchaos_nemeses::proved::{By, Door, Record};
+use kchaos_nemeses::proved::Door;
 
 use crate::lab::Lab;
+use crate::product;
 use crate::run::{Finished, Scratch, a_run_with};
-use crate::safety::number;
 
 /// Long enough to be proved, shorter than a session: what elections cost is measured elsewhere.
 const TROUBLE: &[&str] = &["--nemesis-interval", "1s", "--nemesis-duration", "3s"];
@@ -51,62 +51,17 @@ fn cuts_are_proved_in_force_and_mended_with_iptables() {
     }
 }
 
-/// The whole product, slice by slice: what has no record yet (`KCHAOS_PROVED`, docs/faults.md) is proved now, `KCHAOS_FAULTS_MAX` names at most,
-/// each fault's first target before any second one. What is aimed at most of the daemons may lose what it wants: only proofs are asked for.
+/// In slices; see `product`.
 #[test]
 #[ignore = "needs root, the lab with disks and clocks, and an hour: make test-proved"]
 fn the_product_is_proved_where_it_has_no_record() {
-    let (file, most) = (std::env::var_os("KCHAOS_PROVED"), number("KCHAOS_FAULTS_MAX", 0));
-    let Some(file) = file.filter(|_| most > 0) else { return };
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    let known: Vec<Record> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let is_proved = |name: &NemesisName| {
-        let target = if name.target == Target::Cluster { String::new() } else { name.target.to_string() };
-        let here = |record: &&Record| record.door == Door::Scripts && record.firewall != Some(By::Iptables);
-        known.iter().filter(here).any(|record| record.fault == name.fault && record.target == target)
-    };
-    let mut names: Vec<NemesisName> = product_of_the_lab().into_iter().filter(|name| !is_proved(name)).collect();
-    let rank = |name: &NemesisName| {
-        let spec = kchaos_nemeses::ALL.iter().find(|spec| spec.name == name.fault);
-        spec.and_then(|spec| spec.targets.iter().position(|target| *target == name.target))
-    };
-    names.sort_by_key(rank);
-    let left = names.len();
-    names.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    println!("{left} names have no record; {} of them now", names.len());
-    for names in names.chunks(8) {
-        Lab::that_is_whole();
-        let joined = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let run = a_run_with(&joined, TROUBLE).and(&["--faults", &names.len().to_string()]).finish();
-        let faults = run.faults();
-        let done: BTreeSet<&str> = faults.iter().filter(|one| one.moment == FaultMoment::Done).map(|one| one.nemesis.as_str()).collect();
-        println!("{} of {} mended in {:.0} s, exit {}: {joined}", done.len(), names.len(), run.took.as_secs_f64(), run.answer.code);
-        let failed = faults.iter().filter(|one| one.moment == FaultMoment::Failed);
-        failed.for_each(|one| println!("  {} failed: {}", one.nemesis, one.text.clone().unwrap_or_default()));
-        let doubtful = faults.iter().filter(|one| one.proof.as_ref().is_some_and(|proof| !proof.proved));
-        doubtful.for_each(|one| println!("  {} {:?}: {:?}", one.nemesis, one.moment, one.proof));
-        assert!(matches!(run.answer.code, 0..=3), "{}{}", run.answer.stdout, run.answer.stderr);
-    }
-}
-
-/// All that the lab can bear; of targets not those that a run of `append` never finds there.
-fn product_of_the_lab() -> Vec<NemesisName> {
-    let not = not_borne();
-    kchaos_nemeses::names()
-        .filter(|name| !matches!(name.target, Target::GroupCoordinator | Target::TxnCoordinator | Target::LastIsr))
-        .filter(|name| !not.iter().any(|not| *not == name.fault || *not == name.to_string()))
-        .collect()
-}
-
-fn not_borne() -> Vec<String> {
-    let said = crate::run::kchaos(&["list", "nemeses"]).run();
-    assert_eq!(said.code, 0, "{}", said.stderr);
-    said.stdout.lines().filter_map(|line| Some(line.trim().strip_prefix("not ")?.split(':').next()?.to_owned())).collect()
+    Lab::that_is_whole();
+    product::prove(Door::Scripts);
 }
 
 /// What the hosts of the lab can bear, as `kchaos list` says it.
 fn borne(is_wanted: impl Fn(&NemesisName) -> bool) -> Vec<NemesisName> {
-    let not = not_borne();
+    let not = product::not_borne();
     // What needs a disk or a clock of its own has tests of its own, in `disks`.
     let needs_more = |need: &Need| matches!(need, Need::Disk | Need::LoopDisk | Need::Clock);
     let is_of_every_host =

@@ -3,6 +3,7 @@
 //! `scripts/test-live.sh` brings the lab up and runs these one after another: there is one cluster, and a fault of one test is trouble to another.
 //! Each test prints one line of what it measured. Durations are as short as they can be with a ZooKeeper session of 6 s (Kafka's default is 18 s).
 
+mod conditions;
 mod daemon_log;
 mod disks;
 mod faults;
@@ -14,6 +15,7 @@ mod lab;
 mod least;
 mod leftovers;
 mod moments;
+mod product;
 mod promises;
 mod refusals;
 mod rules;

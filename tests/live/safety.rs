@@ -7,10 +7,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kchaos_core::{FaultEvent, FaultMoment};
 
+use crate::conditions::{Afterwards, ONE_FAULT};
 use crate::inhabited::{Inhabited, until_as};
 use crate::lab::Lab;
 use crate::run::{Finished, Scratch, a_run_with, kchaos};
@@ -275,6 +276,38 @@ fn one_host_that_cannot_be_healed_leaves_the_verdict_standing_and_the_others_hea
         run.verdict()["valid"],
         took.as_secs_f64()
     );
+}
+
+/// No fault cuts SSH: a test does.
+#[test]
+#[ignore = "needs root and the lab"]
+fn more_hosts_lost_than_the_limit_end_the_run_and_are_named() {
+    let lab = Lab::that_is_whole();
+    let scratch = Scratch::new();
+    let inventory = lab.inventory_where(scratch.path(), "hosts_down_max = 2", "hosts_down_max = 1");
+    let mut run = a_run_with("pause-follower", ONE_FAULT).in_cluster(&inventory).start();
+    run.until_a_fault_is_in_force();
+    let cut =
+        "printf 'table inet somebody {\\n chain in {\\n type filter hook input priority -5\\n tcp dport 22 drop\\n }\\n}\\n' | nft -f -";
+    let freed = "nft delete table inet somebody";
+    let back = [Afterwards("zoo1", freed), Afterwards("zoo2", freed)];
+    for host in ["zoo1", "zoo2"] {
+        lab.on(host, cut);
+    }
+    let since = Instant::now();
+    let run = run.finish();
+    let took = since.elapsed();
+    drop(back);
+    assert!(run.answer.stderr.contains("zoo1, zoo2 did not answer by SSH for 30 s"), "{}", run.answer.stderr);
+    assert!(took > Duration::from_secs(30) && took < Duration::from_secs(150), "{took:?}");
+    // Nobody knows what is on a host that cannot be reached: that outranks the condition.
+    let run = run.ends_with(5);
+    assert!(run.answer.stdout.contains("still be on zoo1, zoo2"), "{}", run.answer.stdout);
+    // Nor has a daemon ended because nobody could ask its host.
+    assert_eq!(run.count_of("unexpected-exit"), 0, "{}", run.verdict()["anomalies"]);
+    let healed = run.faults().into_iter().find(|event| event.moment == FaultMoment::Healed).and_then(|event| event.proof);
+    assert!(healed.is_some_and(|proof| proof.proved), "{:?}", run.faults());
+    println!("two hosts without SSH: the run ended {:.1} s later, its fault mended", took.as_secs_f64());
 }
 
 fn leased() -> [&'static str; 8] {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, Firewall, Host};
+use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, Firewall, Host, ManagerKind};
 use kchaos_cluster::remote::Means;
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
@@ -158,7 +158,7 @@ impl Cut {
                 let ports = host.daemons.iter().flat_map(|daemon| daemon.peer_ports.iter().chain([&daemon.port]));
                 self.lines.ports.extend(ports);
             }
-            From::Clients => drop(self.lines.ports.insert(daemon.port)),
+            From::Clients => self.lines.ports.extend(inside(daemon).iter().chain([&daemon.port])),
             From::ZooKeeper => {
                 let own = host.daemons.iter().filter(|daemon| daemon.kind == DaemonKind::Zookeeper);
                 self.lines.local.extend(own.map(|daemon| daemon.port));
@@ -180,7 +180,11 @@ impl Cut {
                 vec![peer.port]
             }
             From::ZooKeeper if peer.kind == DaemonKind::Zookeeper => {
-                self.lines.asked.extend(theirs.iter().map(|address| (*address, peer.port)));
+                let ports = || inside(peer).iter().copied().chain([peer.port]);
+                self.lines.asked.extend(theirs.iter().flat_map(|address| ports().map(move |port| (*address, port))));
+                // The way by which containers ask it is proved too.
+                let own = theirs.iter().skip(1);
+                self.probes.extend(own.flat_map(|address| inside(peer).iter().map(move |port| (*address, *port))));
                 vec![peer.port]
             }
             From::OwnKind if is_kin => {
@@ -192,8 +196,8 @@ impl Cut {
                 self.lines.asking.extend(pairs(&own_ports));
                 their_ports
             }
-            // A broker's peers ask the port that clients ask.
-            From::Clients if is_kin && daemon.kind == DaemonKind::Kafka => {
+            // A broker's peers ask the port that clients ask, and what is inside a container is not told apart.
+            From::Clients if is_kin && (daemon.kind == DaemonKind::Kafka || !inside(daemon).is_empty()) => {
                 self.lines.welcome.extend(theirs);
                 Vec::new()
             }
@@ -226,6 +230,11 @@ impl Cut {
         let address = hosts.iter().find(|host| host.name == self.chosen.host)?.address.clone();
         (!is_peer && self.ground.shared.doors.reaches(&address, port).await).then_some((address, port))
     }
+}
+
+/// The ports of a container where others beside it ask it: the one that is published may be another.
+fn inside(daemon: &DaemonEntry) -> &[u16] {
+    if daemon.manager == ManagerKind::Docker { &daemon.peer_ports } else { &[] }
 }
 
 /// What daemons of one kind ask of each other: ZooKeepers their quorum and election ports, brokers their listeners.

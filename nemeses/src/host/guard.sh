@@ -177,7 +177,12 @@ k_is_armed() {
 # Runs a command unless the lease has lapsed or the fault has been healed: an injection that arrives late, after its run has given it up,
 # does nothing. The watchdog and the renewals wait for it.
 k_when_armed() {
-    k_is_armed && k_mutex_take "$_k_dir/mutex" 40 || return 1
+    k_is_armed || return 1
+    # A renewal on a host that has much to do takes seconds.
+    if ! k_mutex_take "$_k_dir/mutex" 120; then
+        echo "its lease is in other hands for too long (a renewal that hangs?), so nothing was done" >&2
+        return 1
+    fi
     k_is_armed && "$@"
     _k_status=$?
     k_mutex_drop "$(k_lease_dir)/mutex"
@@ -290,10 +295,13 @@ k_sweep() {
         if [ "$K_HELD_BY" != "$K_RUN" ] && [ "$1" = yes ]; then
             rm -rf "$K_VOLATILE/lock"
             echo "healed lock held by run $K_HELD_BY ($K_HELD_HOLDER), taken away by order"
+        elif [ "$K_HELD_BY" = "$K_RUN" ]; then
+            # The sweeping run's own, even if it lapsed while that lagged: nothing was left, and it drops it itself.
+            :
         elif [ "$K_HELD_FOR" -le 0 ]; then
             rm -rf "$K_VOLATILE/lock"
             echo "healed lock left by run $K_HELD_BY ($K_HELD_HOLDER)"
-        elif [ "$K_HELD_BY" != "$K_RUN" ]; then
+        else
             echo "held $K_HELD_FOR $K_HELD_BY $K_HELD_HOLDER"
         fi
     fi

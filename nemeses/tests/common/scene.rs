@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kchaos_cluster::inventory::Firewall;
+use kchaos_cluster::inventory::{Firewall, Inventory};
 use kchaos_core::FaultMoment as M;
 use kchaos_nemeses::{Engine, HostState, KillSemantics};
 
@@ -26,10 +26,26 @@ impl Scene {
         Self::after(name, firewall, LEASE, |_| ()).await.0
     }
 
+    /// With another inventory than usual.
+    pub async fn where_(name: &str, firewall: Firewall, change: impl FnOnce(&mut Inventory)) -> Self {
+        Self::made(name, firewall, LEASE, change, |_| ()).await.0
+    }
+
     /// What `before` makes is kept until the fault is in force.
     pub async fn after<T>(name: &str, firewall: Firewall, lease: Duration, before: impl FnOnce(&Net) -> T) -> (Self, T) {
+        Self::made(name, firewall, lease, |_| (), before).await
+    }
+
+    async fn made<T>(
+        name: &str,
+        firewall: Firewall,
+        lease: Duration,
+        change: impl FnOnce(&mut Inventory),
+        before: impl FnOnce(&Net) -> T,
+    ) -> (Self, T) {
         let net = Net::new();
         let mut fake = Fake::new("net", firewall, &ADDRESSES, Some(&net));
+        change(&mut Arc::get_mut(&mut fake).unwrap().inventory);
         for host in Arc::get_mut(&mut fake).unwrap().hosts.values_mut() {
             host.ssh_connection = format!("{CLIENT} 40000 10.213.7.1 22");
         }
@@ -59,7 +75,9 @@ impl Scene {
     pub async fn mended(&self) -> String {
         self.engine.heal(self.id).await.unwrap();
         self.is_as_before();
-        assert_eq!((self.fake.left("b1").len(), self.fake.notes().as_str()), (0, ""));
+        for host in self.fake.hosts.keys() {
+            assert_eq!((self.fake.left(host), self.fake.notes().as_str()), (Vec::new(), ""), "{host}");
+        }
         let reports = self.engine.heal_all().await;
         assert!(reports.iter().all(|report| report.state == HostState::Clean), "{reports:?}");
         self.proof(M::Healed)
