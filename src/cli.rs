@@ -153,9 +153,10 @@ pub(crate) struct TestArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// Sends per second over all producers, at an open-model rate: latency counts from the intended start
-    #[arg(long, default_value_t = 500.0)]
-    pub(crate) rate: f64,
+    /// Sends (or transactions) per second over all producers, at an open-model rate: latency counts from the intended start [default: 500 sends, or 30 transactions]
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Of the workload transactions: each has a transactional id of its own
     #[arg(long, default_value_t = 2)]
     pub(crate) producers: u32,
     #[arg(long, default_value_t = 2)]
@@ -182,6 +183,21 @@ pub(crate) struct LoadArgs {
     pub(crate) key_count: u32,
     #[arg(long, default_value_t = 200)]
     pub(crate) value_bytes: u32,
+    /// What readers are given: read_committed or read_uncommitted, with which a workload of transactions shows aborted values
+    #[arg(long, default_value = "read_committed")]
+    pub(crate) isolation: String,
+    /// A transaction has from 1 to so many micro-ops: sends, and a poll for every three of them
+    #[arg(long, default_value_t = 6, value_name = "MICRO-OPS")]
+    pub(crate) txn_size: u32,
+    /// The share of transactions that are meant to be aborted
+    #[arg(long, default_value_t = 0.2, value_name = "FRACTION")]
+    pub(crate) txn_aborts: f64,
+    /// The share of transactions in whose middle a second producer takes the transactional id over, so that the first is fenced
+    #[arg(long, default_value_t = 0.02, value_name = "FRACTION")]
+    pub(crate) txn_zombies: f64,
+    /// When the coordinator aborts a transaction that nobody ended (transaction.timeout.ms)
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub(crate) txn_timeout: Duration,
     /// A librdkafka property for every client; may be given several times
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) properties: Vec<(String, String)>,
