@@ -40,7 +40,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn spawn(
     shared: &Arc<Shared>,
     number: usize,
-    start_ns: u64,
+    _start_ns: u64,
     ready: SyncSender<Result<(), String>>,
 ) -> std::io::Result<ProducerHandle> {
     let name = format!("txn-{}", number + 1);
@@ -56,7 +56,7 @@ pub(super) fn spawn(
         };
         let _ = ready.send(Ok(()));
         Client {
-            schedule: schedule(&shared, number, start_ns),
+            schedule: None,
             generator: Generator::new(shared.seed, number, shared.keys.len(), &shared.options),
             process: shared.new_process(),
             producer: Some(producer),
@@ -88,7 +88,8 @@ struct Client {
     number: usize,
     name: String,
     id: String,
-    schedule: Schedule,
+    /// From when it is first ready: the first `init_transactions()` of a cluster makes the topic of the coordinators.
+    schedule: Option<Schedule>,
     generator: Generator,
     tail: Tail,
     /// `None` until a new one is made.
@@ -133,9 +134,11 @@ impl Client {
             if let Some(until) = self.shared.writes_until.get().copied() {
                 return self.settle(until);
             }
-            if self.make_ready() {
-                let now_ns = self.shared.clock.now_ns();
-                match self.schedule.next(now_ns, |_| true) {
+            let is_ready = self.make_ready();
+            let now_ns = self.shared.clock.now_ns();
+            if is_ready {
+                let schedule = self.schedule.get_or_insert_with(|| schedule(&self.shared, self.number, now_ns));
+                match schedule.next(now_ns, |_| true) {
                     Next::Send { intended_ns, .. } => self.transaction(intended_ns),
                     Next::Wait { until_ns, .. } => {
                         let pause = Duration::from_nanos(until_ns.saturating_sub(now_ns));
@@ -143,9 +146,11 @@ impl Client {
                     }
                 }
             }
-            let counters = &self.shared.counters;
-            counters.backlog[self.number].store(self.schedule.backlog(self.shared.clock.now_ns()), Relaxed);
-            counters.shed[self.number].store(self.schedule.shed(), Relaxed);
+            if let Some(schedule) = &self.schedule {
+                let counters = &self.shared.counters;
+                counters.backlog[self.number].store(schedule.backlog(self.shared.clock.now_ns()), Relaxed);
+                counters.shed[self.number].store(schedule.shed(), Relaxed);
+            }
         }
     }
 
