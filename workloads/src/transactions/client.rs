@@ -309,11 +309,9 @@ impl Client {
             return self.commit(producer, self.deadline(Instant::now(), ZOMBIE), true);
         }
         let is_flushed = txn.plan.ending == Ending::Abort { flushed: false } || self.flush(producer, self.deadline(txn.begun, timeout));
-        let broken = txn
-            .broken
-            .clone()
-            .or_else(|| producer.failed_send())
-            .or_else(|| (!is_flushed).then(|| "its sends were not acknowledged in time".to_owned()));
+        // A send that failed makes librdkafka refuse the next ones: it is the cause.
+        let broken = producer.failed_send().or_else(|| txn.broken.clone());
+        let broken = broken.or_else(|| (!is_flushed).then(|| "its sends were not acknowledged in time".to_owned()));
         if broken.is_none() && txn.plan.ending == Ending::Commit {
             return self.commit(producer, self.deadline(Instant::now(), timeout + COMMIT_BEYOND_TIMEOUT), false);
         }

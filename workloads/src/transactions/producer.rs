@@ -93,7 +93,7 @@ impl TxnProducer {
 
     /// Completes or aborts what an earlier producer with this id had begun, and fences it.
     pub(crate) fn init(&self, timeout: Duration) -> Result<(), CallError> {
-        self.producer.init_transactions(timeout).map_err(CallError::of)
+        self.producer.init_transactions(timeout).map_err(|error| CallError::of(&error))
     }
 
     pub(crate) fn begin(&mut self) -> Result<(), CallError> {
@@ -103,7 +103,7 @@ impl TxnProducer {
             (reports.transaction, reports.failed) = (self.transaction, None);
             reports.sends.clear();
         }
-        self.producer.begin_transaction().map_err(CallError::of)
+        self.producer.begin_transaction().map_err(|error| CallError::of(&error))
     }
 
     /// A number for the next record of this client.
@@ -133,11 +133,11 @@ impl TxnProducer {
     }
 
     pub(crate) fn commit(&self, timeout: Duration) -> Result<(), CallError> {
-        self.producer.commit_transaction(timeout).map_err(CallError::of)
+        self.producer.commit_transaction(timeout).map_err(|error| CallError::of(&error))
     }
 
     pub(crate) fn abort(&self, timeout: Duration) -> Result<(), CallError> {
-        self.producer.abort_transaction(timeout).map_err(CallError::of)
+        self.producer.abort_transaction(timeout).map_err(|error| CallError::of(&error))
     }
 
     /// Why a send of the transaction failed, if one did.
@@ -170,8 +170,8 @@ impl Drop for TxnProducer {
 }
 
 impl CallError {
-    fn of(error: KafkaError) -> Self {
-        match &error {
+    fn of(error: &KafkaError) -> Self {
+        match error {
             KafkaError::Transaction(told) => Self {
                 code: told.code(),
                 text: format!("{}: {}", raw::code_name(told.code()), told.string()),
