@@ -153,7 +153,7 @@ pub(crate) struct TestArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// Sends (or transactions) per second over all producers, at an open-model rate: latency counts from the intended start [default: 500 sends, or 30 transactions]
+    /// Sends (or transactions) per second over all producers, at an open-model rate: latency counts from the intended start [default: 500 sends, or 20 transactions]
     #[arg(long)]
     pub(crate) rate: Option<f64>,
     /// Of the workload transactions: each has a transactional id of its own

@@ -39,8 +39,8 @@ pub(crate) const SPEC: Spec = Spec {
 };
 
 /// Transactions a second. One takes several round trips and writes to the coordinator's log and a marker to each partition, so a client
-/// makes some tens of them a second.
-pub(crate) const DEFAULT_RATE: f64 = 30.0;
+/// makes a few tens of them a second, and must catch up after an election.
+pub(crate) const DEFAULT_RATE: f64 = 20.0;
 
 struct Transactions {
     options: Options,
