@@ -9,8 +9,10 @@ use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 use crate::history::HistoryFormat;
 
 mod safety;
+mod transactions;
 
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
+pub(crate) use transactions::TxnArgs;
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -186,21 +188,11 @@ pub(crate) struct LoadArgs {
     /// What readers are given: read_committed or read_uncommitted, with which a workload of transactions shows aborted values
     #[arg(long, default_value = "read_committed")]
     pub(crate) isolation: String,
-    /// A transaction has from 1 to so many micro-ops: sends, and a poll for every three of them
-    #[arg(long, default_value_t = 6, value_name = "MICRO-OPS")]
-    pub(crate) txn_size: u32,
-    /// The share of transactions that are meant to be aborted
-    #[arg(long, default_value_t = 0.2, value_name = "FRACTION")]
-    pub(crate) txn_aborts: f64,
-    /// The share of transactions in whose middle a second producer takes the transactional id over, so that the first is fenced
-    #[arg(long, default_value_t = 0.02, value_name = "FRACTION")]
-    pub(crate) txn_zombies: f64,
-    /// When the coordinator aborts a transaction that nobody ended (transaction.timeout.ms)
-    #[arg(long, default_value = "60s", value_parser = duration)]
-    pub(crate) txn_timeout: Duration,
     /// A librdkafka property for every client; may be given several times
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) properties: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) transactions: TxnArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,11 +6,12 @@
 //! Before the thread ends, whatever may still hold the last stable offset is settled so as well.
 
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use kchaos_core::{Body, Draft, MicroOp, Offset, OpType, Process, Send as SendOp, Value};
+use kchaos_core::{Body, Draft, MicroOp, OpType, Process, Send as SendOp, Value};
 
+use super::book::{Book, fill_in};
 use super::outcome::{self, Answer};
 use super::plan::{Ending, Generator, Step, TxnPlan, Zombie};
 use super::producer::{CallError, TxnProducer};
@@ -18,7 +19,7 @@ use super::tail::{Corrupt, Tail};
 use super::transactional_id;
 use crate::errors::Attempt;
 use crate::payload::{self, Record};
-use crate::producer::{GIVEN_UP, ProducerHandle};
+use crate::producer::ProducerHandle;
 use crate::schedule::{Next, Schedule};
 use crate::shared::Shared;
 
@@ -44,7 +45,7 @@ pub(super) fn spawn(
     ready: SyncSender<Result<(), String>>,
 ) -> std::io::Result<ProducerHandle> {
     let name = format!("txn-{}", number + 1);
-    let book = Arc::new(Book { shared: Arc::clone(shared), open: Mutex::default() });
+    let book = Arc::new(Book::new(shared));
     let (giving_up, shared, own_name) = (Arc::clone(&book), Arc::clone(shared), name.clone());
     let run = move || {
         let tail = Tail::new(&shared, format!("{own_name}-reader"));
@@ -418,73 +419,5 @@ impl Client {
             draft.error = (op_type == OpType::Info).then(|| reason.to_owned());
             self.shared.record(draft);
         }
-    }
-}
-
-/// The offsets of what did not fail; what failed was promised no place.
-fn fill_in(mut parts: Vec<MicroOp>, op_type: OpType, offsets: &[Option<Offset>]) -> Vec<MicroOp> {
-    let mut offsets = offsets.iter();
-    for part in &mut parts {
-        match part {
-            MicroOp::Send(send) if op_type != OpType::Fail => send.offset = offsets.next().copied().flatten(),
-            MicroOp::Send(_) => {}
-            MicroOp::Poll(polled) => _ = polled.get_or_insert_default(),
-        }
-    }
-    parts
-}
-
-/// The transactions of one client that are invoked and not completed, so that each is completed once, by whomever.
-struct Book {
-    shared: Arc<Shared>,
-    open: Mutex<Vec<Draft>>,
-}
-
-impl Book {
-    fn draft(&self, process: u32, client: u32, intended_ns: u64, op_type: OpType, parts: Vec<MicroOp>) -> Draft {
-        let mut draft = Draft::new(Process::Client(process), op_type, Body::Txn(parts));
-        draft.client = Some(client);
-        draft.extra.intended_ns = Some(intended_ns);
-        draft.extra.isolation = Some(self.shared.options.isolation.name().to_owned());
-        draft
-    }
-
-    fn invoke(&self, process: u32, client: u32, intended_ns: u64, parts: &[MicroOp]) {
-        self.shared.counters.invoked.fetch_add(1, Relaxed);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.record(self.draft(process, client, intended_ns, OpType::Invoke, parts.to_vec()));
-        let mut given_up = self.draft(process, client, intended_ns, OpType::Info, fill_in(parts.to_vec(), OpType::Info, &[]));
-        given_up.error = Some(GIVEN_UP.to_owned());
-        open.push(given_up);
-    }
-
-    /// A second completion, if there ever is one, is nobody's.
-    fn complete(&self, process: u32, draft: Draft) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(place) = open.iter().position(|given_up| given_up.process == Process::Client(process)) else { return };
-        open.swap_remove(place);
-        self.record(draft);
-    }
-
-    fn give_up(&self) -> u64 {
-        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
-        let count = open.len() as u64;
-        open.into_iter().for_each(|draft| self.record(draft));
-        count
-    }
-
-    fn record(&self, draft: Draft) {
-        let op_type = draft.op_type;
-        let sends: Vec<_> = match &draft.body {
-            Body::Txn(parts) => parts.iter().filter_map(|part| self.sent(part)).collect(),
-            _ => Vec::new(),
-        };
-        self.shared.record(draft);
-        self.shared.counters.txn_completed(op_type, sends.into_iter());
-    }
-
-    fn sent(&self, part: &MicroOp) -> Option<(usize, Option<Offset>)> {
-        let MicroOp::Send(send) = part else { return None };
-        Some((self.shared.keys.iter().position(|entry| entry.key == send.key)?, send.offset))
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! What this does not do: commit a group's offsets in transactions (`send_offsets_to_transaction`, KIP-447).
 
+mod book;
 mod client;
 mod outcome;
 mod plan;

@@ -7,7 +7,8 @@ use crate::options::Options;
 
 /// Of four micro-ops one is a poll.
 const POLLS: f64 = 0.25;
-/// Of four aborts one takes back what may never have left the client.
+/// Of four aborts one takes back what may never have left the client. (The coordinator may know nothing of the transaction yet, and answers
+/// INVALID_TXN_STATE, which librdkafka takes for fatal: the producer is replaced.)
 const ABORTS_UNFLUSHED: f64 = 0.25;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
