@@ -9,8 +9,10 @@ use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 use crate::history::HistoryFormat;
 
 mod safety;
+mod transactions;
 
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
+pub(crate) use transactions::TxnArgs;
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -153,9 +155,10 @@ pub(crate) struct TestArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
-    /// Sends per second over all producers, at an open-model rate: latency counts from the intended start
-    #[arg(long, default_value_t = 500.0)]
-    pub(crate) rate: f64,
+    /// Sends (or transactions) per second over all producers, at an open-model rate: latency counts from the intended start [default: 500 sends, or 20 transactions]
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Of the workload transactions: each has a transactional id of its own
     #[arg(long, default_value_t = 2)]
     pub(crate) producers: u32,
     #[arg(long, default_value_t = 2)]
@@ -182,9 +185,14 @@ pub(crate) struct LoadArgs {
     pub(crate) key_count: u32,
     #[arg(long, default_value_t = 200)]
     pub(crate) value_bytes: u32,
+    /// What readers are given: read_committed or read_uncommitted, with which a workload of transactions shows aborted values
+    #[arg(long, default_value = "read_committed")]
+    pub(crate) isolation: String,
     /// A librdkafka property for every client; may be given several times
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) properties: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) transactions: TxnArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -104,7 +104,8 @@ impl Profile {
 
     /// From what a run was configured to do; its `--profile`, if one was given, decides alone.
     ///
-    /// Duplicates stay a violation without idempotence: who asks for that setting wants to see them. Only `kafka-non-idempotent` ignores them.
+    /// Duplicates stay a violation without idempotence, and reads of aborted values under read_uncommitted: who asks for such a setting wants to
+    /// see them. Only the profiles `kafka-non-idempotent` and (of reads) `kafka`, when they are asked for, ignore them.
     pub fn derive(plan: &Plan) -> Result<Self, UnknownProfile> {
         if let Some(name) = &plan.profile {
             return Self::named(name);
@@ -121,6 +122,7 @@ impl Profile {
         }
         if plan.isolation == "read_uncommitted" {
             profile.default_isolation = Isolation::Uncommitted;
+            profile.allowed.retain(|rule| *rule != "G1a/uncommitted");
             differences.push("isolation=read_uncommitted".to_owned());
         }
         if !differences.is_empty() {
@@ -171,6 +173,19 @@ mod tests {
         ] {
             assert_eq!(weak.ruling(rule), ruling, "{rule}");
         }
+    }
+
+    #[test]
+    fn who_runs_with_read_uncommitted_is_shown_what_it_gives_away_and_who_names_a_profile_is_not() {
+        let uncommitted = Plan { isolation: "read_uncommitted".to_owned(), ..plan("all", true, None) };
+        let derived = Profile::derive(&uncommitted).unwrap();
+        assert_eq!(derived.name, "kafka (isolation=read_uncommitted)");
+        assert_eq!(
+            (derived.ruling("G1a/uncommitted"), derived.ruling("precommitted-read/uncommitted")),
+            (Ruling::Violation, Ruling::Allowed)
+        );
+        let named = Profile::derive(&Plan { profile: Some("kafka".to_owned()), ..uncommitted }).unwrap();
+        assert_eq!(named.ruling("G1a/uncommitted"), Ruling::Allowed);
     }
 
     #[test]

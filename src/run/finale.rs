@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::abort::Abort;
 use super::whole::{self, Whole};
-use super::{Clients, Live, lock, replica_logs};
+use super::{Clients, Live, lock, replica_logs, stable};
 
 const FIRST_ACKS_TIMEOUT: Duration = Duration::from_secs(30);
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -58,6 +58,7 @@ pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
         finale.incomplete = Some(format!("the cluster was not whole: {missing}"));
         return finale;
     }
+    stable::wait(live).await;
     let targets = match bounds(live).await {
         Ok(targets) => targets,
         Err(text) => {
@@ -75,9 +76,9 @@ pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
 }
 
 /// Where one key's log starts and ends, and who said so.
-struct Bounds {
-    bounds: FinalTarget,
-    leader: i32,
+pub(super) struct Bounds {
+    pub(super) bounds: FinalTarget,
+    pub(super) leader: i32,
 }
 
 impl Bounds {
@@ -97,7 +98,8 @@ async fn bounds(live: &Live) -> Result<Vec<Bounds>, String> {
     }
 }
 
-async fn try_bounds(live: &Live) -> Result<Vec<Bounds>, String> {
+/// In the order of the run's keys.
+pub(super) async fn try_bounds(live: &Live) -> Result<Vec<Bounds>, String> {
     let brokers = protocol::Client::new(&live.inventory, protocol::Timeouts::default()).map_err(|error| error.to_string())?;
     let view = view::look(&live.inventory, Some(&live.topics())).await.map_err(|error| error.to_string())?;
     let mut found = Vec::new();

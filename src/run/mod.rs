@@ -17,6 +17,7 @@ mod replica_logs;
 mod resources;
 mod schedule;
 mod setup;
+mod stable;
 mod trouble;
 mod watch;
 mod whole;

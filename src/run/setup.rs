@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
-use kchaos_workloads::{Acks, LogSink, Options, Workload};
+use kchaos_workloads::{Acks, Isolation, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
@@ -269,8 +269,8 @@ impl Names {
     /// What a plan file or an earlier run says is put into `args`.
     fn resolve(args: &mut TestArgs) -> Result<Self, Failure> {
         let exact = exact::resolve(args)?;
-        let options = options(&args.load)?;
         let spec = workload_spec(&args.workload)?;
+        let options = options(spec.name, &args.load)?;
         let workload = (spec.build)(&options).map_err(Failure::usage)?;
         let nemeses = match exact.as_slice() {
             [] => nemeses(&args.nemesis, workload.as_ref())?,
@@ -358,10 +358,16 @@ fn workload_spec(name: &str) -> Result<&'static kchaos_workloads::Spec, Failure>
     })
 }
 
-fn options(load: &LoadArgs) -> Result<Options, Failure> {
+fn options(workload: &str, load: &LoadArgs) -> Result<Options, Failure> {
     let acks: Acks = load.acks.parse().map_err(|error| Failure::usage(anyhow!("--acks: {error}")))?;
+    let isolation: Isolation = load.isolation.parse().map_err(|error| Failure::usage(anyhow!("--isolation: {error}")))?;
     Ok(Options {
-        rate: load.rate,
+        rate: load.rate.unwrap_or_else(|| kchaos_workloads::default_rate(workload)),
+        isolation,
+        txn_size: load.transactions.txn_size,
+        txn_aborts: load.transactions.txn_aborts,
+        txn_zombies: load.transactions.txn_zombies,
+        txn_timeout_ms: u32::try_from(millis(load.transactions.txn_timeout)).unwrap_or(u32::MAX),
         producers: load.producers,
         consumers: load.consumers,
         partitions: load.partitions,

@@ -21,4 +21,5 @@ mod refusals;
 mod rules;
 mod run;
 mod safety;
+mod transactions;
 mod wide;

@@ -32,36 +32,40 @@ impl Append {
 
 impl Workload for Append {
     fn keys(&self, run_id: &str) -> Vec<KeyEntry> {
-        let partitions = i32::try_from(self.options.partitions).unwrap_or(i32::MAX);
-        (0..partitions).map(|partition| KeyEntry { key: i64::from(partition), topic: self.topic(run_id), partition }).collect()
+        keys_of(&self.topic(run_id), &self.options)
     }
 
     fn topics(&self, run_id: &str) -> Vec<TopicSpec> {
-        let options = &self.options;
-        let own = [
-            ("min.insync.replicas", options.min_insync_replicas.to_string()),
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", "-1".to_owned()),
-            ("retention.bytes", "-1".to_owned()),
-            ("max.message.bytes", properties::message_max_bytes(options).to_string()),
-        ];
-        let mut settings: Vec<(String, String)> = own.map(|(name, value)| (name.to_owned(), value)).into();
-        for (name, value) in &options.topic_settings {
-            settings.retain(|(own, _)| own != name);
-            settings.push((name.clone(), value.clone()));
-        }
-        vec![TopicSpec {
-            name: self.topic(run_id),
-            partitions: options.partitions,
-            replication_factor: options.replication_factor,
-            settings,
-        }]
+        vec![topic_that_keeps_all(self.topic(run_id), &self.options)]
     }
 
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let keys = self.keys(&context.run_id);
         Ok(Box::new(ClientsRun::start(self.options.clone(), keys, context)?))
     }
+}
+
+/// Key k is partition k.
+pub(crate) fn keys_of(topic: &str, options: &Options) -> Vec<KeyEntry> {
+    let partitions = i32::try_from(options.partitions).unwrap_or(i32::MAX);
+    (0..partitions).map(|partition| KeyEntry { key: i64::from(partition), topic: topic.to_owned(), partition }).collect()
+}
+
+/// Nothing expires and nothing is compacted, unless the user's settings say so.
+pub(crate) fn topic_that_keeps_all(name: String, options: &Options) -> TopicSpec {
+    let own = [
+        ("min.insync.replicas", options.min_insync_replicas.to_string()),
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", "-1".to_owned()),
+        ("retention.bytes", "-1".to_owned()),
+        ("max.message.bytes", properties::message_max_bytes(options).to_string()),
+    ];
+    let mut settings: Vec<(String, String)> = own.map(|(name, value)| (name.to_owned(), value)).into();
+    for (name, value) in &options.topic_settings {
+        settings.retain(|(own, _)| own != name);
+        settings.push((name.clone(), value.clone()));
+    }
+    TopicSpec { name, partitions: options.partitions, replication_factor: options.replication_factor, settings }
 }
 
 #[cfg(test)]

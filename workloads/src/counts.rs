@@ -7,7 +7,7 @@ use kchaos_core::{Key, KeyEntry, Offset, OpType};
 /// What the clients of a run have done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Sends.
+    /// Sends; of the workload `transactions`, transactions.
     pub invoked: u64,
     pub ok: u64,
     pub fail: u64,
@@ -105,6 +105,23 @@ impl Counters {
                 self.keys[key].acked.fetch_add(1, Relaxed);
                 if let Some(offset) = offset {
                     self.keys[key].acked_offset_max.fetch_max(offset, Relaxed);
+                }
+                &self.ok
+            }
+            OpType::Fail => &self.fail,
+            OpType::Info => &self.info,
+        }
+        .fetch_add(1, Relaxed);
+    }
+
+    /// A transaction counts once, and each of its sends for its key.
+    pub(crate) fn txn_completed(&self, op_type: OpType, sends: impl Iterator<Item = (usize, Option<Offset>)>) {
+        match op_type {
+            OpType::Invoke => return,
+            OpType::Ok => {
+                for (key, offset) in sends {
+                    self.keys[key].acked.fetch_add(1, Relaxed);
+                    self.keys[key].acked_offset_max.fetch_max(offset.unwrap_or(-1), Relaxed);
                 }
                 &self.ok
             }

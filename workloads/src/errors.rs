@@ -182,6 +182,7 @@ pub fn document() -> String {
         let name = raw::code_name(row.code);
         text.push_str(&format!("| `{name}` | {} | {definite} | {} | {} |\n", row.code as i32, row.why, row.source));
     }
+    text.push_str(&crate::transactions::document());
     text
 }
 

@@ -22,6 +22,7 @@ mod run;
 mod schedule;
 mod shared;
 mod topics;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub use properties::{effective_client_properties, is_hidden, shown_property};
 pub use topics::{TopicSpec, create_topics, delete_topics};
 
 /// Every workload, in the order in which lists show them.
-pub const ALL: &[Spec] = &[append::SPEC];
+pub const ALL: &[Spec] = &[append::SPEC, transactions::SPEC];
 
 /// A workload that can be built.
 pub struct Spec {
@@ -158,6 +159,11 @@ pub enum WorkloadError {
     TopicNotWhole { topic: String, whole: usize, partitions: u32 },
     #[error("cannot {doing}")]
     Cluster { doing: String, source: KafkaError },
+}
+
+/// The rate of a workload for which none is told: sends a second, and transactions where there are some.
+pub fn default_rate(workload: &str) -> f64 {
+    if workload == transactions::SPEC.name { transactions::DEFAULT_RATE } else { Options::default().rate }
 }
 
 /// The workload of this name.

@@ -13,7 +13,7 @@ use crate::properties;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Sends a second over all producers, started on time whether or not earlier ones are answered.
+    /// Sends (of the workload `transactions`: transactions) a second over all producers, started on time whether or not earlier ones are answered.
     pub rate: f64,
     pub producers: u32,
     /// Each reads every partition, so that readers that disagree are seen to.
@@ -31,6 +31,14 @@ pub struct Options {
     pub key_count: u32,
     pub value_bytes: u32,
     pub isolation: Isolation,
+    /// Of the workload `transactions`: a transaction has from 1 to so many micro-ops (sends and polls).
+    pub txn_size: u32,
+    /// The fraction of transactions that are meant to be aborted.
+    pub txn_aborts: f64,
+    /// The fraction of transactions in whose middle a second producer takes the transactional id over.
+    pub txn_zombies: f64,
+    /// `transaction.timeout.ms`: after this time the coordinator aborts what nobody ended.
+    pub txn_timeout_ms: u32,
     /// A send that could not start within this time of when it was meant to is never made, and counted as shed.
     pub backlog_ms: u64,
     /// A topic of this name instead of one named after the run; it must not exist.
@@ -57,6 +65,10 @@ impl Default for Options {
             key_count: 16,
             value_bytes: 200,
             isolation: Isolation::ReadCommitted,
+            txn_size: 6,
+            txn_aborts: 0.2,
+            txn_zombies: 0.02,
+            txn_timeout_ms: 60_000,
             backlog_ms: 30_000,
             topic: None,
             topic_settings: BTreeMap::new(),
@@ -92,6 +104,8 @@ pub enum OptionsError {
     ValueTooSmall { found: u32 },
     #[error("idempotence needs acks=all: add --idempotence false to use acks={acks}")]
     IdempotenceNeedsAcksAll { acks: Acks },
+    #[error("transactions need idempotence and acks=all: leave --idempotence and --acks as they are")]
+    TransactionsNeedIdempotence,
     #[error(
         "min-insync-replicas {min_insync_replicas} is more than replication-factor {replication_factor}: no acks=all write could succeed"
     )]
@@ -143,7 +157,24 @@ impl Options {
         if let Some(name) = self.topic.as_ref().filter(|name| !is_topic_name(name)) {
             return Err(OptionsError::TopicName { name: name.clone() });
         }
+        self.check_transactions()?;
         properties::check(&self.properties)
+    }
+
+    fn check_transactions(&self) -> Result<(), OptionsError> {
+        if !(1..=1_000).contains(&self.txn_size) {
+            return Err(range("txn-size", "from 1 to 1000", self.txn_size));
+        }
+        for (option, share) in [("txn-aborts", self.txn_aborts), ("txn-zombies", self.txn_zombies)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(range(option, "from 0 to 1", share));
+            }
+        }
+        // Above `socket.timeout.ms`, and no more than brokers allow by default (`transaction.max.timeout.ms`).
+        if !(5_000..=900_000).contains(&self.txn_timeout_ms) {
+            return Err(range("txn-timeout", "from 5 s to 900 s", format!("{} ms", self.txn_timeout_ms)));
+        }
+        Ok(())
     }
 }
 
@@ -237,6 +268,10 @@ mod tests {
         check(|options| options.rate = f64::NAN, "rate must be more than 0");
         check(|options| options.producers = 0, "producers must be from 1");
         check(|options| options.in_flight = 0, "in-flight must be from 1");
+        check(|options| options.txn_size = 0, "txn-size must be from 1 to 1000, not 0");
+        check(|options| options.txn_aborts = f64::NAN, "txn-aborts must be from 0 to 1");
+        check(|options| options.txn_zombies = 1.5, "txn-zombies must be from 0 to 1, not 1.5");
+        check(|options| options.txn_timeout_ms = 1_000, "txn-timeout must be from 5 s to 900 s, not 1000 ms");
         check(|options| options.acks = Acks::Leader, "add --idempotence false to use acks=1");
         check(|options| options.min_insync_replicas = 4, "min-insync-replicas 4 is more than replication-factor 3");
         check(|options| options.topic = Some("a topic".into()), "\"a topic\" is no topic name");

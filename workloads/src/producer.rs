@@ -54,16 +54,17 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct ProducerHandle {
     pub(crate) name: String,
     pub(crate) thread: JoinHandle<()>,
-    current: Arc<Mutex<Option<Arc<Instance>>>>,
+    pub(crate) give_up: Box<dyn Fn() -> u64 + Send>,
 }
 
 impl ProducerHandle {
     /// Completes what is still open as info, for a thread that does not end. A report that comes later is ignored.
     pub(crate) fn give_up(&self) -> u64 {
-        let instance = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        instance.map_or(0, |instance| instance.give_up("given up: the client did not end in time"))
+        (self.give_up)()
     }
 }
+
+pub(crate) const GIVEN_UP: &str = "given up: the client did not end in time";
 
 /// Starts the producer's threads. `ready` hears whether the first client could be made.
 pub(crate) fn spawn(
@@ -73,7 +74,7 @@ pub(crate) fn spawn(
     ready: SyncSender<Result<(), String>>,
 ) -> std::io::Result<ProducerHandle> {
     let name = format!("producer-{}", number + 1);
-    let current = Arc::new(Mutex::new(None));
+    let current: Arc<Mutex<Option<Arc<Instance>>>> = Arc::default();
     let generator = Generator {
         schedule: schedule(shared, number, start_ns),
         record_keys: ChaCha8Rng::seed_from_u64(shared.seed ^ (number as u64 + 1)),
@@ -86,7 +87,11 @@ pub(crate) fn spawn(
         payload: Vec::new(),
     };
     let thread = std::thread::Builder::new().name(name.clone()).spawn(move || generator.run(&ready))?;
-    Ok(ProducerHandle { name, thread, current })
+    let give_up = move || {
+        let instance = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        instance.map_or(0, |instance| instance.give_up(GIVEN_UP))
+    };
+    Ok(ProducerHandle { name, thread, give_up: Box::new(give_up) })
 }
 
 /// This producer's part of the run's schedule: all (producer, key) streams together are evenly spaced, in an order that the seed shuffles.
@@ -386,7 +391,7 @@ impl Instance {
 }
 
 /// The shortest time after which librdkafka may have sent a message again: 0.8 × `retry.backoff.ms`, which jitter can take off.
-fn first_attempt_ns(properties: &BTreeMap<String, String>) -> u64 {
+pub(crate) fn first_attempt_ns(properties: &BTreeMap<String, String>) -> u64 {
     let read = |name: &str| properties.get(name).and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
     read("retry.backoff.ms").min(read("retry.backoff.max.ms")).saturating_mul(800_000)
 }

@@ -4,6 +4,7 @@
 //! maps to both), and it exists only while the message is borrowed, inside the delivery callback.
 
 use std::ffi::CString;
+use std::time::Duration;
 
 use rdkafka::bindings;
 use rdkafka::client::{Client, ClientContext};
@@ -44,6 +45,16 @@ pub(crate) fn tell_brokers_again<C: ClientContext>(client: &Client<C>, bootstrap
     let Ok(list) = CString::new(bootstrap) else { return };
     // SAFETY: the client lives as long as the borrow, and the call copies the text.
     unsafe { bindings::rd_kafka_brokers_add(client.native_ptr(), list.as_ptr()) };
+}
+
+/// Waits until every message has its report and its report was taken; `false` after the timeout. Nothing lingers meanwhile.
+///
+/// Why not rust-rdkafka's own `flush`: it polls for 100 ms at a time, and whoever takes the reports on another thread makes it wait all of it.
+pub(crate) fn flush<C: ClientContext>(client: &Client<C>, timeout: Duration) -> bool {
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client lives as long as the borrow.
+    let answer = unsafe { bindings::rd_kafka_flush(client.native_ptr(), timeout_ms) };
+    answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
 /// librdkafka's own name of a code: `_MSG_TIMED_OUT`, `NOT_LEADER_FOR_PARTITION`.

@@ -6,6 +6,9 @@
 //! One poll op gathers what arrives within 50 ms of its first record, up to 500 records; a poll that finds nothing stays open for 5 s, so
 //! an idle reader writes a line or two every 5 s and not a thousand.
 //!
+//! Offsets are taken by the markers of transactions too, which no poll returns. So the next offset follows the consumer's own position, which
+//! passes them, and a log that ends in markers is read to its end. The final reads are of what is committed, whatever the run's isolation.
+//!
 //! A position out of range (a log that was cut, or a deposed leader with a shorter one) is recorded as the failure of the poll. The reader
 //! then assigns its own position again, a second apart: a deposed leader's answer passes. If it lasts, all keys are read again from the
 //! start of their logs, which is a known place.
@@ -18,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kchaos_core::{Body, Draft, Offset, OpType, Polled, Process, Value};
+use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -26,6 +30,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::client_log::ClientLog;
+use crate::options::Isolation;
 use crate::payload;
 use crate::properties::Role;
 use crate::raw;
@@ -40,6 +45,8 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const OUT_OF_RANGE_TRIES: u32 = 5;
 /// librdkafka has lost wake-ups before: a reader that gets nothing for so long although there is something to read assigns anew.
 const STALL: Duration = Duration::from_secs(15);
+/// What an assignment takes at most to reach librdkafka's own thread.
+const ASSIGNED: Duration = Duration::from_secs(2);
 
 /// What a reader is there for.
 pub(crate) enum Purpose {
@@ -80,6 +87,7 @@ pub(crate) fn spawn(
         next: start.clone(),
         out_of_range: 0,
         progress: Instant::now(),
+        position_from: Instant::now(),
         last_error: None,
         errors: Vec::new(),
         shared: Arc::clone(shared),
@@ -108,6 +116,8 @@ struct Reader {
     out_of_range: u32,
     /// When a record was last read, or an assignment made.
     progress: Instant,
+    /// Since when the consumer's position is of its present assignment: that of an earlier one may be told for a moment.
+    position_from: Instant,
     /// The last error and when it was recorded: repetitions within a second are not.
     last_error: Option<(RDKafkaErrorCode, Instant)>,
     errors: Vec<String>,
@@ -131,9 +141,10 @@ impl Reader {
     fn run(mut self, ready: &SyncSender<Result<(), String>>) -> ReaderOutcome {
         let mut is_first = true;
         while !self.is_over() {
-            match BaseConsumer::from_config_and_context(&self.shared.config(Role::Consumer, &self.name), self.log.clone()) {
+            match BaseConsumer::from_config_and_context(&self.config(), self.log.clone()) {
                 Ok(consumer) => {
                     let _ = ready.try_send(Ok(()));
+                    self.position_from = Instant::now();
                     self.read(&consumer, is_first);
                     is_first = false;
                 }
@@ -147,6 +158,19 @@ impl Reader {
             }
         }
         ReaderOutcome { next: self.next, leader_epochs: self.leader_epochs, errors: self.errors }
+    }
+
+    fn isolation(&self) -> Isolation {
+        match self.purpose {
+            Purpose::Live { .. } => self.shared.options.isolation,
+            Purpose::Final { .. } => Isolation::ReadCommitted,
+        }
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = self.shared.config(Role::Consumer, &self.name);
+        config.set("isolation.level", self.isolation().name());
+        config
     }
 
     fn is_over(&self) -> bool {
@@ -172,6 +196,7 @@ impl Reader {
                 }
                 PollEnd::Error { is_out_of_range: true, .. } => {
                     std::thread::sleep(PAUSE_AFTER_ERROR);
+                    self.position_from = Instant::now() + ASSIGNED;
                     self.out_of_range += 1;
                     let is_lost = self.out_of_range > OUT_OF_RANGE_TRIES;
                     if is_lost {
@@ -185,6 +210,7 @@ impl Reader {
             if self.progress.elapsed() >= STALL && self.has_more() {
                 self.log.say("warning", "KCHAOS", "nothing read for 15 s although there is more: assigning anew");
                 raw::tell_brokers_again(consumer.client(), self.shared.bootstrap());
+                self.position_from = Instant::now() + ASSIGNED;
                 self.assign(consumer, false);
             }
         }
@@ -252,7 +278,7 @@ impl Reader {
                 return PollEnd::Done;
             }
             match consumer.poll(left.min(POLL_SLICE)) {
-                None => {}
+                None => self.pass_markers(consumer),
                 Some(Ok(message)) => {
                     self.take(&message);
                     if self.batch.count == 1 {
@@ -267,6 +293,21 @@ impl Reader {
                         return end;
                     }
                 }
+            }
+        }
+    }
+
+    /// Everything that was fetched has been returned: what the consumer's position is beyond it are markers, and what was aborted.
+    fn pass_markers(&mut self, consumer: &BaseConsumer<ClientLog>) {
+        if Instant::now() < self.position_from {
+            return;
+        }
+        let Ok(positions) = consumer.position() else { return };
+        for (index, key) in self.keys.iter().enumerate() {
+            let entry = &self.shared.keys[*key];
+            let position = positions.find_partition(&entry.topic, entry.partition).map(|found| found.offset());
+            if let Some(rdkafka::Offset::Offset(position)) = position {
+                self.next[index] = self.next[index].max(position);
             }
         }
     }
@@ -357,7 +398,7 @@ impl Reader {
         let mut draft = Draft::new(Process::Client(self.process), op_type, body);
         draft.error = error;
         draft.client = Some(self.client);
-        draft.extra.isolation = Some(self.shared.options.isolation.name().to_owned());
+        draft.extra.isolation = Some(self.isolation().name().to_owned());
         draft.extra.is_final = matches!(self.purpose, Purpose::Final { .. });
         draft
     }

@@ -30,12 +30,25 @@ pub(crate) struct ClientsRun {
 }
 
 type Ready = Receiver<Result<(), String>>;
+/// Starts one of those who write: its number from 0, and when the first was to start.
+pub(crate) type SpawnWriter = fn(&Arc<Shared>, usize, u64, SyncSender<Result<(), String>>) -> std::io::Result<ProducerHandle>;
 
 impl ClientsRun {
     pub(crate) fn start(options: Options, keys: Vec<KeyEntry>, context: Context) -> Result<Self, WorkloadError> {
+        Self::start_with(options, keys, context, "producer", producer::spawn)
+    }
+
+    /// With writers of another kind, as many as there are producers.
+    pub(crate) fn start_with(
+        options: Options,
+        keys: Vec<KeyEntry>,
+        context: Context,
+        writer: &'static str,
+        spawn: SpawnWriter,
+    ) -> Result<Self, WorkloadError> {
         let shared = Arc::new(Shared::new(options, keys, context)?);
         let mut run = Self { producers: Vec::new(), readers: Vec::new(), left_behind: Vec::new(), finales: 0, shared };
-        if let Err(error) = run.start_clients() {
+        if let Err(error) = run.start_clients(writer, spawn) {
             run.end(Duration::ZERO);
             return Err(error);
         }
@@ -43,7 +56,7 @@ impl ClientsRun {
     }
 
     /// Readers first, so that they are there for the first record.
-    fn start_clients(&mut self) -> Result<(), WorkloadError> {
+    fn start_clients(&mut self, writer: &str, spawn: SpawnWriter) -> Result<(), WorkloadError> {
         let shared = Arc::clone(&self.shared);
         for consumer in 0..shared.options.consumers as usize {
             let (ready, made) = sync_channel(1);
@@ -57,8 +70,8 @@ impl ClientsRun {
         let start_ns = shared.clock.now_ns();
         for number in 0..shared.options.producers as usize {
             let (ready, made): (SyncSender<_>, Ready) = sync_channel(1);
-            let name = format!("producer-{}", number + 1);
-            let producer = producer::spawn(&shared, number, start_ns, ready);
+            let name = format!("{writer}-{}", number + 1);
+            let producer = spawn(&shared, number, start_ns, ready);
             self.producers.push(producer.map_err(|source| WorkloadError::Thread { name: name.clone(), source })?);
             wait_until_made(&name, &made)?;
         }

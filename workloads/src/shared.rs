@@ -41,6 +41,10 @@ impl Shared {
         &self.bootstrap
     }
 
+    pub(crate) fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
     pub(crate) fn new(options: Options, keys: Vec<KeyEntry>, context: Context) -> Result<Self, WorkloadError> {
         for (name, value) in &context.properties {
             properties::check_one(name, value)?;

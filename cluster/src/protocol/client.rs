@@ -90,9 +90,16 @@ impl Client {
     /// A deposed leader that does not know it yet answers UNKNOWN_LEADER_EPOCH when asked at the newer epoch, a broker that leads no more
     /// NOT_LEADER_OR_FOLLOWER, and one asked at an old epoch FENCED_LEADER_EPOCH: bounds from a stale leader cannot be had by accident.
     pub async fn log_bounds(&self, broker: i32, topic: &str, partition: i32, leader_epoch: i32) -> Result<LogBounds, ProtocolError> {
-        let start = self.log_offset(broker, topic, partition, leader_epoch, EARLIEST).await?;
-        let end = self.log_offset(broker, topic, partition, leader_epoch, LATEST).await?;
+        let ask = |timestamp| ListOffsetsRequest { topic, partition, leader_epoch, timestamp, is_committed: false };
+        let start = self.log_offset(broker, ask(EARLIEST)).await?;
+        let end = self.log_offset(broker, ask(LATEST)).await?;
         Ok(LogBounds { start, end })
+    }
+
+    /// The last stable offset, asked as [`Self::log_bounds`] asks: readers of committed are given nothing from here on, since the first
+    /// record of a transaction that is under way stands here. It is the high watermark if there is none.
+    pub async fn stable_offset(&self, broker: i32, topic: &str, partition: i32, leader_epoch: i32) -> Result<i64, ProtocolError> {
+        self.log_offset(broker, ListOffsetsRequest { topic, partition, leader_epoch, timestamp: LATEST, is_committed: true }).await
     }
 
     /// The broker that coordinates this group or transactional id. Nobody has used one yet: refused, since asking would make a topic.
@@ -134,10 +141,11 @@ impl Client {
         Err(ProtocolError::NoneAnswered { what: DescribeConfigsRequest::NAME, last: Box::new(last) })
     }
 
-    async fn log_offset(&self, broker: i32, topic: &str, partition: i32, leader_epoch: i32, timestamp: i64) -> Result<i64, ProtocolError> {
+    async fn log_offset(&self, broker: i32, request: ListOffsetsRequest<'_>) -> Result<i64, ProtocolError> {
         let peer = self.peer(broker).await?;
-        let answer = self.call(&peer, &ListOffsetsRequest { topic, partition, leader_epoch, timestamp }).await?;
+        let answer = self.call(&peer, &request).await?;
         if answer.error != 0 {
+            let ListOffsetsRequest { topic, partition, leader_epoch, .. } = request;
             let what = format!("ListOffsets of {topic}-{partition} at leader epoch {leader_epoch}");
             return Err(ProtocolError::Refused { peer, what, code: answer.error });
         }

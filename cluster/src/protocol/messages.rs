@@ -86,6 +86,8 @@ pub struct ListOffsetsRequest<'a> {
     /// The epoch at which we believe the broker leads: one that leads at another answers FENCED or UNKNOWN_LEADER_EPOCH. -1 asks at any.
     pub leader_epoch: i32,
     pub timestamp: i64,
+    /// As a reader of committed: `LATEST` is then the last stable offset.
+    pub is_committed: bool,
 }
 
 pub const LATEST: i64 = -1;
@@ -203,9 +205,9 @@ impl Request for ListOffsetsRequest<'_> {
     type Response = ListOffsets;
 
     fn encode(&self, encoder: &mut Encoder) {
-        // As a consumer (-1), uncommitted (0): LATEST is then the high watermark.
+        // As a consumer (-1).
         encoder.i32(-1);
-        encoder.i8(0);
+        encoder.i8(i8::from(self.is_committed));
         encoder.array(&[()], |encoder, ()| {
             encoder.string(self.topic);
             encoder.array(&[()], |encoder, ()| {

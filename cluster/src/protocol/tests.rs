@@ -184,7 +184,7 @@ fn the_value_of_a_sensitive_setting_is_never_kept() {
 #[test]
 fn list_offsets_asks_at_the_epoch_it_was_given() {
     let mut body = Encoder::default();
-    ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 9, timestamp: LATEST }.encode(&mut body);
+    ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 9, timestamp: LATEST, is_committed: false }.encode(&mut body);
     let mut decoder = Decoder::new(&body.bytes);
     assert_eq!((decoder.i32().unwrap(), decoder.i8().unwrap(), decoder.i32().unwrap()), (-1, 0, 1));
     assert_eq!((decoder.string().unwrap().as_str(), decoder.i32().unwrap(), decoder.i32().unwrap()), ("t", 1, 3));
