@@ -8,8 +8,10 @@ use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 
 use crate::history::HistoryFormat;
 
+mod group;
 mod safety;
 
+pub(crate) use group::GroupArgs;
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
@@ -110,6 +112,8 @@ pub(crate) struct TestArgs {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) group: GroupArgs,
     /// A promise of time, such as 'recovery.p99<20s'; missed: exit code 6. May be given several times
     #[arg(long)]
     pub(crate) slo: Vec<String>,

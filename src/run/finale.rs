@@ -137,6 +137,10 @@ async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> Option<Strin
         }
         keys.insert(target.bounds.key.to_string(), json!({"next": next, "end": target.bounds.end}));
     }
+    for group in &outcome.groups {
+        let keys: Map<_, _> = group.committed.iter().map(|(key, committed)| (key.to_string(), json!(committed))).collect();
+        live.nemesis_op("final-groups", json!({"group": group.name, "committed": keys, "behind": group.behind, "told": group.told}));
+    }
     let is_complete = short.is_empty();
     live.nemesis_op("final-reads", json!({"complete": is_complete, "keys": keys}));
     let why = outcome.errors.first().map_or(String::new(), |error| format!(" ({error})"));

@@ -96,7 +96,7 @@ impl Setup {
             acks: self.options.acks.name().to_owned(),
             idempotence: self.options.idempotence,
             isolation: self.options.isolation.name().to_owned(),
-            consumers_via: "assign".into(),
+            consumers_via: if self.workload.groups("").is_empty() { "assign" } else { "assign, subscribe" }.into(),
             profile: self.args.profile.clone(),
             inventory: self.inventory.without_secrets(),
             slo: self.args.slo.clone(),
@@ -269,7 +269,7 @@ impl Names {
     /// What a plan file or an earlier run says is put into `args`.
     fn resolve(args: &mut TestArgs) -> Result<Self, Failure> {
         let exact = exact::resolve(args)?;
-        let options = options(&args.load)?;
+        let options = options(args)?;
         let spec = workload_spec(&args.workload)?;
         let workload = (spec.build)(&options).map_err(Failure::usage)?;
         let nemeses = match exact.as_slice() {
@@ -358,7 +358,8 @@ fn workload_spec(name: &str) -> Result<&'static kchaos_workloads::Spec, Failure>
     })
 }
 
-fn options(load: &LoadArgs) -> Result<Options, Failure> {
+fn options(args: &TestArgs) -> Result<Options, Failure> {
+    let load = &args.load;
     let acks: Acks = load.acks.parse().map_err(|error| Failure::usage(anyhow!("--acks: {error}")))?;
     Ok(Options {
         rate: load.rate,
@@ -374,6 +375,7 @@ fn options(load: &LoadArgs) -> Result<Options, Failure> {
         topic: load.topic.clone(),
         replication_factor: load.replication_factor,
         min_insync_replicas: load.min_insync_replicas,
+        group: args.group.options()?,
         ..Options::default()
     })
 }

@@ -37,31 +37,30 @@ impl Workload for Append {
     }
 
     fn topics(&self, run_id: &str) -> Vec<TopicSpec> {
-        let options = &self.options;
-        let own = [
-            ("min.insync.replicas", options.min_insync_replicas.to_string()),
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", "-1".to_owned()),
-            ("retention.bytes", "-1".to_owned()),
-            ("max.message.bytes", properties::message_max_bytes(options).to_string()),
-        ];
-        let mut settings: Vec<(String, String)> = own.map(|(name, value)| (name.to_owned(), value)).into();
-        for (name, value) in &options.topic_settings {
-            settings.retain(|(own, _)| own != name);
-            settings.push((name.clone(), value.clone()));
-        }
-        vec![TopicSpec {
-            name: self.topic(run_id),
-            partitions: options.partitions,
-            replication_factor: options.replication_factor,
-            settings,
-        }]
+        vec![topic(&self.options, self.topic(run_id))]
     }
 
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let keys = self.keys(&context.run_id);
         Ok(Box::new(ClientsRun::start(self.options.clone(), keys, context)?))
     }
+}
+
+/// A topic of a run: nothing expires from it and nothing is compacted, unless the user says so.
+pub(crate) fn topic(options: &Options, name: String) -> TopicSpec {
+    let own = [
+        ("min.insync.replicas", options.min_insync_replicas.to_string()),
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", "-1".to_owned()),
+        ("retention.bytes", "-1".to_owned()),
+        ("max.message.bytes", properties::message_max_bytes(options).to_string()),
+    ];
+    let mut settings: Vec<(String, String)> = own.map(|(name, value)| (name.to_owned(), value)).into();
+    for (name, value) in &options.topic_settings {
+        settings.retain(|(own, _)| own != name);
+        settings.push((name.clone(), value.clone()));
+    }
+    TopicSpec { name, partitions: options.partitions, replication_factor: options.replication_factor, settings }
 }
 
 #[cfg(test)]

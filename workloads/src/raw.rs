@@ -4,9 +4,11 @@
 //! maps to both), and it exists only while the message is borrowed, inside the delivery callback.
 
 use std::ffi::CString;
+use std::mem::ManuallyDrop;
 
 use rdkafka::bindings;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
@@ -44,6 +46,19 @@ pub(crate) fn tell_brokers_again<C: ClientContext>(client: &Client<C>, bootstrap
     let Ok(list) = CString::new(bootstrap) else { return };
     // SAFETY: the client lives as long as the borrow, and the call copies the text.
     unsafe { bindings::rd_kafka_brokers_add(client.native_ptr(), list.as_ptr()) };
+}
+
+/// Ends a member of a group as a crash does: connections are closed, the coordinator is not told, and nothing more is committed.
+///
+/// rust-rdkafka's own end leaves the group and commits what is stored. What it would free afterwards, an empty queue of some hundred
+/// bytes, is left. No message of the consumer may be held any more: the borrow checker sees to that, since the consumer is moved.
+pub(crate) fn crash<C: ConsumerContext>(consumer: BaseConsumer<C>) {
+    let consumer = ManuallyDrop::new(consumer);
+    // SAFETY: the client is alive, nobody else holds it, and it is not touched after this: what would destroy it again is never dropped. The
+    // context outlives it, being dropped below.
+    unsafe { bindings::rd_kafka_destroy_flags(consumer.client().native_ptr(), bindings::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
+    // SAFETY: `ManuallyDrop` never drops this `Arc`, so that it is dropped once, here.
+    drop(unsafe { std::ptr::read(consumer.client().context()) });
 }
 
 /// librdkafka's own name of a code: `_MSG_TIMED_OUT`, `NOT_LEADER_FOR_PARTITION`.
