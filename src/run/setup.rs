@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::exact;
 use super::schedule::{Schedule, millis};
-use crate::cli::{KillArg, LoadArgs, TestArgs};
+use crate::cli::{KillArg, TestArgs};
 use crate::clock::RunClock;
 use crate::exit::Failure;
 use crate::slo::Slo;

@@ -6,6 +6,7 @@
 mod daemon_log;
 mod disks;
 mod faults;
+mod groups;
 mod halting;
 mod inhabited;
 mod interruptions;

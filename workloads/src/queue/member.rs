@@ -32,8 +32,10 @@ use crate::raw;
 
 /// Before a member that crashed or left comes back.
 const AWAY: Duration = Duration::from_secs(1);
-/// A member without records is not spared for longer.
-const IDLE: Duration = Duration::from_secs(3);
+/// A member without records is not spared for longer: by then it has no keys, and does not only wait for a rebalance to end.
+const IDLE: Duration = Duration::from_secs(15);
+/// Sleeps beyond this end when the group is to come to its end.
+const LONG: Duration = Duration::from_secs(3);
 const NAP: Duration = Duration::from_millis(20);
 
 pub(crate) struct MemberHandle {
@@ -273,7 +275,7 @@ impl Member {
     fn sleep(&self, length: Duration) {
         let group = &self.group;
         let until = Instant::now() + length;
-        while !group.is_over.load(Relaxed) && !(length > IDLE && group.is_calm.load(Relaxed)) {
+        while !group.is_over.load(Relaxed) && !(length > LONG && group.is_calm.load(Relaxed)) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -334,8 +336,8 @@ impl Member {
     fn commit_async(&mut self, consumer: &BaseConsumer<MemberContext>, offsets: &BTreeMap<usize, Offset>) {
         offsets.iter().for_each(|(key, offset)| self.begin_commit(*key, *offset));
         let list = self.group.list(offsets.iter().map(|(key, offset)| (*key, Some(*offset))));
-        if let Err(error) = consumer.commit(&list, CommitMode::Async) {
-            offsets.iter().for_each(|(key, offset)| self.end_commit(*key, *offset, Some(code(&error))));
+        if let Err(code) = raw::commit_async(consumer, &list) {
+            offsets.iter().for_each(|(key, offset)| self.end_commit(*key, *offset, Some(code)));
         }
     }
 

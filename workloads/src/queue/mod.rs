@@ -12,6 +12,7 @@ mod context;
 mod group;
 mod member;
 mod options;
+mod probe;
 mod run;
 mod trouble;
 
@@ -64,7 +65,7 @@ impl Workload for Queue {
     }
 
     fn refuse_cluster(&self, context: &Context) -> Result<(), WorkloadError> {
-        run::refuse_cluster(&self.options, context)
+        probe::refuse_cluster(&self.options, context)
     }
 
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {

@@ -10,14 +10,11 @@ use kchaos_core::{Body, Draft, Key, KeyEntry, Offset, OpType, Process};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaErrorCode;
 
-use super::context::{Mailbox, MemberContext};
 use super::group::{Figures, Group};
 use super::member::{self, MemberHandle};
-use super::options::GroupProtocol;
 use crate::client_log::ClientLog;
 use crate::counts::Counts;
 use crate::options::Options;
@@ -31,8 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What the group gets for its end, however long the final reads took.
 const DRAIN_MIN: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(5);
-/// How long a broker may take to say that it does not know a group's protocol.
-const PROBE: Duration = Duration::from_secs(15);
 
 pub(super) struct QueueRun {
     clients: ClientsRun,
@@ -80,7 +75,8 @@ impl QueueRun {
         let begun = Instant::now();
         let shared = &self.group.shared;
         let (client, mut process) = (shared.new_client(), shared.new_process());
-        let keys: BTreeSet<usize> = targets.iter().filter_map(|target| shared.keys.iter().position(|entry| entry.key == target.key)).collect();
+        let keys: BTreeSet<usize> =
+            targets.iter().filter_map(|target| shared.keys.iter().position(|entry| entry.key == target.key)).collect();
         let mut committed = BTreeMap::new();
         let mut auditor = None;
         loop {
@@ -129,7 +125,7 @@ impl QueueRun {
     }
 }
 
-fn group(shared: Arc<Shared>, topic: String, name: String) -> Group {
+pub(super) fn group(shared: Arc<Shared>, topic: String, name: String) -> Group {
     Group {
         committed: shared.keys.iter().map(|_| AtomicI64::new(0)).collect(),
         started: Instant::now(),
@@ -186,46 +182,6 @@ impl Running for QueueRun {
         stopped.left_behind.append(&mut self.left_behind);
         stopped
     }
-}
-
-/// A cluster that does not know the group's protocol: a member tries to join, and is told.
-pub(super) fn refuse_cluster(options: &Options, context: &Context) -> Result<(), WorkloadError> {
-    if options.group.protocol == GroupProtocol::Classic {
-        return Ok(());
-    }
-    let run_id = context.run_id.clone();
-    let shared = Shared::new(options.clone(), Vec::new(), context.clone())?;
-    let topic = format!("kchaos-probe-{run_id}");
-    let group = group(Arc::new(shared), topic.clone(), topic.clone());
-    let name = "probe";
-    let unmade = |error: KafkaError| WorkloadError::Client { name: name.to_owned(), reason: error.to_string() };
-    let context = MemberContext { log: group.shared.log(name), mailbox: Mailbox::default() };
-    let mailbox = context.mailbox.clone();
-    let consumer = BaseConsumer::from_config_and_context(&group.config(name), context).map_err(unmade)?;
-    // It is not there, and nobody makes it: a member of a group may wait for a topic.
-    consumer.subscribe(&[&topic]).map_err(unmade)?;
-    let until = Instant::now() + PROBE;
-    while Instant::now() < until && !mailbox.has_rebalance() {
-        if let Some(Err(KafkaError::MessageConsumptionFatal(code))) = consumer.poll(LOOK_EVERY) {
-            return Err(unsupported(options, code));
-        }
-        if let Some((code, _)) = consumer.client().fatal_error() {
-            return Err(unsupported(options, code));
-        }
-    }
-    Ok(())
-}
-
-fn unsupported(options: &Options, code: RDKafkaErrorCode) -> WorkloadError {
-    let GroupProtocol::Consumer = options.group.protocol else {
-        return WorkloadError::Unsupported { reason: format!("no member can join a group: {}", crate::raw::code_name(code)) };
-    };
-    let reason = format!(
-        "the brokers do not take part in the group protocol \"consumer\" (KIP-848) as asked for: {}. It needs KRaft, Kafka 4.0 (or 3.7 with \
-         group.coordinator.rebalance.protocols=classic,consumer); take --group-protocol classic, or leave away what they do not know",
-        crate::raw::code_name(code)
-    );
-    WorkloadError::Unsupported { reason }
 }
 
 #[cfg(test)]
