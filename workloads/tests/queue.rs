@@ -19,7 +19,7 @@ struct Mock {
 }
 
 impl Mock {
-    fn start(group: GroupOptions) -> Self {
+    fn start(group: &GroupOptions) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         let options = Options {
             replication_factor: 1,
@@ -28,7 +28,7 @@ impl Mock {
             producers: 1,
             consumers: 0,
             rate: 200.0,
-            group: GroupOptions { members: 2, late: 0, ..group },
+            group: GroupOptions { members: 2, late: 0, ..group.clone() },
             ..Options::default()
         };
         let (context, memory) = common::context("mock", cluster.bootstrap_servers());
@@ -90,7 +90,7 @@ fn committed(drafts: &[Draft]) -> BTreeMap<Key, Offset> {
 }
 
 fn check_all_is_processed_and_committed(commit: GroupCommit) {
-    let mock = Mock::start(quiet(commit));
+    let mock = Mock::start(&quiet(commit));
     mock.wait("acknowledgements", |counts| counts.ok > 100);
     mock.wait(&format!("records committed ({commit})"), |counts| counts.keys.iter().all(|key| key.read_next > 10));
     let drafts = mock.finish();
@@ -115,7 +115,7 @@ fn what_is_acknowledged_is_processed_and_committed_whatever_the_way() {
 #[test]
 fn what_a_crashed_member_held_is_given_to_the_group_again() {
     let group = GroupOptions { crash_every_ms: 1_500, ..quiet(GroupCommit::Sync) };
-    let mock = Mock::start(group);
+    let mock = Mock::start(&group);
     mock.wait("acknowledgements", |counts| counts.ok > 800);
     let drafts = mock.finish();
     let crashes: Vec<&Draft> = drafts.iter().filter(|draft| matches!(draft.body, Body::Crash) && draft.op_type == OpType::Info).collect();

@@ -275,7 +275,8 @@ impl Member {
     fn sleep(&self, length: Duration) {
         let group = &self.group;
         let until = Instant::now() + length;
-        while !group.is_over.load(Relaxed) && !(length > LONG && group.is_calm.load(Relaxed)) {
+        let is_cut_short = || group.is_over.load(Relaxed) || (length > LONG && group.is_calm.load(Relaxed));
+        while !is_cut_short() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
