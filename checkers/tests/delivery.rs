@@ -181,7 +181,7 @@ fn what_another_process_of_a_members_client_commits_is_not_where_the_group_began
 #[test]
 fn a_group_that_did_not_come_to_the_end_leaves_the_run_unknown() {
     let told = |behind: &str| format!("nemesis info final-groups {{\"group\":\"g\",\"committed\":{{\"0\":5}},\"behind\":[{behind}]}}\n");
-    check(&(log(0) + &told("0,1")), "unknown; because: group-behind");
+    check(&(log(0) + &told("0,1")), "unknown: because: group-behind");
     check(&(log(0) + &told("0,1") + &told("")), "valid");
     check(&(log(0) + "nemesis info final-groups {\"group\":\"g\",\"behind\":7}\n"), "valid");
 }
