@@ -112,8 +112,6 @@ pub(crate) struct TestArgs {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
-    #[command(flatten)]
-    pub(crate) group: GroupArgs,
     /// A promise of time, such as 'recovery.p99<20s'; missed: exit code 6. May be given several times
     #[arg(long)]
     pub(crate) slo: Vec<String>,
@@ -152,6 +150,8 @@ pub(crate) struct TestArgs {
     /// Consent to a cluster whose environment is "production": its name, typed
     #[arg(long, value_name = "CLUSTER")]
     pub(crate) i_understand: Option<String>,
+    #[command(flatten)]
+    pub(crate) group: GroupArgs,
 }
 
 #[derive(Clone, Debug, Args)]
