@@ -116,10 +116,9 @@ impl QueueRun {
         let Figures { crashes, pauses, leaves, rebalances } = &self.group.figures;
         let [crashes, pauses, leaves, rebalances] = [crashes, pauses, leaves, rebalances].map(|figure| figure.load(Relaxed));
         format!(
-            "{} members, {} in {rebalances} assignments and revocations; {crashes} crashes, {pauses} pauses beyond max.poll.interval.ms, \
-             {leaves} departures; looked at for {:.1} s at the end",
+            "{} members, {crashes} crashes, {pauses} pauses beyond max.poll.interval.ms, {leaves} departures, {rebalances} assignments and \
+             revocations; after the final reads its end was waited for for {:.1} s",
             self.members.len(),
-            self.group.options().protocol,
             took.as_secs_f64()
         )
     }
