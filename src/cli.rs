@@ -8,9 +8,11 @@ use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 
 use crate::history::HistoryFormat;
 
+mod group;
 mod safety;
 mod transactions;
 
+pub(crate) use group::GroupArgs;
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use transactions::TxnArgs;
 
@@ -150,6 +152,8 @@ pub(crate) struct TestArgs {
     /// Consent to a cluster whose environment is "production": its name, typed
     #[arg(long, value_name = "CLUSTER")]
     pub(crate) i_understand: Option<String>,
+    #[command(flatten)]
+    pub(crate) group: GroupArgs,
 }
 
 #[derive(Clone, Debug, Args)]

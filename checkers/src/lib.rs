@@ -85,4 +85,5 @@ pub const ALL: &[Spec] = &[
     rules::stale_leader::SPEC,
     rules::cluster::SPEC,
     rules::experiment::SPEC,
+    rules::group_end::SPEC,
 ];

@@ -9,6 +9,7 @@ pub(crate) mod delivery;
 pub(crate) mod dirty_read;
 pub(crate) mod duplicate;
 pub(crate) mod experiment;
+pub(crate) mod group_end;
 pub(crate) mod inconsistent_offsets;
 pub(crate) mod intermediate_read;
 pub(crate) mod lost_write;

@@ -168,3 +168,20 @@ fn what_a_group_missed_is_found_and_cited_though_everybody_else_passed_it_long_a
         assert_eq!(example.ops, [invoked, invoked + 1, count as u64 * 2 + 7]);
     }
 }
+
+#[test]
+fn what_another_process_of_a_members_client_commits_is_not_where_the_group_began() {
+    let member = |line: String| line.replace("\"group\":\"g\"", "\"group\":\"g\",\"client\":4");
+    let lane = |client: u32| commit(5, 3, "info").replace("\"group\":\"g\"", &format!("\"group\":\"g\",\"client\":{client}"));
+    let history = |client| log(0) + &member(subscribe(1, EARLIEST)) + &lane(client) + &polled(1, &records(0, 3..5)) + &commit(1, 5, "ok");
+    check(&history(4), "invalid: unprocessed 3");
+    check(&history(6), "valid");
+}
+
+#[test]
+fn a_group_that_did_not_come_to_the_end_leaves_the_run_unknown() {
+    let told = |behind: &str| format!("nemesis info final-groups {{\"group\":\"g\",\"committed\":{{\"0\":5}},\"behind\":[{behind}]}}\n");
+    check(&(log(0) + &told("0,1")), "unknown: because: group-behind");
+    check(&(log(0) + &told("0,1") + &told("")), "valid");
+    check(&(log(0) + "nemesis info final-groups {\"group\":\"g\",\"behind\":7}\n"), "valid");
+}

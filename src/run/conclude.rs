@@ -41,6 +41,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     verdict.hosts = ended.hosts.iter().map(|report| host(report, setup)).collect();
     verdict.notes = ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")).collect();
     verdict.notes.extend(setup.privilege().map(|how| format!("on the hosts: {how}")));
+    verdict.notes.extend(ended.finale.groups.iter().cloned());
     verdict.notes.push(format!("the check was done {} ms after the last op", ended.analysed.check_ms));
     let others = others(&ended.troubles.environment, ended.abort.as_ref(), ended.failures);
     verdict.conclude(others);

@@ -30,6 +30,8 @@ pub(crate) struct Finale {
     pub(crate) never_whole: Option<String>,
     /// Sends that never got an answer.
     pub(crate) undecided: u64,
+    /// What became of consumer groups, in sentences.
+    pub(crate) groups: Vec<String>,
 }
 
 /// Waits until every key has been written to once, so that there is something to break.
@@ -71,7 +73,7 @@ pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
         Value::Object(targets.iter().map(|target| (target.bounds.key.to_string(), target.to_json())).collect()),
     );
     replica_logs::tell(live).await;
-    finale.incomplete = read(live, clients, &targets).await;
+    (finale.incomplete, finale.groups) = read(live, clients, &targets).await;
     finale
 }
 
@@ -118,8 +120,8 @@ pub(super) async fn try_bounds(live: &Live) -> Result<Vec<Bounds>, String> {
     Ok(found)
 }
 
-/// Rereads everything; `None` if nothing is missing.
-async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> Option<String> {
+/// Rereads everything; `None` if nothing is missing. And what is to be told of consumer groups.
+async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> (Option<String>, Vec<String>) {
     let wanted: Vec<_> = targets.iter().map(|target| target.bounds).collect();
     let records: i64 = wanted.iter().map(|target| target.end - target.start).sum();
     // At least 5,000 records a second are read, or something is wrong.
@@ -127,7 +129,7 @@ async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> Option<Strin
     let outcome = tokio::task::spawn_blocking(move || lock(&clients).finale(&wanted, deadline)).await;
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(error) => return Some(format!("the final reads panicked: {error}")),
+        Err(error) => return (Some(format!("the final reads panicked: {error}")), Vec::new()),
     };
     let mut keys = Map::new();
     let mut short: Vec<Key> = Vec::new();
@@ -139,8 +141,13 @@ async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> Option<Strin
         }
         keys.insert(target.bounds.key.to_string(), json!({"next": next, "end": target.bounds.end}));
     }
+    for group in &outcome.groups {
+        let keys: Map<_, _> = group.committed.iter().map(|(key, committed)| (key.to_string(), json!(committed))).collect();
+        live.nemesis_op("final-groups", json!({"group": group.name, "committed": keys, "behind": group.behind, "told": group.told}));
+    }
     let is_complete = short.is_empty();
     live.nemesis_op("final-reads", json!({"complete": is_complete, "keys": keys}));
     let why = outcome.errors.first().map_or(String::new(), |error| format!(" ({error})"));
-    (!is_complete).then(|| format!("final reads stopped short of the log's end for keys {short:?}{why}"))
+    let groups = outcome.groups.iter().map(|group| format!("group {}: {}", group.name, group.told)).collect();
+    ((!is_complete).then(|| format!("final reads stopped short of the log's end for keys {short:?}{why}")), groups)
 }

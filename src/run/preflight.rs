@@ -107,8 +107,9 @@ impl Locks {
 }
 
 pub(super) async fn make_topics(setup: &Arc<Setup>, context: Context) -> Result<(), Failure> {
-    let topics = setup.workload.topics(&setup.run_id);
+    let (topics, setup) = (setup.workload.topics(&setup.run_id), Arc::clone(setup));
     let made = tokio::task::spawn_blocking(move || {
+        setup.workload.refuse_cluster(&context).map_err(Failure::environment)?;
         kchaos_workloads::create_topics(&context, &topics, TOPIC_TIMEOUT).map_err(Failure::environment)
     });
     made.await.map_err(|error| Failure { code: crate::exit::INTERNAL, error: error.into() })?

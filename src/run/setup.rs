@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::exact;
 use super::schedule::{Schedule, millis};
-use crate::cli::{KillArg, LoadArgs, TestArgs};
+use crate::cli::{KillArg, TestArgs};
 use crate::clock::RunClock;
 use crate::exit::Failure;
 use crate::slo::Slo;
@@ -96,7 +96,7 @@ impl Setup {
             acks: self.options.acks.name().to_owned(),
             idempotence: self.options.idempotence,
             isolation: self.options.isolation.name().to_owned(),
-            consumers_via: "assign".into(),
+            consumers_via: if self.workload.groups("").is_empty() { "assign" } else { "assign, subscribe" }.into(),
             profile: self.args.profile.clone(),
             inventory: self.inventory.without_secrets(),
             slo: self.args.slo.clone(),
@@ -270,7 +270,7 @@ impl Names {
     fn resolve(args: &mut TestArgs) -> Result<Self, Failure> {
         let exact = exact::resolve(args)?;
         let spec = workload_spec(&args.workload)?;
-        let options = options(spec.name, &args.load)?;
+        let options = options(spec.name, args)?;
         let workload = (spec.build)(&options).map_err(Failure::usage)?;
         let nemeses = match exact.as_slice() {
             [] => nemeses(&args.nemesis, workload.as_ref())?,
@@ -358,7 +358,8 @@ fn workload_spec(name: &str) -> Result<&'static kchaos_workloads::Spec, Failure>
     })
 }
 
-fn options(workload: &str, load: &LoadArgs) -> Result<Options, Failure> {
+fn options(workload: &str, args: &TestArgs) -> Result<Options, Failure> {
+    let load = &args.load;
     let acks: Acks = load.acks.parse().map_err(|error| Failure::usage(anyhow!("--acks: {error}")))?;
     let isolation: Isolation = load.isolation.parse().map_err(|error| Failure::usage(anyhow!("--isolation: {error}")))?;
     Ok(Options {
@@ -380,6 +381,7 @@ fn options(workload: &str, load: &LoadArgs) -> Result<Options, Failure> {
         topic: load.topic.clone(),
         replication_factor: load.replication_factor,
         min_insync_replicas: load.min_insync_replicas,
+        group: args.group.options()?,
         ..Options::default()
     })
 }

@@ -7,6 +7,7 @@ mod conditions;
 mod daemon_log;
 mod disks;
 mod faults;
+mod groups;
 mod halting;
 mod inhabited;
 mod interruptions;

@@ -99,7 +99,7 @@ impl Finished {
     }
 
     /// How many ops an anomaly's first examples cite; the lines of each stand in the evidence.
-    fn cites_ops_that_stand_in_the_evidence(&self, anomaly: &str) -> usize {
+    pub(crate) fn cites_ops_that_stand_in_the_evidence(&self, anomaly: &str) -> usize {
         let verdict = self.verdict();
         let evidence: BTreeSet<u64> = items(&verdict["evidence"]).filter_map(|line| line["index"].as_u64()).collect();
         let first = &verdict["anomalies"][anomaly]["examples"][0];

@@ -55,11 +55,11 @@ pub struct ErrorRow {
     pub source: &'static str,
 }
 
-const fn definite(code: Code, why: &'static str, source: &'static str) -> ErrorRow {
+pub(crate) const fn definite(code: Code, why: &'static str, source: &'static str) -> ErrorRow {
     ErrorRow { code, definite: Definite::OnFirstAttempt, why, source }
 }
 
-const fn never(code: Code, why: &'static str, source: &'static str) -> ErrorRow {
+pub(crate) const fn never(code: Code, why: &'static str, source: &'static str) -> ErrorRow {
     ErrorRow { code, definite: Definite::Never, why, source }
 }
 
@@ -183,6 +183,7 @@ pub fn document() -> String {
         text.push_str(&format!("| `{name}` | {} | {definite} | {} | {} |\n", row.code as i32, row.why, row.source));
     }
     text.push_str(&crate::transactions::document());
+    text.push_str(&crate::queue::document());
     text
 }
 

@@ -16,6 +16,7 @@ mod options;
 mod payload;
 mod producer;
 mod properties;
+mod queue;
 mod raw;
 mod reader;
 mod run;
@@ -37,10 +38,11 @@ pub use login::{Login, log_in};
 pub use options::{Acks, Isolation, Options, OptionsError};
 pub use payload::HEADER_BYTES;
 pub use properties::{effective_client_properties, is_hidden, shown_property};
+pub use queue::{GroupAssignor, GroupCommit, GroupOptions, GroupProtocol};
 pub use topics::{TopicSpec, create_topics, delete_topics};
 
 /// Every workload, in the order in which lists show them.
-pub const ALL: &[Spec] = &[append::SPEC, transactions::SPEC];
+pub const ALL: &[Spec] = &[append::SPEC, queue::SPEC, transactions::SPEC];
 
 /// A workload that can be built.
 pub struct Spec {
@@ -77,6 +79,10 @@ pub trait Workload: Send + Sync {
     }
     fn transactional_ids(&self, _run_id: &str) -> Vec<String> {
         Vec::new()
+    }
+    /// Refuses a cluster that cannot bear it, before anything is made. It may ask the cluster, and block.
+    fn refuse_cluster(&self, _context: &Context) -> Result<(), WorkloadError> {
+        Ok(())
     }
     /// Starts the clients. It fails if one cannot be made (a property, a key file), not if no broker can be reached.
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError>;
@@ -119,7 +125,21 @@ pub struct FinalTarget {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FinaleOutcome {
     pub keys: Vec<FinalKey>,
+    /// Consumer groups, and whether they came to the end.
+    pub groups: Vec<FinalGroup>,
     pub errors: Vec<String>,
+}
+
+/// Where a consumer group stood when the run was over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FinalGroup {
+    pub name: String,
+    /// The committed offset of each key, `None` if there is none or nobody could say.
+    pub committed: BTreeMap<Key, Option<Offset>>,
+    /// Keys that were not processed to their end.
+    pub behind: Vec<Key>,
+    /// What happened to it, in a sentence.
+    pub told: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +177,8 @@ pub enum WorkloadError {
     NotOurs { topic: String, run_id: String },
     #[error("topic {topic} was made, but only {whole} of {partitions} partitions have a leader and a full ISR")]
     TopicNotWhole { topic: String, whole: usize, partitions: u32 },
+    #[error("{reason}")]
+    Unsupported { reason: String },
     #[error("cannot {doing}")]
     Cluster { doing: String, source: KafkaError },
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::HEADER_BYTES;
 use crate::properties;
+use crate::queue::GroupOptions;
 
 /// The options of every workload. They stand in `plan.json`, resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub struct Options {
     pub topic: Option<String>,
     /// Of the topic made for the run: `flush.messages`, say.
     pub topic_settings: BTreeMap<String, String>,
+    /// Of the workload `queue`.
+    pub group: GroupOptions,
     /// `-X key=value`, for librdkafka, in the order given: the last one wins.
     #[serde(serialize_with = "properties::as_shown")]
     pub properties: Vec<(String, String)>,
@@ -72,6 +75,7 @@ impl Default for Options {
             backlog_ms: 30_000,
             topic: None,
             topic_settings: BTreeMap::new(),
+            group: GroupOptions::default(),
             properties: Vec::new(),
         }
     }
@@ -178,7 +182,7 @@ impl Options {
     }
 }
 
-fn range(option: &'static str, allowed: &str, found: impl fmt::Display) -> OptionsError {
+pub(crate) fn range(option: &'static str, allowed: &str, found: impl fmt::Display) -> OptionsError {
     OptionsError::Range { option, allowed: allowed.to_owned(), found: found.to_string() }
 }
 

@@ -60,8 +60,12 @@ const RESERVED: &[(&str, &str)] = &[
     ("transactional.id", "the workload transactions names its own; others have none"),
     ("transaction.timeout.ms", "use --txn-timeout"),
     ("client.id", "it names the run and the client"),
-    ("group.id", "consumers assign partitions themselves"),
-    ("enable.auto.commit", "consumers keep their own positions"),
+    ("group.id", "it names the run, or its group"),
+    ("group.protocol", "use --group-protocol"),
+    ("group.instance.id", "use --group-static"),
+    ("group.remote.assignor", "use --group-assignor"),
+    ("partition.assignment.strategy", "use --group-assignor"),
+    ("enable.auto.commit", "use --group-commit; other consumers keep their own positions"),
     ("enable.auto.offset.store", "consumers keep their own positions"),
     ("auto.offset.reset", "a lost position is an error, never a silent skip"),
     ("enable.partition.eof", "ends are known from the leaders"),
@@ -75,6 +79,7 @@ const SHOWN: &[&str] = &[
     "acks",
     "allow.auto.create.topics",
     "api.",
+    "auto.commit.",
     "auto.offset.reset",
     "batch.",
     "bootstrap.servers",
@@ -92,12 +97,14 @@ const SHOWN: &[&str] = &[
     "enable.idempotence",
     "enable.partition.eof",
     "fetch.",
-    "group.id",
+    "group.",
+    "heartbeat.",
     "isolation.level",
     "linger.ms",
     "max.",
     "message.",
     "metadata.",
+    "partition.assignment.strategy",
     "partitioner",
     "queue.",
     "queued.",
@@ -109,6 +116,7 @@ const SHOWN: &[&str] = &[
     "sasl.mechanism",
     "sasl.mechanisms",
     "security.protocol",
+    "session.timeout.ms",
     "socket.",
     "statistics.",
     "sticky.",
@@ -152,6 +160,8 @@ fn is_shown(name: &str) -> bool {
 pub(crate) enum Role {
     Producer,
     Consumer,
+    /// Of a consumer group.
+    Member,
     Admin,
 }
 
@@ -172,7 +182,7 @@ pub(crate) fn resolve(
     }
     let own = match role {
         Role::Producer => PRODUCER,
-        Role::Consumer => CONSUMER,
+        Role::Consumer | Role::Member => CONSUMER,
         Role::Admin => &[],
     };
     for (name, value) in own {
@@ -186,8 +196,11 @@ pub(crate) fn resolve(
                 set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_WITHOUT_ACKS_ALL_MS);
             }
         }
-        Role::Consumer => set("fetch.message.max.bytes", &(value_bytes * 2).max(1_048_576).to_string()),
+        Role::Consumer | Role::Member => set("fetch.message.max.bytes", &(value_bytes * 2).max(1_048_576).to_string()),
         Role::Admin => (),
+    }
+    if role == Role::Member {
+        options.group.defaults(&mut set);
     }
     for (name, value) in inventory.iter().chain(options.properties.iter().map(|(name, value)| (name, value))) {
         set(name, value);
@@ -205,6 +218,10 @@ pub(crate) fn resolve(
             set("enable.auto.commit", "false");
             set("enable.auto.offset.store", "false");
             set("auto.offset.reset", "error");
+            set("isolation.level", options.isolation.name());
+        }
+        Role::Member => {
+            options.group.fixed(client_id, client_id, &mut set);
             set("isolation.level", options.isolation.name());
         }
         Role::Admin => (),
@@ -316,7 +333,7 @@ mod tests {
 
     #[test]
     fn librdkafka_takes_every_default() {
-        for role in [Role::Producer, Role::Consumer, Role::Admin] {
+        for role in [Role::Producer, Role::Consumer, Role::Member, Role::Admin] {
             let all = resolve(role, &Options::default(), "localhost:1", &BTreeMap::new(), "me");
             config(&all).create_native_config().unwrap();
         }

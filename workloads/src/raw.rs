@@ -4,11 +4,14 @@
 //! maps to both), and it exists only while the message is borrowed, inside the delivery callback.
 
 use std::ffi::CString;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use rdkafka::bindings;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use crate::errors::Status;
@@ -55,6 +58,38 @@ pub(crate) fn flush<C: ClientContext>(client: &Client<C>, timeout: Duration) -> 
     // SAFETY: the client lives as long as the borrow.
     let answer = unsafe { bindings::rd_kafka_flush(client.native_ptr(), timeout_ms) };
     answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+/// Ends a member of a group as a crash does: connections are closed, the coordinator is not told, and nothing more is committed.
+///
+/// rust-rdkafka's own end leaves the group and commits what is stored. What it would free afterwards, an empty queue of some hundred
+/// bytes, is left. No message of the consumer may be held any more: the borrow checker sees to that, since the consumer is moved.
+pub(crate) fn crash<C: ConsumerContext>(consumer: BaseConsumer<C>) {
+    let consumer = ManuallyDrop::new(consumer);
+    // SAFETY: the client is alive, nobody else holds it, and it is not touched after this: what would destroy it again is never dropped. The
+    // context outlives it, being dropped below.
+    unsafe { bindings::rd_kafka_destroy_flags(consumer.client().native_ptr(), bindings::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
+    // SAFETY: `ManuallyDrop` never drops this `Arc`, so that it is dropped once, here.
+    drop(unsafe { std::ptr::read(consumer.client().context()) });
+}
+
+/// Commits without waiting; what becomes of it is told to the context's `commit_callback` when the consumer is polled.
+///
+/// rust-rdkafka 0.39's own asynchronous commit asks for no answer, and gets none: its callback hears of the timer's commits alone.
+pub(crate) fn commit_async<C: ConsumerContext>(consumer: &BaseConsumer<C>, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: client and list are alive, and the list is copied. The queue is the consumer's own, which `poll` serves; the reference to it is
+    // given back, and the request holds one of its own.
+    let error = unsafe {
+        let queue = bindings::rd_kafka_queue_get_consumer(client);
+        if queue.is_null() {
+            return Err(RDKafkaErrorCode::UnknownGroup);
+        }
+        let error = bindings::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, std::ptr::null_mut());
+        bindings::rd_kafka_queue_destroy(queue);
+        error
+    };
+    if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR { Ok(()) } else { Err(error.into()) }
 }
 
 /// librdkafka's own name of a code: `_MSG_TIMED_OUT`, `NOT_LEADER_FOR_PARTITION`.

@@ -22,14 +22,14 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Producers and readers on threads of their own, over one set of keys.
 pub(crate) struct ClientsRun {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     producers: Vec<ProducerHandle>,
     readers: Vec<ReaderHandle>,
     left_behind: Vec<String>,
     finales: usize,
 }
 
-type Ready = Receiver<Result<(), String>>;
+pub(crate) type Ready = Receiver<Result<(), String>>;
 /// Starts one of those who write: its number from 0, and when the first was to start.
 pub(crate) type SpawnWriter = fn(&Arc<Shared>, usize, u64, SyncSender<Result<(), String>>) -> std::io::Result<ProducerHandle>;
 
@@ -206,7 +206,7 @@ impl FinalKey {
     }
 }
 
-fn wait_until_made(name: &str, made: &Ready) -> Result<(), WorkloadError> {
+pub(crate) fn wait_until_made(name: &str, made: &Ready) -> Result<(), WorkloadError> {
     let reason = match made.recv_timeout(START) {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(reason)) => reason,
@@ -225,7 +225,7 @@ fn wait(producer: ProducerHandle, until: Instant) -> (bool, ProducerHandle) {
 }
 
 /// What a thread gives back, or `None` if it does not end in time (it is left behind then) or panicked.
-fn join<T>(thread: JoinHandle<T>, until: Instant) -> Option<T> {
+pub(crate) fn join<T>(thread: JoinHandle<T>, until: Instant) -> Option<T> {
     while !thread.is_finished() && Instant::now() < until {
         std::thread::sleep(TICK);
     }

@@ -4,7 +4,7 @@
 //! `redelivered`: a group delivers an offset again. That is what at-least-once means, so it is counted and allowed;
 //! a profile made `exactly_once` (`kchaos check --exactly-once`) does not.
 //!
-//! A member is a process whose last assign or subscribe was a subscribe. Its group stands beside the poll or the subscribe; without a
+//! A member is a process whose last assign or subscribe was a subscribe; what others with its `client` commit, it commits. Its group stands beside the poll or the subscribe; without a
 //! name, who is in which group is not known, and nothing counts as delivered again. Counted by value, and by offset. Offsets below the log's
 //! start are exempt.
 //!
@@ -64,6 +64,8 @@ struct Group {
     places: BTreeMap<Key, Place>,
     /// All that ever subscribed.
     members: BTreeSet<u32>,
+    /// Their clients, which may commit as other processes: several commits at once.
+    clients: BTreeSet<u32>,
     says_earliest: bool,
     says_other: bool,
 }
@@ -117,6 +119,7 @@ impl Rule for Delivery {
                 let group = self.groups.entry(name.clone()).or_default();
                 keys.iter().for_each(|key| group.places.entry(*key).or_default().has_members = true);
                 group.members.insert(process);
+                group.clients.extend(op.client);
                 self.members.insert(process, name);
                 self.forget(process);
             }
@@ -205,7 +208,8 @@ impl Delivery {
     fn try_commit(&mut self, process: u32, op: &Op, offsets: &BTreeMap<Key, Offset>) {
         let name = self.group_of(process, op);
         let by_member = self.members.get(&process).is_some_and(|member| *member == name);
-        let places = &mut self.groups.entry(name).or_default().places;
+        let Group { places, clients, .. } = self.groups.entry(name).or_default();
+        let by_member = by_member || op.client.is_some_and(|client| clients.contains(&client));
         for (key, offset) in offsets {
             let place = places.entry(*key).or_default();
             if by_member {

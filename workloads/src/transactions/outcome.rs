@@ -119,7 +119,7 @@ pub(crate) fn classify(answer: Answer) -> OpType {
 /// The part of `docs/errors.md` that tells of transactions.
 pub(crate) fn document() -> String {
     let mut text = String::from(
-        "\n# What a commit's error means\n\n\
+        "\n# What the error of a transaction's commit means\n\n\
          A transaction whose commit was never invoked is **fail**: nobody asked for it, whatever became of its abort. So is one whose commit\n\
          was invoked after another producer had taken its transactional id over. Every send of a transaction is acknowledged before its commit\n\
          is invoked. The commit is **ok** if it succeeds. A timeout is no answer: the commit is invoked again until its transaction's timeout\n\
