@@ -27,12 +27,14 @@ pub struct PhaseLoad {
 }
 
 pub(crate) struct Load {
+    /// Those that are over.
     phases: Vec<PhaseLoad>,
+    phase: PhaseLoad,
 }
 
 impl Load {
     pub(crate) fn new() -> Self {
-        Self { phases: vec![PhaseLoad { phase: "all".to_owned(), ..PhaseLoad::default() }] }
+        Self { phases: Vec::new(), phase: PhaseLoad { phase: "all".to_owned(), ..PhaseLoad::default() } }
     }
 
     pub(crate) fn update(&mut self, op: &Op, facts: &Facts) {
@@ -44,7 +46,7 @@ impl Load {
             }
             return;
         }
-        let Some(phase) = self.phases.last_mut() else { return };
+        let phase = &mut self.phase;
         phase.to_ns = phase.to_ns.max(op.time_ns);
         let sends = facts.sends();
         match op.op_type {
@@ -70,7 +72,7 @@ impl Load {
 
     #[inline]
     pub(crate) fn plain_poll(&mut self, poll: &PlainPoll<'_>) {
-        let Some(phase) = self.phases.last_mut() else { return };
+        let phase = &mut self.phase;
         phase.to_ns = phase.to_ns.max(poll.time_ns);
         phase.polls_ok += 1;
         phase.records_read += poll.polled.iter().map(|(_, records)| records.len() as u64).sum::<u64>();
@@ -78,14 +80,12 @@ impl Load {
 
     /// An op that counts nowhere.
     pub(crate) fn goes_on(&mut self, time_ns: u64) {
-        if let Some(phase) = self.phases.last_mut() {
-            phase.to_ns = phase.to_ns.max(time_ns);
-        }
+        self.phase.to_ns = self.phase.to_ns.max(time_ns);
     }
 
     #[inline]
     pub(crate) fn plain_send(&mut self, send: &PlainSend) {
-        let Some(phase) = self.phases.last_mut() else { return };
+        let phase = &mut self.phase;
         phase.to_ns = phase.to_ns.max(send.time_ns);
         match send.op_type {
             OpType::Invoke => phase.sends_invoked += 1,
@@ -97,23 +97,21 @@ impl Load {
     }
 
     fn begin(&mut self, name: &str, time_ns: u64) {
-        if let [only] = &mut self.phases[..]
-            && only.phase == "all"
-            && *only == (PhaseLoad { phase: "all".to_owned(), to_ns: only.to_ns, ..PhaseLoad::default() })
-        {
+        let begun = PhaseLoad { phase: name.to_owned(), from_ns: time_ns, to_ns: time_ns, ..PhaseLoad::default() };
+        let nothing = PhaseLoad { phase: "all".to_owned(), to_ns: self.phase.to_ns, ..PhaseLoad::default() };
+        if self.phases.is_empty() && self.phase == nothing {
             // Nothing was done before the first phase was named.
-            *only = PhaseLoad { phase: name.to_owned(), from_ns: time_ns, to_ns: time_ns, ..PhaseLoad::default() };
+            self.phase = begun;
             return;
         }
-        if let Some(last) = self.phases.last_mut() {
-            last.to_ns = last.to_ns.max(time_ns);
-        }
-        if self.phases.len() < MAX_PHASES {
-            self.phases.push(PhaseLoad { phase: name.to_owned(), from_ns: time_ns, to_ns: time_ns, ..PhaseLoad::default() });
+        self.phase.to_ns = self.phase.to_ns.max(time_ns);
+        if self.phases.len() + 1 < MAX_PHASES {
+            self.phases.push(std::mem::replace(&mut self.phase, begun));
         }
     }
 
-    pub(crate) fn phases(self) -> Vec<PhaseLoad> {
+    pub(crate) fn phases(mut self) -> Vec<PhaseLoad> {
+        self.phases.push(self.phase);
         self.phases
     }
 }

@@ -40,6 +40,9 @@ pub(crate) struct Actor {
     pub(crate) process: Process,
     pub(crate) client: Option<u32>,
     pub(crate) flags: u32,
+    /// The process's number, if it is a client's.
+    pub(crate) number: u32,
+    pub(crate) is_client: bool,
     /// Texts' numbers and one, or 0.
     pub(crate) isolation: u32,
     pub(crate) group: u32,
@@ -177,7 +180,23 @@ impl Block {
             };
             let flags = if isolation | group != 0 { ACTOR_TEXTS } else { 0 };
             let (open_key, open_value, intended_ns, open_sends) = (0, 0, 0, (0, 0));
-            self.actors.push(Actor { process, client, flags, isolation, group, open_key, open_value, intended_ns, open_sends });
+            let (number, is_client) = match process {
+                Process::Client(number) => (number, true),
+                Process::Nemesis => (0, false),
+            };
+            self.actors.push(Actor {
+                process,
+                client,
+                flags,
+                number,
+                is_client,
+                isolation,
+                group,
+                open_key,
+                open_value,
+                intended_ns,
+                open_sends,
+            });
         }
         self.keys.clear();
         self.keys.reserve_exact(keys as usize);

@@ -180,8 +180,8 @@ fn column(values: &[i64], compressor: &mut zstd::bulk::Compressor<'_>, body: &mu
         let candidates = [compressor.compress(&data[start..])?, compressor.compress(&in_bytes)?];
         let lengths = [plain_bytes, in_bytes.len()];
         let best = usize::from(candidates[1].len() < candidates[0].len());
-        // A gain below an eighth is not worth the time of every reader.
-        if candidates[best].len() < plain_bytes - plain_bytes / 8 {
+        // A gain below a third is not worth the time of every reader: it is half a byte a send at the most.
+        if candidates[best].len() < plain_bytes - plain_bytes / 3 {
             data.truncate(start);
             data.extend_from_slice(&candidates[best]);
             unpacked = Some(lengths[best]);

@@ -242,7 +242,7 @@ impl Window {
     #[inline(always)]
     fn begin(&mut self, key: Key, value: Value, inversions: &mut Vec<Inversion>) {
         let new = Waiting { value, offset: OPEN, op: OpRef::default() };
-        if self.others.len() + 1 >= MAX_WAITING {
+        if self.oldest.is_some() && self.others.len() + 1 >= MAX_WAITING {
             self.give_up_oldest(key, inversions);
         }
         if self.oldest.is_none() {

@@ -34,7 +34,8 @@ impl OpRef {
 
     #[inline]
     pub(crate) fn new(index: u64) -> Self {
-        Self(u32::try_from(index.saturating_add(1)).unwrap_or(0))
+        let next = index.wrapping_add(1);
+        if next >> 32 == 0 { Self(next as u32) } else { Self::NONE }
     }
 
     pub(crate) fn get(self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! A block told to a listener who takes plain sends and polls as such: of a healthy history hardly any op is made.
 
-use kchaos_core::{Key, Offset, OpSink, OpType, PlainPoll, PlainSend, PollBegin, Process, Send, Value};
+use kchaos_core::{Key, Offset, OpSink, OpType, PlainPoll, PlainSend, PollBegin, Send, Value};
 
 use super::{Decoder, unknown};
 use crate::block::Fault;
@@ -14,34 +14,34 @@ impl Decoder {
         let count = self.ops_left.min(PORTION_OPS as u64) as usize;
         self.fill(count);
         ops.grow(1);
-        let mut single = 0;
+        let (first_index, mut time_ns) = (self.next_index, self.time_ns);
+        self.next_index += count as u64;
+        // Those that count themselves.
+        let mut others = 0;
         for position in 0..count {
             let [kind, actor, time] = [self.of_each[0][position], self.of_each[1][position], self.of_each[2][position]];
             let Some((kind, way)) = self.block.kinds.get(kind as usize).copied() else { return Err(unknown("kind", kind)) };
-            self.time_ns = self.time_ns.wrapping_add(time as u64);
-            let (index, time_ns) = (self.next_index, self.time_ns);
-            self.next_index += 1;
+            time_ns = time_ns.wrapping_add(time as u64);
+            let index = first_index + position as u64;
             // What is all JSON has no actor.
             if way == Way::Long {
-                self.tell_op(kind, actor, index, ops, sink)?;
+                others += 1;
+                self.tell_op(kind, actor, (index, time_ns), ops, sink)?;
                 continue;
             }
             let Some(known) = self.block.actors.get_mut(actor as usize) else { return Err(unknown("actor", actor)) };
-            let Process::Client(process) = known.process else {
-                self.tell_op(kind, actor, index, ops, sink)?;
-                continue;
-            };
-            if way >= Way::PollBegins {
-                single += u64::from(way == Way::PollBegins);
+            let process = known.number;
+            if way >= Way::PollBegins && known.is_client {
+                others += u64::from(way == Way::PollEnds);
                 self.tell_poll(way, actor as usize, PollBegin { index, time_ns, process }, ops, sink)?;
                 continue;
             }
             let (client, flags) = (known.client, kind.0 & Kind::DECORATED);
-            if known.flags != 0 {
-                self.tell_op(kind, actor, index, ops, sink)?;
+            if known.flags != 0 || !known.is_client {
+                others += 1;
+                self.tell_op(kind, actor, (index, time_ns), ops, sink)?;
                 continue;
             }
-            single += 1;
             let (columns, bytes, keys) = (&mut self.block.columns, &self.block.bytes, &mut self.block.keys);
             // Two calls, and each knows what it tells of.
             if way == Way::SendEnds {
@@ -50,7 +50,7 @@ impl Decoder {
                 let value = known.open_value;
                 let offset = Some(state.acknowledged(value, left_over, self.offsets_by_value));
                 let send = Send { key: state.key, value, offset };
-                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags)? };
+                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags, time_ns)? };
                 sink.plain_send(&PlainSend { index, time_ns, start_ns, send, process, client, op_type: OpType::Ok });
             } else {
                 let number = columns[Id::Key as usize].next(bytes);
@@ -60,19 +60,20 @@ impl Decoder {
                 (state.value, self.next_value) = (value.wrapping_add(1), value.wrapping_add(1));
                 (known.open_key, known.open_value) = (number as u32, value);
                 let send = Send { key: state.key, value, offset: None };
-                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags)? };
+                let start_ns = if flags == 0 { time_ns } else { self.beside_plain(actor as usize, flags, time_ns)? };
                 sink.plain_send(&PlainSend { index, time_ns, start_ns, send, process, client, op_type: OpType::Invoke });
             }
         }
-        self.end_portion(count, single)
+        self.time_ns = time_ns;
+        self.end_portion(count, count as u64 - others)
     }
 
     /// One that is not plain.
     #[cold]
-    fn tell_op(&mut self, kind: Kind, actor: i64, index: u64, ops: &mut Ops, sink: &mut impl OpSink) -> Result<(), Fault> {
+    fn tell_op(&mut self, kind: Kind, actor: i64, stamp: (u64, u64), ops: &mut Ops, sink: &mut impl OpSink) -> Result<(), Fault> {
         let Ops { slots, beside, pools, .. } = ops;
         let (op, slot) = (&mut slots[0], &mut beside[0]);
-        (op.index, op.time_ns) = (index, self.time_ns);
+        (op.index, op.time_ns) = stamp;
         self.other(op, kind, actor, slot, pools)?;
         sink.op(op);
         Ok(())
@@ -115,14 +116,14 @@ impl Decoder {
 
     /// When the op was meant to start. Takes what else stands beside it.
     #[inline(always)]
-    fn beside_plain(&mut self, actor: usize, flags: u32) -> Result<u64, Fault> {
+    fn beside_plain(&mut self, actor: usize, flags: u32, time_ns: u64) -> Result<u64, Fault> {
         if flags & Kind::INTENDED != 0 {
             self.intended_ns = self.intended_ns.wrapping_add(self.next(Id::Intended) as u64);
             self.block.actors[actor].intended_ns = self.intended_ns;
         }
         let open = &self.block.actors[actor];
         let is_intended = flags & (Kind::INTENDED | Kind::INTENDED_AS_OPEN) != 0;
-        let start_ns = if is_intended { open.intended_ns } else { self.time_ns };
+        let start_ns = if is_intended { open.intended_ns } else { time_ns };
         if flags & Kind::NODE != 0 {
             let key = open.open_key as usize;
             let code = self.next(Id::Node);
