@@ -6,7 +6,7 @@
 //! **Invariant of absence:** nothing here decides what is an anomaly, and nothing is as large as the greatest offset: offsets may be 2^60.
 //!
 //! Memory: some 90 bytes for a value, until all 256 values of its page of the log have been acknowledged and read. Then the page is packed
-//! ([`crate::pages`]): about two bytes a value are left, and what was done to it and by which op is forgotten. Readers who come later are held
+//! ([`crate::pages`]): about one and a half bytes a value are left, and what was done to it and by which op is forgotten. Readers who come later are held
 //! against the packed page. Should an anomaly touch a value that was packed, the judgement goes on exactly as without packing, but for the ops
 //! to cite: those values are *wanted* ([`KeyLog::wanted`]), and a second pass over the history, in which they are *pinned*, knows them.
 //! Values of transactions are packed once their transactions are settled ([`crate::txns`]). Those leave holes in the log (each one's marker is
