@@ -117,6 +117,12 @@ fn legend(svg: &mut String) {
 }
 
 fn row(svg: &mut String, y: f64, name: &str, label: &str, parts: &Parts, scale: Linear) {
+    // Both stand beside the bar: a long name makes room for the partition. It is whole in the timeline and in the list of faults.
+    let room = ((GUTTER - 24.0 - 6.0 * label.chars().count() as f64) / 7.0).max(6.0) as usize;
+    let name = match name.char_indices().nth(room) {
+        Some((end, _)) => &format!("{}…", &name[..end]),
+        None => name,
+    };
     svg::text(svg, "row strong", Anchor::Start, 0.0, y + 13.0, name);
     svg::text(svg, "row", Anchor::End, GUTTER - 10.0, y + 13.0, label);
     let x = |ns: u64| GUTTER + scale.at(ns as f64 / 1e9);
