@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-safety test-systemd test-docker lint bench fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety test-systemd test-docker test-fuse lint bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -13,9 +13,12 @@ help:
 	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
 	@echo 'make test-proved  what of fault and target has no record yet is proved and recorded (docs/faults.md)'
 	@echo 'make test-netem  the faults of the link, on a kernel with netem, in an emulated machine'
-	@echo 'make test-safety  whatever becomes of kchaos, the hosts are as before: 50 minutes, needs a cluster'
+	@echo 'make test-clocks  bump, skew and strobe of a whole host, by SSH to an emulated machine'
+	@echo 'make test-safety  whatever becomes of kchaos, the hosts are as before: 35 minutes, clusters of bare and of systemd hosts'
 	@echo 'make test-systemd, make test-docker  what needs a cluster of systemd units, or of containers; not in make test'
+	@echo 'make test-fuse  disks that forget, fail and are slow (kchaos lab up --disks fuse): about 6 minutes; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
+	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
 
@@ -51,7 +54,10 @@ test-proved: build
 test-netem:
 	@scripts/test-netem.sh
 
-test-safety: build
+test-clocks:
+	@scripts/test-clocks.sh
+
+test-safety: setup-doors build
 	@scripts/test-safety.sh
 
 setup-doors:
@@ -63,6 +69,9 @@ test-systemd: setup-doors build
 test-docker: setup-doors build
 	@scripts/test-doors.sh docker
 
+test-fuse: build
+	@scripts/test-fuse.sh
+
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -70,6 +79,9 @@ lint: setup
 bench: setup
 	cargo bench -p kchaos-checkers --locked
 	cargo bench -p kchaos-columns --locked
+
+throughput: setup
+	@scripts/throughput.sh
 
 # FUZZ_SECONDS for each target.
 fuzz: FUZZ_SECONDS ?= 600

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests against clusters whose daemons a service manager runs: test-doors.sh systemd|docker. One lab, brought up here and taken down at the end,
-# however it ends. Not part of `make test`: each needs Debian packages of its own (make setup-doors) and some minutes.
+# The tests against clusters whose daemons a service manager runs: test-doors.sh systemd|docker [FILTER…]. One lab, brought up here and taken down at
+# the end, however it ends. Not part of `make test`: each needs Debian packages of its own (make setup-doors) and some minutes.
 # KCHAOS_FAULTS_MAX=20 KCHAOS_PROVED=docs/proved.jsonl: instead, so many names of the product fault × target that have no record through this door are
 # proved (tests/live/product.rs).
 set -euo pipefail
@@ -23,8 +23,9 @@ if [ -n "${KCHAOS_FAULTS_MAX-}" ]; then
     exit
 fi
 "$kchaos" lab up --manager "$manager"
-cargo test --workspace --locked --test doors -- --include-ignored --test-threads=1 --nocapture "${manager}_" "$@"
+cargo test --workspace --locked --test doors -- --include-ignored --test-threads=1 --nocapture "${@:-${manager}_}"
 "$kchaos" lab down
+[ $# -eq 0 ] || exit 0
 
 # A kchaos that is killed while it makes such a lab leaves nothing that `lab down` does not find.
 left() {

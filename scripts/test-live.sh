@@ -25,6 +25,12 @@ step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
 
 if [ $# -eq 0 ]; then
     step 'the lab itself'
+    if [ -c /dev/fuse ]; then
+        tests=$(built disk/tests/mounted.rs)
+        (cd disk && "$tests" --ignored)
+    else
+        echo 'no /dev/fuse: the disks of FUSE are not tried here'
+    fi
     tests=$(built lab/tests/live.rs)
     (cd lab && "$tests" --ignored)
 fi
@@ -55,7 +61,8 @@ step 'the whole tool'
 skip=(--skip safety:: --skip kills::)
 case "$*" in *safety* | *kills*) skip=() ;; esac
 tests=$(built tests/live/main.rs)
-"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing "${skip[@]}" "$@"
+# Disks of FUSE want a lab of their own (scripts/test-fuse.sh).
+"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing --skip fuse:: "${skip[@]}" "$@"
 
 if [ -n "$ours" ] && { [ $# -eq 0 ] || [[ " $* " == *disks* ]]; }; then
     step 'a lab whose brokers sync every message and whose daemons have clocks of their own'

@@ -8,13 +8,19 @@ use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 
 use crate::history::HistoryFormat;
 
+mod bank;
+mod elections;
 mod group;
+mod load;
+mod offsets;
+mod order;
+mod register;
 mod safety;
+mod soak;
 mod transactions;
 
-pub(crate) use group::GroupArgs;
+pub(crate) use load::{LoadArgs, named};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
-pub(crate) use transactions::TxnArgs;
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -72,6 +78,12 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<std::ffi::OsString>,
     },
+    /// The process that serves a disk of a lab host
+    #[command(hide = true, name = "lab-disk")]
+    LabDisk {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
 }
 
 #[derive(Clone, Debug, Args)]
@@ -112,8 +124,6 @@ pub(crate) struct TestArgs {
     /// Seed of every choice [default: drawn, and printed]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
     /// A promise of time, such as 'recovery.p99<20s'; missed: exit code 6. May be given several times
     #[arg(long)]
     pub(crate) slo: Vec<String>,
@@ -152,51 +162,9 @@ pub(crate) struct TestArgs {
     /// Consent to a cluster whose environment is "production": its name, typed
     #[arg(long, value_name = "CLUSTER")]
     pub(crate) i_understand: Option<String>,
+    // Last: what follows a heading of its own stands under it.
     #[command(flatten)]
-    pub(crate) group: GroupArgs,
-}
-
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Load")]
-pub(crate) struct LoadArgs {
-    /// Sends (or transactions) per second over all producers, at an open-model rate: latency counts from the intended start [default: 500 sends, or 20 transactions]
-    #[arg(long)]
-    pub(crate) rate: Option<f64>,
-    /// Of the workload transactions: each has a transactional id of its own
-    #[arg(long, default_value_t = 2)]
-    pub(crate) producers: u32,
-    #[arg(long, default_value_t = 2)]
-    pub(crate) consumers: u32,
-    #[arg(long, default_value_t = 3)]
-    pub(crate) partitions: u32,
-    /// Write to a topic of this name, which the run makes and leaves; one that exists is refused [default: the run's own]
-    #[arg(long)]
-    pub(crate) topic: Option<String>,
-    #[arg(long, default_value_t = 3)]
-    pub(crate) replication_factor: u32,
-    #[arg(long, default_value_t = 2)]
-    pub(crate) min_insync_replicas: u32,
-    /// Acknowledgements a send waits for: all, 1 or 0
-    #[arg(long, default_value = "all")]
-    pub(crate) acks: String,
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
-    pub(crate) idempotence: bool,
-    /// Sends that one producer keeps open at once (the protocol's own limit is -X max.in.flight)
-    #[arg(long, default_value_t = 500)]
-    pub(crate) in_flight: u32,
-    /// Distinct record keys
-    #[arg(long, default_value_t = 100)]
-    pub(crate) key_count: u32,
-    #[arg(long, default_value_t = 200)]
-    pub(crate) value_bytes: u32,
-    /// What readers are given: read_committed or read_uncommitted, with which a workload of transactions shows aborted values
-    #[arg(long, default_value = "read_committed")]
-    pub(crate) isolation: String,
-    /// A librdkafka property for every client; may be given several times
-    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) properties: Vec<(String, String)>,
-    #[command(flatten)]
-    pub(crate) transactions: TxnArgs,
+    pub(crate) load: LoadArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -417,7 +385,7 @@ pub(crate) struct LabUpArgs {
     /// Who starts and stops the daemons; the other two are without --disks loop and --clock faketime
     #[arg(long, default_value = "scripts")]
     pub(crate) manager: LabManagerArg,
-    /// Where daemons keep their data; on loop devices each has a disk of its own, which can lose power, die and fill up
+    /// Where daemons keep their data; with loop or fuse each has a disk of its own, which can be broken
     #[arg(long, value_enum, default_value = "directory")]
     pub(crate) disks: LabDisks,
     /// The daemons' clock; under libfaketime each has its own, which can be wrong
@@ -438,7 +406,10 @@ pub(crate) enum LabManagerArg {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LabDisks {
     Directory,
+    /// ext4 on a loop device each: can lose power, die and fill up
     Loop,
+    /// A FUSE file system each: can lose everything unsynced, fail and be slow
+    Fuse,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -33,6 +33,9 @@ pub(crate) struct RunVerdict {
     pub(crate) exit_codes: Vec<ExitReason>,
     /// Lines of the history.
     pub(crate) ops: u64,
+    /// Nothing was sent to Kafka: what was acknowledged are writes of registers.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_of_registers: bool,
     pub(crate) profile: String,
     pub(crate) anomalies: BTreeMap<String, Finding>,
     /// Names in `anomalies` that are listed and prove nothing against the cluster.
@@ -83,7 +86,7 @@ pub(crate) struct FaultCount {
 }
 
 /// What the client machine spent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ResourcesUsed {
     pub(crate) cpu_s: f64,
@@ -91,6 +94,9 @@ pub(crate) struct ResourcesUsed {
     pub(crate) resident_first_mib: f64,
     pub(crate) resident_max_mib: f64,
     pub(crate) resident_last_mib: f64,
+    /// Seconds and resident MiB while clients were at work, at most some hundreds of points.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resident: Vec<(f64, f64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +189,11 @@ impl RunVerdict {
         let mut sentence = match self.valid {
             Validity::Invalid => format!("{}.", capitalised(&self.what_was_broken())),
             Validity::Unknown => format!("Nothing is proved either way: {}.", self.why_unknown().trim_end_matches('.')),
+            Validity::Valid if self.is_of_registers => format!(
+                "The {} acknowledged writes and compare-and-sets have an order, and every answer agrees with it{}.",
+                words::count(self.acknowledged()),
+                self.through_faults()
+            ),
             Validity::Valid => format!(
                 "All {} acknowledged writes were read back{}{}.",
                 words::count(self.acknowledged()),
@@ -296,6 +307,17 @@ mod tests {
         verdict.conclude(vec![]);
         assert_eq!((verdict.exit_code, verdict.exit_codes.len()), (0, 1));
         assert_eq!(verdict.sentence, "All 74,512 acknowledged writes were read back, each once and in order, through 3 faults.");
+    }
+
+    #[test]
+    fn a_run_of_registers_read_nothing_back_and_says_what_it_proved() {
+        let mut verdict = RunVerdict { is_of_registers: true, ..RunVerdict::default() };
+        verdict.load.insert(RunPhase::Trouble, Load { ok: 1_782, ..Load::default() });
+        verdict.conclude(vec![]);
+        assert_eq!(
+            verdict.sentence,
+            "The 1,782 acknowledged writes and compare-and-sets have an order, and every answer agrees with it; no fault was asked for."
+        );
     }
 
     #[test]

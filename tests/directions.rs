@@ -10,7 +10,8 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("workloads", &["kchaos-core"], &["russh"]),
     ("cluster", &["kchaos-core"], &["rdkafka"]),
     ("nemeses", &["kchaos-core", "kchaos-cluster"], &["rdkafka", "russh"]),
-    ("lab", &["kchaos-core", "kchaos-cluster"], &["rdkafka", "russh"]),
+    ("lab", &["kchaos-core", "kchaos-cluster", "kchaos-disk"], &["rdkafka", "russh"]),
+    ("disk", &[], &["tokio", "rdkafka", "russh", "zookeeper-client", "serde"]),
     ("synth", &["kchaos-core"], &["tokio", "rdkafka", "russh", "zookeeper-client", "chrono"]),
 ];
 
@@ -48,8 +49,8 @@ fn pure_crates_do_no_io_and_read_no_clock() {
 
 #[test]
 fn nobody_kills_by_name_or_flushes_what_is_not_ours() {
-    let sources =
-        ["core", "columns", "checkers", "workloads", "cluster", "nemeses", "lab", "synth"].map(|name| root().join(name).join("src"));
+    let sources = ["core", "columns", "checkers", "workloads", "cluster", "nemeses", "lab", "disk", "synth"]
+        .map(|name| root().join(name).join("src"));
     for file in sources.iter().chain([&root().join("src")]).flat_map(|directory| all_files(directory)) {
         let text = read(&file);
         for word in ["pkill", "killall", "pgrep -f", "flush ruleset", "iptables -F\n", "iptables -F "] {

@@ -49,8 +49,9 @@ impl<T: Default, const DIRECT: u64> ById<T, DIRECT> {
             return self.others.entry(id).or_default();
         }
         let at = id as usize;
+        // Looked up again there, so that it is found at once here.
         if at >= self.direct.len() {
-            self.grow(at);
+            return self.grown(at);
         }
         let place = &mut self.direct[at];
         place.is_taken = true;
@@ -58,8 +59,9 @@ impl<T: Default, const DIRECT: u64> ById<T, DIRECT> {
     }
 
     #[cold]
-    fn grow(&mut self, at: usize) {
+    fn grown(&mut self, at: usize) -> &mut T {
         self.direct.resize_with((at + 1).next_power_of_two(), Place::default);
+        self.or_default(at as u64)
     }
 
     pub(crate) fn insert(&mut self, id: u64, value: T) {

@@ -13,6 +13,7 @@
 
 mod hints;
 mod logs;
+mod owed;
 mod plain;
 mod readers;
 pub(crate) mod senders;
@@ -48,7 +49,7 @@ pub(crate) struct Invocation {
     txn: TxnId,
     /// Each with its value's place in the key's log.
     sends: Vec<(Send, Id)>,
-    /// A plain send, in the place of those.
+    /// A plain send, in the place of those; what is said of a transaction is not of it.
     is_plain: bool,
     plain: Underway,
 }
@@ -67,6 +68,7 @@ impl Invocation {
     fn spell_out(&mut self) {
         if std::mem::take(&mut self.is_plain) {
             let Underway { key, value, id, .. } = self.plain;
+            (self.in_txn, self.txn) = (false, 0);
             self.sends.clear();
             self.sends.push((Send { key, value, offset: None }, id));
         }
@@ -212,15 +214,6 @@ impl Facts {
         }
     }
 
-    /// Of the sends that came to nothing.
-    #[inline]
-    fn forget_pairs(&mut self) {
-        let Self { senders, logs, .. } = self;
-        if senders.are_many(self.judge_every) && !logs.never_pack {
-            senders.forget_pairs(|key| logs.get(key));
-        }
-    }
-
     #[inline(never)]
     fn send(&mut self, process: u32, op: &Op) {
         if op.body == Body::Crash
@@ -305,8 +298,8 @@ impl Facts {
             collect_sends(&op.body, &mut self.sends);
             if let Some(Doing { invocation, .. }) = self.open.get_mut(u64::from(process))
                 && invocation.is_open
-                && invocation.in_txn == in_txn
                 && let () = invocation.spell_out()
+                && invocation.in_txn == in_txn
                 && invocation.is_of(&self.sends)
             {
                 std::mem::swap(&mut self.invocation, invocation);
@@ -452,6 +445,7 @@ impl Facts {
 /// An invocation that will never complete.
 fn abandon(invocation: &mut Invocation, txns: &mut Txns, unknown: &mut Vec<Vec<Send>>) {
     invocation.is_open = false;
+    invocation.spell_out();
     txns.abandon(invocation.txn);
     if invocation.in_txn && !invocation.sends.is_empty() {
         unknown.push(invocation.sends.drain(..).map(|(send, _)| send).collect());

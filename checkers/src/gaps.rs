@@ -6,6 +6,7 @@
 use kchaos_core::{Key, Offset, Op, Process, Value};
 
 use crate::log::{Isolation, KeyLog, OpRef};
+use crate::undecided::Undecided;
 
 /// Between two offsets.
 #[derive(Clone, Copy)]
@@ -20,9 +21,7 @@ pub(crate) struct Gap {
 
 #[derive(Default)]
 pub(crate) struct Gaps {
-    gaps: Vec<Gap>,
-    /// When there are so many, it is time to forget those that came to nothing.
-    look_at: usize,
+    gaps: Undecided<Gap>,
     /// The op that was taken in last returned records that do not rise.
     pub(crate) goes_back: bool,
 }
@@ -57,16 +56,15 @@ impl Gaps {
     /// Whether it is time for [`Gaps::forget`].
     #[inline]
     pub(crate) fn are_many(&self) -> bool {
-        self.gaps.len() >= self.look_at.max(LOOKED_AT_MIN)
+        self.gaps.are_many(LOOKED_AT_MIN)
     }
 
     pub(crate) fn forget(&mut self, is_closed: impl Fn(&Gap) -> bool) {
-        self.gaps.retain(|gap| !is_closed(gap));
-        self.look_at = 2 * self.gaps.len();
+        self.gaps.forget(is_closed);
     }
 
     /// In the order of ops.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {
-        self.gaps.iter()
+        self.gaps.as_slice().iter()
     }
 }

@@ -23,8 +23,8 @@ const PASSES_MAX: usize = 3;
 
 /// Judges a history op by op, in file order. [`Judge::suspects`] may be asked at any time, [`Judge::finish`] ends it.
 ///
-/// What every reader has passed is packed, so memory is that of what goes on, and about one and a half bytes for each value. Should a finding speak of a value
-/// that was packed, the ops to cite are found by a second pass: [`Judge::finish_reading_again`].
+/// What every reader has passed is packed, so memory is that of what goes on, and about one and a half bytes for each value. Should a finding
+/// speak of a value that was packed, the ops to cite are found by a second pass: [`Judge::finish_reading_again`].
 pub struct Judge {
     options: JudgeOptions,
     facts: Facts,

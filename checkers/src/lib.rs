@@ -47,6 +47,7 @@ mod search;
 mod text;
 mod told;
 mod txns;
+mod undecided;
 mod values;
 
 pub use evidence::{add_evidence, render_evidence};
@@ -80,10 +81,13 @@ pub const ALL: &[Spec] = &[
     rules::registers::SPEC,
     rules::zookeeper::SPEC,
     rules::bank::SPEC,
+    rules::compaction::SPEC,
     rules::lso_stall::SPEC,
     rules::replicas::SPEC,
     rules::stale_leader::SPEC,
     rules::cluster::SPEC,
+    rules::admin::SPEC,
+    rules::offsets::SPEC,
     rules::experiment::SPEC,
     rules::group_end::SPEC,
 ];

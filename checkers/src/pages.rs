@@ -11,6 +11,7 @@
 mod folded;
 mod light;
 mod packed;
+mod ranges;
 mod search;
 
 use std::cell::Cell;
@@ -23,6 +24,7 @@ use crate::log::{Id, Isolation};
 use folded::Folds;
 pub(crate) use light::LightPage;
 use packed::{Packed, View};
+use ranges::Ranges;
 
 const WIDTH_BITS: u32 = 8;
 pub(crate) const WIDTH: usize = 1 << WIDTH_BITS;
@@ -153,11 +155,10 @@ pub(crate) struct Pages {
     packed: Vec<Packed>,
     free_packed: Vec<u32>,
     folds: Folds,
-    /// Packed pages that are neither wide nor folded: the least value → the greatest, and the page's number.
-    ranges: BTreeMap<Value, (Value, i64)>,
-    /// The greatest value on any of them, and the widest range of one.
+    /// Of packed pages that are neither wide nor folded.
+    ranges: Ranges,
+    /// The greatest value on any packed page that is not wide.
     greatest: Value,
-    widest: i64,
     recent: [(i64, At); RECENT],
     /// The page that was looked at last by [`Pages::is_closed_between`].
     looked_at: Cell<(i64, At)>,
@@ -172,7 +173,6 @@ const NARROW: i64 = 1 << 24;
 impl Default for Pages {
     fn default() -> Self {
         let (live, free, packed, free_packed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (ranges, greatest) = (BTreeMap::new(), Value::MIN);
         Self {
             index: BTreeMap::new(),
             live,
@@ -182,9 +182,8 @@ impl Default for Pages {
             packed,
             free_packed,
             folds: Folds::default(),
-            ranges,
-            greatest,
-            widest: 0,
+            ranges: Ranges::default(),
+            greatest: Value::MIN,
             recent: [NO_PAGE; RECENT],
             looked_at: Cell::new(NO_PAGE),
         }
@@ -194,6 +193,10 @@ impl Default for Pages {
 #[inline]
 pub(crate) fn place(offset: Offset) -> (i64, usize) {
     (offset >> WIDTH_BITS, (offset & (WIDTH as i64 - 1)) as usize)
+}
+
+fn offset_of(number: i64, slot: usize) -> Offset {
+    (number << WIDTH_BITS) + slot as i64
 }
 
 fn set(bits: &mut Bits, slot: usize) {
@@ -383,10 +386,9 @@ impl Pages {
     }
 
     fn put_packed(&mut self, number: i64, packed: Packed) {
-        if let Some((least, greatest)) = packed.range {
-            self.ranges.insert(least, (greatest, number));
-            self.greatest = self.greatest.max(greatest);
-            self.widest = self.widest.max(greatest - least);
+        if let Some(range) = packed.range {
+            self.ranges.insert(range, number);
+            self.greatest = self.greatest.max(range.1);
         }
         let page = match self.free_packed.pop() {
             Some(page) => {
@@ -407,8 +409,8 @@ impl Pages {
         self.index.remove(&number);
         let packed = std::mem::replace(&mut self.packed[at as usize], Packed::nothing());
         self.free_packed.push(at);
-        if let Some((least, _)) = packed.range.filter(|(least, _)| self.ranges.get(least).is_some_and(|(_, page)| *page == number)) {
-            self.ranges.remove(&least);
+        if let Some(range) = packed.range {
+            self.ranges.remove(range, number);
         }
         Some(packed)
     }
@@ -456,7 +458,7 @@ impl Pages {
         let marks = packed.marks.as_deref().copied().unwrap_or(Marks { committed: packed.view().taken(), ..Marks::default() });
         self.live[page].marks = marks;
         for (slot, value) in packed.view().values() {
-            let offset = (number << WIDTH_BITS) + slot as i64;
+            let offset = offset_of(number, slot);
             self.live[page].ids[slot] = id_of(offset, value, is_set(&marks.committed, slot), is_set(&marks.seen_committed, slot));
             self.live[page].taken += 1;
         }

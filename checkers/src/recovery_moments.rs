@@ -96,7 +96,7 @@ pub(crate) fn fault_recovery(life: &FaultLife, all: &[&FaultLife], timeline: &[O
     let mut insert = |phase, span: Option<Found<Span>>| span.map(|span| phases.insert(phase, span));
     insert(Phase::Controller, controller_phase);
     if !matches!(zookeeper_leader, Found::NotApplicable { .. }) {
-        insert(Phase::ZookeeperElection, Some(between(&zookeeper_leader_gone, &zookeeper_leader)));
+        insert(Phase::ZookeeperElection, Some(zookeeper_election(&zookeeper_leader_gone, &zookeeper_leader)));
     }
     if life.keys_led().next().is_none() && session_gone.seen().is_some() {
         insert(Phase::Detection, Some(between(&Found::Seen(in_effect), &session_gone)));
@@ -190,6 +190,17 @@ fn between(from: &Moment, to: &Moment) -> Found<Span> {
             Found::not_applicable(not_applicable.as_str())
         }
         (Found::Unseen { unseen }, _) | (_, Found::Unseen { unseen }) => Found::unseen(unseen.as_str()),
+    }
+}
+
+/// One that is cut off leads nobody for a while before it gives up: then the others have elected already, and how long they took cannot be told from
+/// when they noticed.
+fn zookeeper_election(gone: &Moment, new: &Moment) -> Found<Span> {
+    match (gone, new) {
+        (Found::Seen(gone), Found::Seen(new)) if new.before_ns <= gone.after_ns => {
+            Found::not_applicable("the new ZooKeeper leader was there before the old one had given up")
+        }
+        _ => between(gone, new),
     }
 }
 

@@ -302,6 +302,27 @@ fn a_controller_that_was_hit_is_replaced_and_a_zookeeper_leader_too() {
 }
 
 #[test]
+fn a_zookeeper_leader_that_was_cut_off_and_goes_on_for_a_while_says_nothing_of_how_long_the_election_took() {
+    let mode = |host: &str, mode: &str| Observed::ZooKeeperMode { host: host.into(), mode: mode.into(), zxid: None };
+    for (given_up, expect) in
+        [(ms(1_600, 1_700), Err("the new ZooKeeper leader was there before the old one had given up")), (ms(1_450, 1_700), Ok(0))]
+    {
+        let mut scene = Scene::default();
+        scene.saw("zookeeper:z2", ms(0, 10), mode("z2", "leader")).saw("zookeeper:z1", ms(0, 10), mode("z1", "follower"));
+        let chosen = Chosen { host: "z2".into(), daemon: "zookeeper:2".into(), evidence: "mode leader".into(), keys_led: vec![] };
+        scene.fault_on(1, FaultMoment::InEffect, ms(1_000, 1_100), chosen);
+        scene.saw("zookeeper:z1", ms(1_400, 1_500), mode("z1", "leader")).saw("zookeeper:z2", given_up, mode("z2", "none"));
+        let (report, _) = scene.offline();
+        let span = match &report.faults[0].phases[&Phase::ZookeeperElection] {
+            Found::Seen(span) => Ok(span.at_least_ns),
+            Found::NotApplicable { not_applicable } => Err(not_applicable.as_str()),
+            Found::Unseen { unseen } => panic!("{unseen}"),
+        };
+        assert_eq!(span, expect);
+    }
+}
+
+#[test]
 fn a_window_is_open_while_attempts_are_and_counts_at_both_ends() {
     let mut scene = Scene::default();
     // Nothing is acknowledged until 2 s; a quiet stretch; then one attempt fails, and nothing is acknowledged to the end.

@@ -35,11 +35,12 @@ impl ReplicaLogs {
         self.0.insert((key, replica), Log { start, batches });
     }
 
-    /// "on disk, replica 1 ends at 57, replica 2 holds offsets 40 to 44 of leader epoch 3 there"; nothing where no dump reaches.
-    pub(crate) fn at(&self, key: Key, offset: Offset) -> Option<String> {
+    /// "; on disk, replica 1 ends at 57, replica 2 holds offsets 40 to 44 of leader epoch 3 there", to end an explanation with; empty where no dump
+    /// reaches.
+    pub(crate) fn at(&self, key: Key, offset: Offset) -> String {
         let all = self.0.range((key, i64::MIN)..=(key, i64::MAX));
         let said: Vec<String> = all.filter_map(|((_, replica), log)| Some(format!("replica {replica} {}", log.at(offset)?))).collect();
-        (!said.is_empty()).then(|| format!("on disk, {}", said.join(", ")))
+        if said.is_empty() { String::new() } else { format!("; on disk, {}", said.join(", ")) }
     }
 }
 
@@ -73,9 +74,10 @@ mod tests {
         logs.hear(&json!({"key": 0, "replica": 3, "start": 0, "high_watermark": 0, "batches": []}));
         logs.hear(&json!({"key": 0, "replica": 4, "start": 8, "high_watermark": 9, "batches": [[8, 9, 3, 8]]}));
         logs.hear(&json!({"key": 0, "replica": 5, "start": 0, "batches": [[0, 4]]}));
-        let expected = "on disk, replica 1 holds offsets 5 to 9 of leader epoch 3 there, replica 2 ends at 5, replica 3 is empty from 0 on";
-        assert_eq!(logs.at(0, 6).as_deref(), Some(expected));
-        assert_eq!(logs.at(1, 6), None);
+        let expected =
+            "; on disk, replica 1 holds offsets 5 to 9 of leader epoch 3 there, replica 2 ends at 5, replica 3 is empty from 0 on";
+        assert_eq!(logs.at(0, 6), expected);
+        assert_eq!(logs.at(1, 6), "");
     }
 
     proptest! {

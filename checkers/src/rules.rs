@@ -1,9 +1,11 @@
 //! The rules: one file for each promise, or for a few that are judged together.
 
 pub(crate) mod aborted_read;
+pub(crate) mod admin;
 pub(crate) mod bank;
 pub(crate) mod cluster;
 pub(crate) mod commit_regression;
+pub(crate) mod compaction;
 pub(crate) mod cycles;
 pub(crate) mod delivery;
 pub(crate) mod dirty_read;
@@ -15,6 +17,7 @@ pub(crate) mod intermediate_read;
 pub(crate) mod lost_write;
 pub(crate) mod lso_passed;
 pub(crate) mod lso_stall;
+pub(crate) mod offsets;
 pub(crate) mod phantom;
 pub(crate) mod poll_order;
 pub(crate) mod registers;

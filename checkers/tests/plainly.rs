@@ -163,3 +163,21 @@ proptest! {
         prop_assert_eq!(serde_json::to_string_pretty(&plain).unwrap(), serde_json::to_string_pretty(&long).unwrap());
     }
 }
+
+#[test]
+fn a_poll_with_the_greatest_index_or_up_to_the_greatest_offset_goes_on_like_any() {
+    let poll = |index, first: i64| {
+        let records = (0..2).map(|at| (first.wrapping_add(at), 7 + at)).collect();
+        let (process, body) = (Process::Client(0), Body::Poll(Some(Polled(vec![(0, records)]))));
+        Op { index, process, op_type: OpType::Ok, body, ..Op::default() }
+    };
+    for (first, before) in [(2, 0), (i64::MAX - 1, i64::MAX - 3), (i64::MAX, i64::MAX - 2)] {
+        let ops = [poll(0, before), poll(u64::MAX, first), poll(u64::MAX, first)];
+        let plain = judged(&ops);
+        let long = judged(&ops.map(|mut op| {
+            op.extra.leader_epochs.insert(0, 0);
+            op
+        }));
+        assert_eq!(serde_json::to_string_pretty(&plain).unwrap(), serde_json::to_string_pretty(&long).unwrap());
+    }
+}

@@ -110,6 +110,86 @@ mod bank {
     }
 }
 
+mod compaction {
+    use super::*;
+
+    /// Of key 0: values 1, 2 and 3 at offsets 5, 6 and 7.
+    const WRITTEN: &str = "0 invoke txn [[\"send\",0,1],[\"send\",0,2],[\"send\",0,3]]\n\
+                           0 ok txn [[\"send\",0,[5,1]],[\"send\",0,[6,2]],[\"send\",0,[7,3]]]\n";
+
+    fn read(process: u32, records: &str) -> String {
+        format!("{process} ok assign [0] ; \"seek-to-beginning?\":true\n{process} ok poll [[\"poll\",{{\"0\":[{records}]}}]]\n")
+    }
+
+    fn superseded(offsets: &str) -> String {
+        told("superseded", &format!("{{\"0\":{offsets}}}"))
+    }
+
+    fn compacted_read(last: &str, beside: &str) -> String {
+        told("compacted-read", &format!("{{\"0\":{{\"last\":{{{last}}}{beside}}}}}"))
+    }
+
+    #[test]
+    fn what_a_later_record_superseded_may_be_left_out_and_nothing_else() {
+        let all = read(1, "[5,1],[6,2],[7,3]");
+        for (offsets, expected) in [
+            ("[6]", "valid"),
+            ("[5,6]", "valid"),
+            ("[5]", "invalid: G1b 1, int-poll-skip 1"),
+            ("[7]", "invalid: G1b 1, int-poll-skip 1"),
+            ("[]", "invalid: G1b 1, int-poll-skip 1"),
+            ("6", "invalid: G1b 1, int-poll-skip 1"),
+        ] {
+            check(&(WRITTEN.to_owned() + &superseded(offsets) + &all + &read(2, "[5,1],[7,3]")), expected);
+        }
+        // Whenever it is told.
+        check(&(WRITTEN.to_owned() + &all + &read(2, "[5,1],[7,3]") + &superseded("[6]")), "valid");
+        check(&(WRITTEN.to_owned() + &all + &read(2, "[6,2],[7,3]") + &superseded("[5]")), "valid");
+        check(&(WRITTEN.to_owned() + &all + &read(2, "[6,2],[7,3]") + &superseded("[7]")), "invalid: poll-skip 1");
+    }
+
+    #[test]
+    fn what_nobody_read_in_time_is_no_loss_if_it_was_superseded() {
+        let end = told("final-offsets", "{\"0\":{\"start\":0,\"end\":8}}") + &told("final-reads", "{\"complete\":true,\"keys\":{}}");
+        let history = |offsets: &str| WRITTEN.to_owned() + &superseded(offsets) + &read(1, "[5,1],[7,3]") + &end;
+        check(&history("[6]"), "valid: ignored: unseen 1");
+        check(&history("[5]"), "invalid: G1b 1, int-poll-skip 1, lost-write 1, torn-transaction 1, unseen 1");
+        // Beyond the log's end nothing was compacted.
+        let short = told("final-offsets", "{\"0\":{\"start\":0,\"end\":6}}");
+        check(&(WRITTEN.to_owned() + &superseded("[6,7]") + &read(1, "[5,1]") + &short), "invalid: unseen 2");
+    }
+
+    #[test]
+    fn of_each_record_key_the_last_record_is_there_or_a_later_one() {
+        let begun = WRITTEN.to_owned() + &read(1, "[5,1],[6,2],[7,3]");
+        let last = |read: &str| format!("\"a\":{{\"written\":[6,2],\"read\":{read}}}");
+        for (read, expected) in [
+            ("[6,2]", "valid"),
+            ("[7,3]", "valid"),
+            ("[5,1]", "invalid: lost-write 1"),
+            ("null", "invalid: lost-write 1"),
+            // Nothing that anybody could understand.
+            ("7", "valid"),
+        ] {
+            check(&(begun.clone() + &compacted_read(&last(read), "")), expected);
+        }
+        check(&(begun.clone() + &compacted_read(&last("null"), "").repeat(2)), "invalid: lost-write 1");
+        let others = "\"a\":{\"written\":[6,2],\"read\":null},\"b\":{\"written\":[7,3],\"read\":[5,1]}";
+        check(&(begun + &compacted_read(others, "")), "invalid: lost-write 2");
+    }
+
+    #[test]
+    fn where_nothing_was_removed_nothing_is_proved_of_compaction() {
+        let begun = WRITTEN.to_owned() + &read(1, "[5,1],[6,2],[7,3]");
+        let counted = |superseded: i64, removed: i64| compacted_read("", &format!(",\"superseded\":{superseded},\"removed\":{removed}"));
+        check(&(begun.clone() + &counted(2, 1)), "valid");
+        check(&(begun.clone() + &counted(2, 0)), "unknown: because: nothing-compacted");
+        check(&(begun.clone() + &counted(0, 0)), "unknown: because: nothing-compacted");
+        check(&(begun.clone() + &counted(2, 0) + &counted(3, 3)), "valid");
+        check(&(begun + &compacted_read("", "")), "valid");
+    }
+}
+
 mod stable_offsets {
     use super::*;
 

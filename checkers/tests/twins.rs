@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use common::{judge, summary};
-use kchaos_checkers::{ALL, JudgeOptions};
+use kchaos_checkers::{ALL, CheckReport, Input, JudgeOptions, Reading, check, read_ops};
+use kchaos_columns::Writer;
 
 /// What a bad history says, beside "invalid" and its own anomaly once. Everything else must say exactly that.
 const ELSE: &[(&str, &str)] = &[
@@ -76,4 +77,50 @@ fn names_are_unique_and_no_twin_is_left_over() {
         let anomaly = name.split('.').next().unwrap().to_owned();
         assert!(name == "README.md" || names.contains(&anomaly.as_str()), "{name} belongs to no anomaly");
     }
+}
+
+/// What is said of a history read as lines, and as columns.
+fn from_lines_and_columns(name: &str, history: &str) -> [CheckReport; 2] {
+    let (mut lines, mut writer) = (String::new(), Writer::new(Vec::new()).unwrap());
+    let mut index = 0;
+    read_ops(history.as_bytes(), name, |op| {
+        // Columns have no gaps.
+        let op = kchaos_core::Op { index, ..op.clone() };
+        index += 1;
+        op.write_json(&mut lines);
+        lines.push('\n');
+        writer.write(&op).unwrap();
+    })
+    .unwrap();
+    let columns = writer.finish().unwrap();
+    [lines.as_bytes(), &columns].map(|bytes| {
+        let open = || -> std::io::Result<Input<'_>> { Ok(Box::new(bytes)) };
+        check(open, Reading { name, threads: 1 }, JudgeOptions::default()).unwrap()
+    })
+}
+
+#[test]
+fn twins_say_the_same_from_lines_and_from_columns() {
+    for (anomaly, kind) in anomalies().flat_map(|anomaly| ["bad", "good"].map(|kind| (anomaly, kind))) {
+        let [lines, columns] = from_lines_and_columns(anomaly, &read(anomaly, kind));
+        assert_eq!(lines, columns, "{anomaly}, {kind}");
+    }
+}
+
+#[test]
+fn a_group_that_a_member_names_beside_its_polls_alone_is_known_from_columns_too() {
+    let sent = "{\"process\":0,\"type\":\"invoke\",\"f\":\"send\",\"value\":[[\"send\",0,1]]}\n\
+                {\"process\":0,\"type\":\"ok\",\"f\":\"send\",\"value\":[[\"send\",0,[0,1]]]}\n";
+    let member = |process: u32, named: &str| {
+        let op = |how: &str, rest: &str| format!("{{\"process\":{process},\"type\":\"{how}\",{rest}}}\n");
+        let subscribe = format!("\"f\":\"subscribe\",\"value\":[0]{named}");
+        op("invoke", &subscribe)
+            + &op("ok", &subscribe)
+            + &op("invoke", "\"f\":\"poll\",\"value\":[[\"poll\"]],\"group\":\"g\"")
+            + &op("ok", "\"f\":\"poll\",\"value\":[[\"poll\",{\"0\":[[0,1]]}]],\"group\":\"g\"")
+    };
+    let history = sent.to_owned() + &member(1, ",\"group\":\"g\"") + &member(2, "");
+    let [lines, columns] = from_lines_and_columns("group", &history);
+    assert_eq!(lines.ignored.keys().collect::<Vec<_>>(), ["redelivered"]);
+    assert_eq!(lines, columns);
 }

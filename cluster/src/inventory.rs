@@ -20,7 +20,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{ClockKind, DaemonClock, Disk, DiskFault, DiskKind};
+pub use disk::{ClockFault, ClockKind, DaemonClock, Disk, DiskFault, DiskKind, HostClock};
 pub use load::{InventoryError, Problem, find_inventory};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,6 +178,9 @@ pub struct Host {
     /// engine is on this machine and the host is reached without SSH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker_host: Option<String>,
+    /// The owner's consent to set the clock of the whole host. Without it nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<HostClock>,
     #[serde(rename = "daemon", default)]
     pub daemons: Vec<DaemonEntry>,
 }
@@ -215,7 +218,7 @@ pub struct DaemonEntry {
     /// Without it the faults of disks are refused for this daemon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Disk>,
-    /// Without it the faults of clocks are.
+    /// Without it the faults of clocks are, but where the host's own may be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<DaemonClock>,
 }

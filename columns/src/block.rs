@@ -40,9 +40,8 @@ pub(crate) struct Actor {
     pub(crate) process: Process,
     pub(crate) client: Option<u32>,
     pub(crate) flags: u32,
-    /// The process's number, if it is a client's.
-    pub(crate) number: u32,
-    pub(crate) is_client: bool,
+    /// Which of its ops are plain, and of which process: [`Way::bit`]s.
+    pub(crate) plain: (u32, u32),
     /// Texts' numbers and one, or 0.
     pub(crate) isolation: u32,
     pub(crate) group: u32,
@@ -179,24 +178,15 @@ impl Block {
                 return Err(format!("actor {} is none", self.actors.len()).into());
             };
             let flags = if isolation | group != 0 { ACTOR_TEXTS } else { 0 };
-            let (open_key, open_value, intended_ns, open_sends) = (0, 0, 0, (0, 0));
-            let (number, is_client) = match process {
-                Process::Client(number) => (number, true),
-                Process::Nemesis => (0, false),
+            let plain = match process {
+                Process::Client(number) if flags == 0 => (Way::SENDS | Way::POLLS, number),
+                Process::Client(number) if group == 0 => (Way::POLLS, number),
+                // What a group was given, the rules want to know.
+                Process::Client(number) => (Way::PollBegins.bit(), number),
+                Process::Nemesis => (0, 0),
             };
-            self.actors.push(Actor {
-                process,
-                client,
-                flags,
-                number,
-                is_client,
-                isolation,
-                group,
-                open_key,
-                open_value,
-                intended_ns,
-                open_sends,
-            });
+            let (open_key, open_value, intended_ns, open_sends) = (0, 0, 0, (0, 0));
+            self.actors.push(Actor { process, client, flags, plain, isolation, group, open_key, open_value, intended_ns, open_sends });
         }
         self.keys.clear();
         self.keys.reserve_exact(keys as usize);

@@ -10,7 +10,7 @@ use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Send, Value};
 use crate::block::{Block, Fault};
 use crate::kind::{Kind, Shape};
 use crate::layout::{FLAG_OFFSETS_BY_VALUE, FLAG_VALUES_TOGETHER, Id, KeyState};
-use crate::ops::{Ops, PORTION_OPS, Pools};
+use crate::ops::{Ops, PORTION_OPS, Pools, TOLD_OPS};
 
 /// A block, and how far it is read.
 pub(crate) struct Decoder {
@@ -28,7 +28,7 @@ pub(crate) struct Decoder {
     open_sends: Vec<(u32, i64)>,
     json: Vec<u8>,
     /// The portion's kinds, actors and times.
-    of_each: [[i64; PORTION_OPS]; 3],
+    of_each: [[i64; TOLD_OPS]; 3],
 }
 
 impl Decoder {
@@ -47,7 +47,7 @@ impl Decoder {
             last_epoch: 0,
             open_sends: Vec::new(),
             json: Vec::new(),
-            of_each: [[0; PORTION_OPS]; 3],
+            of_each: [[0; TOLD_OPS]; 3],
         })
     }
 

@@ -29,6 +29,16 @@ pub(crate) enum Way {
     Long,
 }
 
+impl Way {
+    pub(crate) const SENDS: u32 = Self::SendBegins.bit() | Self::SendEnds.bit();
+    pub(crate) const POLLS: u32 = Self::PollBegins.bit() | Self::PollEnds.bit();
+
+    #[inline(always)]
+    pub(crate) const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
 impl Kind {
     /// The send has an offset; the poll returned.
     pub(crate) const DONE: u32 = 1 << 5;

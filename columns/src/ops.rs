@@ -6,6 +6,8 @@ use kchaos_core::{Body, Key, MicroOp, Offset, Op, Polled, Send, Value};
 
 /// Ops in one portion. A block's would take 20 MB, these stay in a processor's first cache. A group of a column is two of them.
 pub(crate) const PORTION_OPS: usize = 64;
+/// The same where they are told one by one.
+pub(crate) const TOLD_OPS: usize = 128;
 /// A list that grew beyond this is not used again, and no more than so many are kept.
 pub(crate) const KEEP_RECORDS: usize = 1 << 12;
 const KEEP_TEXTS: usize = 1 << 10;

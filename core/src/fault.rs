@@ -39,6 +39,14 @@ pub struct Proof {
     pub text: String,
 }
 
+impl Proof {
+    /// Proved is what both prove.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self { proved: self.proved && other.proved, text: format!("{}; {}", self.text, other.text) }
+    }
+}
+
 /// The moments in the life of a fault, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -22,7 +22,7 @@ pub use checker::Checker;
 pub use clock::{Clock, Interval};
 pub use evidence::{Evidence, Held, LineOffset, LineRead, LineReader, OffsetLine, Outcome, Sent, ShownOp};
 pub use fault::{Chosen, Effect, FaultEvent, FaultMoment, Proof};
-pub use op::{Body, Extra, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
+pub use op::{Body, Extra, Key, MicroOp, OPEN, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
 pub use op_json::{Line, OpError, Spare};
 pub use plain::{EachOp, OpSink, PlainPoll, PlainSend, PollBegin};
 pub use plan::{KeyEntry, Plan, PlannedFault};

@@ -9,6 +9,9 @@ pub type Offset = i64;
 /// What was written: an integer, unique for its key.
 pub type Value = i64;
 
+/// Names of ops of clients whose values are open data: what they ask of the cluster itself (docs/history.md).
+pub const OPEN: &[&str] = &["admin", "list-offsets"];
+
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Op {
@@ -80,7 +83,7 @@ pub enum Body {
         old: Value,
         new: Value,
     },
-    /// What a nemesis was asked or did: open data, since only reports read it.
+    /// What a nemesis was asked or did, what an observer saw, and (by a client) what is in [`OPEN`]: open data.
     Nemesis {
         f: String,
         value: serde_json::Value,

@@ -48,8 +48,8 @@ impl PlainSend {
     }
 }
 
-/// An ok poll, key by key. What else may stand beside it (`client`, `group`, `node`, `error`, `final`) changes no judgement of a consumer that is no
-/// member of a group, and is left out; an op with a rebalance log, leader epochs, corrupt records or a reset is not plain.
+/// An ok poll, key by key. What else may stand beside it (`client`, `node`, `error`, `final`) changes no judgement, and is left out; an op with a
+/// group, a rebalance log, leader epochs, corrupt records or a reset is not plain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainPoll<'a> {
     pub index: u64,
@@ -67,7 +67,8 @@ impl<'a> PlainPoll<'a> {
             return None;
         };
         let extra = &op.extra;
-        if !extra.rebalance_log.is_empty() || !extra.leader_epochs.is_empty() || !extra.corrupt.is_empty() || extra.reset.is_some() {
+        let is_alone = extra.group.is_none() && extra.reset.is_none() && extra.rebalance_log.is_empty();
+        if !is_alone || !extra.leader_epochs.is_empty() || !extra.corrupt.is_empty() {
             return None;
         }
         Some(Self { index: op.index, time_ns: op.time_ns, process, isolation: extra.isolation.as_deref(), polled })

@@ -19,6 +19,11 @@ impl Draft {
     pub fn new(process: Process, op_type: OpType, body: Body) -> Self {
         Self { process, op_type, body, error: None, client: None, node: None, extra: Extra::default() }
     }
+
+    /// What is no op of a client, but evidence for the checkers.
+    pub fn told(f: &str, value: serde_json::Value) -> Self {
+        Self::new(Process::Nemesis, OpType::Info, Body::Nemesis { f: f.to_owned(), value })
+    }
 }
 
 /// What the recorder gave an op.

@@ -30,8 +30,10 @@ logs=${LOG_DIR:-/var/log/kafka$suffix}
 java=java
 [ ! -x /opt/java/bin/java ] || java=/opt/java/bin/java
 
+# Each thread that has moved a large message keeps a buffer of its size outside the heap; with Kafka's own heap of 1 GiB there would be room for
+# some of 99 MiB.
 # shellcheck disable=SC2086 # options are lists of words on purpose
-set -- "$java" ${KAFKA_HEAP_OPTS:--Xmx512m -Xms256m} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+set -- "$java" ${KAFKA_HEAP_OPTS:--Xmx512m -Xms256m} -XX:MaxDirectMemorySize=1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     "-Xlog:gc*:file=$logs/kafkaServer-gc.log:time,tags:filecount=10,filesize=10M" \
     -Djava.awt.headless=true "-Dkafka.logs.dir=$logs" -Dlog4j.configuration=file:/etc/kafka/log4j.properties \
     ${KAFKA_OPTS:-} -cp '/opt/kafka/libs/*' kafka.Kafka "$settings"

@@ -56,10 +56,14 @@ pub(crate) fn spec(state: &State, host: &HostPlan) -> Vec<DiskSpec> {
     host.daemons.iter().map(of).collect()
 }
 
+pub(crate) fn write_mark(state: &State, daemon: &DaemonPlan, data_dir: &Path) -> Result<(), LabError> {
+    let mark_file = data_dir.join(MARK_FILE);
+    fs::write(&mark_file, format!("{}\n", mark(state, daemon))).map_err(LabError::io("cannot write", &mark_file))
+}
+
 /// Formats a daemon's disk with what stands in its data directory by now, and its mark.
 pub(crate) fn format(state: &State, host: &HostPlan, daemon: &DaemonPlan, data_dir: &Path, lock: &Lock) -> Result<(), LabError> {
-    let mark_file = data_dir.join(MARK_FILE);
-    fs::write(&mark_file, format!("{}\n", mark(state, daemon))).map_err(LabError::io("cannot write", &mark_file))?;
+    write_mark(state, daemon, data_dir)?;
     let image = image(&state.base_dir, host, daemon);
     let directory = image.parent().unwrap_or(&state.base_dir);
     fs::create_dir_all(directory).map_err(LabError::io("cannot make", directory))?;

@@ -86,7 +86,7 @@ fn end_hosts(state: &State, patience: Duration) -> Result<usize, LabError> {
     Ok(ended.len())
 }
 
-fn living(state: &State) -> Vec<ProcessId> {
+pub(crate) fn living(state: &State) -> Vec<ProcessId> {
     let mark = host_init::mark(&state.lab_id);
     let marked = processes::all().into_iter().filter(|pid| processes::has_arguments(*pid, &[&mark])).filter_map(processes::identify);
     let mut found: Vec<ProcessId> =

@@ -11,8 +11,6 @@ pub enum LabError {
     NotRoot,
     #[error("lab {name} is already up ({hosts} hosts, inventory {inventory}); take it down first: kchaos lab down")]
     AlreadyUp { name: String, hosts: usize, inventory: PathBuf },
-    #[error("a lab was left half-made ({name}, by process {maker}, which is gone); clear it away first: kchaos lab down")]
-    HalfMade { name: String, maker: i32 },
     #[error("another kchaos (process {pid}) is bringing the lab up or down at this moment; wait for it to end")]
     Busy { pid: String },
     #[error("no lab is up; bring one up: kchaos lab up")]
@@ -31,6 +29,8 @@ pub enum LabError {
     NotEnoughMemory { brokers: usize, zookeepers: usize, need_mib: u64, available_mib: u64 },
     #[error("--disks loop needs loop devices, and this machine (or the container this is) has no /dev/loop-control")]
     NoLoopDevices,
+    #[error("--disks fuse needs FUSE, and this machine (or the container this is) has no /dev/fuse")]
+    NoFuse,
     #[error(
         "the base of a systemd host is not in {directory}: {reason}; it is made once by debootstrap, with a network: kchaos lab up --manager systemd"
     )]

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::commands;
 use crate::disks;
 use crate::docker;
+use crate::fuse_disks;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
 use crate::options::{Clock, Disks, LabManager, LabOptions};
 use crate::settings;
@@ -64,8 +65,10 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
         }
         for daemon in &host.daemons {
             write_daemon(options, &state.layout, host, daemon, &directory)?;
-            if options.disks == Disks::Loop {
-                disks::format(state, host, daemon, &DaemonPlan::on_machine(&directory, &daemon.data_dir()), lock)?;
+            match options.disks {
+                Disks::Directory => {}
+                Disks::Loop => disks::format(state, host, daemon, &DaemonPlan::on_machine(&directory, &daemon.data_dir()), lock)?,
+                Disks::Fuse => fuse_disks::fill(state, daemon, &directory)?,
             }
         }
         match options.manager {

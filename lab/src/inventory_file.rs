@@ -74,6 +74,7 @@ fn host_entry(host: &HostPlan, daemons: Vec<DaemonEntry>) -> Host {
         ssh: SshOverride::default(),
         opt_in_file: "/etc/kchaos/allow".into(),
         docker_host: None,
+        clock: None,
         daemons,
     }
 }
@@ -135,6 +136,14 @@ fn disk(options: &LabOptions, state: &State, host: &HostPlan, daemon: &DaemonPla
             let allow = if state.manager == LabManager::Scripts { vec![DiskFault::Corrupt, DiskFault::Truncate] } else { Vec::new() };
             Disk { kind: DiskKind::Directory, data_dir, allow, device: None, backing_file: None, mark: None }
         }
+        Disks::Fuse => Disk {
+            kind: DiskKind::Fuse,
+            data_dir,
+            allow: Vec::new(),
+            device: None,
+            backing_file: None,
+            mark: Some(disks::mark(state, daemon)),
+        },
         Disks::Loop => Disk {
             kind: DiskKind::Loop,
             data_dir,
@@ -170,8 +179,10 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
             seconds(DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS)
         ));
     }
-    if options.disks == Disks::Loop {
-        notes.push("each daemon's data on a disk of its own (ext4 on a loop device)".to_owned());
+    match options.disks {
+        Disks::Directory => {}
+        Disks::Loop => notes.push("each daemon's data on a disk of its own (ext4 on a loop device)".to_owned()),
+        Disks::Fuse => notes.push("each daemon's data on a disk of its own (FUSE; an fsync reaches no device)".to_owned()),
     }
     if options.clock == Clock::Faketime {
         notes.push("each daemon's clock is its own (libfaketime)".to_owned());

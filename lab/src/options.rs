@@ -34,6 +34,8 @@ pub struct LabOptions {
     pub manager: LabManager,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
     pub init_arguments: Vec<OsString>,
+    /// The same for a process that serves a disk: what leads to [`crate::serve_disk`].
+    pub disk_arguments: Vec<OsString>,
 }
 
 /// Where daemons keep their data.
@@ -44,6 +46,8 @@ pub enum Disks {
     Directory,
     /// Each on an ext4 file system of its own, on a loop device: it can lose power, die and fill up.
     Loop,
+    /// Each on a FUSE file system of ours: it can forget everything that was not synced, fail by kind and be slow.
+    Fuse,
 }
 
 /// The clock that daemons see.
@@ -69,6 +73,7 @@ impl Default for LabOptions {
             clock: Clock::Machine,
             manager: LabManager::Scripts,
             init_arguments: vec!["lab-init".into()],
+            disk_arguments: vec!["lab-disk".into()],
         }
     }
 }
@@ -142,8 +147,10 @@ impl LabOptions {
         if self.manager == LabManager::Scripts {
             return Ok(());
         }
-        if self.disks == Disks::Loop {
-            return usage("--disks loop is for daemons that scripts start: leave --disks out, or bring the lab up with --manager scripts");
+        if self.disks != Disks::Directory {
+            return usage(
+                "--disks loop and --disks fuse are for daemons that scripts start: leave --disks out, or bring the lab up with --manager scripts",
+            );
         }
         if self.clock == Clock::Faketime {
             return usage(
@@ -227,7 +234,9 @@ mod tests {
     #[test]
     fn disks_and_clocks_of_their_own_are_for_daemons_that_scripts_start() {
         for manager in [LabManager::Systemd, LabManager::Docker] {
-            check(|o| (o.manager, o.disks) = (manager, Disks::Loop), Err("--disks loop is for daemons that scripts start"));
+            for disks in [Disks::Loop, Disks::Fuse] {
+                check(|o| (o.manager, o.disks) = (manager, disks), Err("--disks fuse are for daemons that scripts start"));
+            }
             check(|o| (o.manager, o.clock) = (manager, Clock::Faketime), Err("--clock faketime is for daemons that scripts start"));
             check(|o| o.manager = manager, Ok(()));
         }

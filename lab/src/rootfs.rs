@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::disks::{self, DiskSpec};
+use crate::fuse_disks::{self, FuseDisk};
 
 /// What a host's PID 1 must know to become it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +30,7 @@ pub(crate) struct HostSpec {
     pub(crate) sshd: PathBuf,
     /// Daemons' disks, where they have disks of their own.
     pub(crate) disks: Vec<DiskSpec>,
+    pub(crate) fuse_disks: Vec<FuseDisk>,
     /// Commands that start the daemons, in order.
     pub(crate) boot: Vec<Vec<String>>,
     /// A host with a systemd of its own.
@@ -80,9 +82,13 @@ pub(crate) fn enter(spec: &HostSpec) -> Outcome {
         bind(Path::new("/sys/fs/cgroup"), &root.join("sys/fs/cgroup"), 0)?;
     }
     make_dev(&root.join("dev"))?;
+    if !spec.fuse_disks.is_empty() {
+        show_device(Path::new(fuse_disks::DEVICE), &root.join("dev/fuse"))?;
+    }
     disks::attach(&spec.disks, &root.join("dev"))?;
     change_root(&root)?;
-    disks::mount_all(&spec.disks)
+    disks::mount_all(&spec.disks)?;
+    fuse_disks::start_all(&spec.fuse_disks)
 }
 
 /// `/usr`, what stands for it in the root directory, Java and the jars; all read-only.
@@ -159,9 +165,7 @@ fn unlock_root(shadow: &Path) -> Outcome {
 fn make_dev(dev: &Path) -> Outcome {
     mount(Some(Path::new("tmpfs")), dev, Some("tmpfs"), libc::MS_NOSUID, "size=1m,mode=755")?;
     for name in DEVICES {
-        let here = dev.join(name);
-        fs::write(&here, "").map_err(at(&here))?;
-        bind(&Path::new("/dev").join(name), &here, 0)?;
+        show_device(&Path::new("/dev").join(name), &dev.join(name))?;
     }
     for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")] {
         symlink(target, dev.join(name)).map_err(at(&dev.join(name)))?;
@@ -172,6 +176,11 @@ fn make_dev(dev: &Path) -> Outcome {
     let quiet = libc::MS_NOSUID | libc::MS_NOEXEC;
     mount(Some(Path::new("devpts")), &dev.join("pts"), Some("devpts"), quiet, "newinstance,ptmxmode=0666,mode=620,gid=5")?;
     mount(Some(Path::new("tmpfs")), &dev.join("shm"), Some("tmpfs"), libc::MS_NOSUID | libc::MS_NODEV, "mode=1777,size=64m")
+}
+
+fn show_device(device: &Path, here: &Path) -> Outcome {
+    fs::write(here, "").map_err(at(here))?;
+    bind(device, here, 0)
 }
 
 /// The old root is stacked under the new one and then let go, with everything mounted in it.

@@ -19,6 +19,7 @@ use crate::commands;
 use crate::disks;
 use crate::docker;
 use crate::down;
+use crate::fuse_disks;
 use crate::host_files;
 use crate::host_init;
 use crate::inventory_file;
@@ -79,13 +80,13 @@ impl LabInfo {
     }
 }
 
-/// Brings a lab up; `progress` gets a line for each step. A caller that is killed meanwhile leaves a half-made lab, which [`crate::down`] clears.
+/// Brings a lab up; `progress` gets a line for each step. A caller that is killed meanwhile leaves a half-made lab, which [`crate::down`] clears, as does the next `up`.
 pub fn up(options: &LabOptions, progress: &mut dyn FnMut(&str)) -> Result<LabInfo, LabError> {
     let started = Instant::now();
     options.check()?;
     processes::must_be_root()?;
     let lock = Lock::take()?;
-    refuse_second()?;
+    clear_or_refuse_second(&lock, progress)?;
     check_machine(options)?;
     let libs = jars::ensure(&options.kafka_version, &lock, progress)?;
     if options.manager == LabManager::Systemd {
@@ -103,15 +104,23 @@ pub fn up(options: &LabOptions, progress: &mut dyn FnMut(&str)) -> Result<LabInf
     Ok(LabInfo::of(&state))
 }
 
-/// With the lock in hand nobody is at work: a state that says `making` was left by a kchaos that died.
-fn refuse_second() -> Result<(), LabError> {
-    match State::load()? {
-        None => Ok(()),
-        Some(state) if state.phase == Phase::Making || !state.is_of_this_boot() => {
-            Err(LabError::HalfMade { name: state.name, maker: state.maker })
+/// Patience with what is left of a lab that does not live.
+const CLEARING: Duration = Duration::from_secs(20);
+
+/// A lab that lives is another's, and refused. One that does not is in nobody's use and is taken away first: its machine was booted since, its hosts
+/// have ended (a container or a sandbox of CI ends its processes and keeps its mounts), or its maker died on the way: with the lock in hand nobody is at work.
+fn clear_or_refuse_second(lock: &Lock, progress: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+    let Some(state) = State::load()? else { return Ok(()) };
+    let why = match state.phase {
+        _ if !state.is_of_this_boot() => "of before this machine was booted",
+        Phase::Making => "half-made, whose maker is gone",
+        Phase::Up if down::living(&state).is_empty() => "whose hosts have all ended",
+        Phase::Up => {
+            return Err(LabError::AlreadyUp { hosts: state.layout.hosts.len(), inventory: state.inventory_path(), name: state.name });
         }
-        Some(state) => Err(LabError::AlreadyUp { hosts: state.layout.hosts.len(), inventory: state.inventory_path(), name: state.name }),
-    }
+    };
+    progress(&format!("taking away lab {}, {why}", state.name));
+    down::take_away(&state, lock, CLEARING).map(|_| ())
 }
 
 fn check_machine(options: &LabOptions) -> Result<(), LabError> {
@@ -132,6 +141,9 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
         if !Path::new("/dev/loop-control").exists() {
             return Err(LabError::NoLoopDevices);
         }
+    }
+    if options.disks == Disks::Fuse && !Path::new(fuse_disks::DEVICE).exists() {
+        return Err(LabError::NoFuse);
     }
     if options.clock == Clock::Faketime && clock::library().is_none() {
         return Err(LabError::ToolMissing { tool: "libfaketimeMT.so.1", package: "libfaketime" });
@@ -200,6 +212,9 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
     ready::wait(state, progress)?;
     let cluster_id = read_back::verify(options, state)?;
     progress(&format!("settings read back from every broker; cluster {cluster_id}"));
+    if options.disks == Disks::Fuse {
+        fuse_disks::sync_all(state)?;
+    }
     inventory_file::write(options, state, &cluster_id)?;
     state.cluster_id = Some(cluster_id);
     Ok(())
@@ -216,19 +231,22 @@ fn start_hosts(options: &LabOptions, state: &mut State, libs: &Path) -> Result<(
     }
     for (host, mut child) in children {
         let stdout = child.stdout.take().ok_or_else(|| failed(&host, "no pipe".to_owned()))?;
-        let mut lines = BufReader::new(stdout).lines();
-        let pid = expect_line(&mut lines, "pid ").and_then(|pid| pid.parse().map_err(|_| format!("pid {pid:?}")));
+        let (mut lines, mut early) = (BufReader::new(stdout).lines(), Vec::new());
+        let pid = expect_line(&mut lines, &mut early, "pid ").and_then(|pid| pid.parse().map_err(|_| format!("pid {pid:?}")));
         let init = pid.and_then(|pid| processes::identify(pid).ok_or_else(|| "its first process ended at once".to_owned()));
         let _ = child.wait();
         state.inits.push((host.name.clone(), init.map_err(|reason| failed(&host, reason))?));
         state.save()?;
-        expect_line(&mut lines, "ready").map_err(|reason| failed(&host, reason))?;
+        expect_line(&mut lines, &mut early, "ready").map_err(|reason| failed(&host, reason))?;
     }
     Ok(())
 }
 
-/// What follows `wanted`. Both processes of a host talk on one pipe, so another line may come in between.
-fn expect_line(lines: &mut impl Iterator<Item = std::io::Result<String>>, wanted: &str) -> Result<String, String> {
+/// What follows `wanted`. Both processes of a host talk on one pipe, so another line may come first: it is kept for whoever expects it.
+fn expect_line(lines: &mut impl Iterator<Item = std::io::Result<String>>, early: &mut Vec<String>, wanted: &str) -> Result<String, String> {
+    if let Some(rest) = early.iter().find_map(|line| line.strip_prefix(wanted)) {
+        return Ok(rest.to_owned());
+    }
     for line in lines {
         let line = line.map_err(|error| error.to_string())?;
         if let Some(reason) = line.strip_prefix("error: ") {
@@ -237,6 +255,7 @@ fn expect_line(lines: &mut impl Iterator<Item = std::io::Result<String>>, wanted
         if let Some(rest) = line.strip_prefix(wanted) {
             return Ok(rest.to_owned());
         }
+        early.push(line);
     }
     Err("its first process ended without a word".to_owned())
 }
@@ -253,6 +272,7 @@ fn host_spec(options: &LabOptions, state: &State, host: &HostPlan, libs: &Path) 
         java_home: commands::find("java").and_then(|java| host_init::foreign_java_home(&java)),
         sshd: commands::find("sshd").unwrap_or_else(|| PathBuf::from("/usr/sbin/sshd")),
         disks: if options.disks == Disks::Loop { disks::spec(state, host) } else { Vec::new() },
+        fuse_disks: if options.disks == Disks::Fuse { fuse_disks::spec(options, state, host) } else { Vec::new() },
         boot: match state.manager {
             LabManager::Docker => vec![vec![format!("/opt/kafka/bin/{}", docker::BOOT)]],
             LabManager::Scripts | LabManager::Systemd => daemons.iter().map(|daemon| daemon.start_command()).collect(),
@@ -301,4 +321,29 @@ fn keep_logs(state: &State) -> Option<PathBuf> {
         }
     }
     kept.is_dir().then_some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(said: &[&str], expect: Result<(), &str>) {
+        let mut lines = said.iter().map(|line| Ok((*line).to_owned()));
+        let mut early = Vec::new();
+        let pid = expect_line(&mut lines, &mut early, "pid ");
+        let ready = pid.and_then(|pid| {
+            assert_eq!(pid, "17");
+            expect_line(&mut lines, &mut early, "ready").map(drop)
+        });
+        assert_eq!(ready, expect.map_err(str::to_owned), "{said:?}");
+    }
+
+    #[test]
+    fn a_host_that_is_ready_before_its_maker_tells_its_pid_is_ready() {
+        check(&["pid 17", "ready"], Ok(()));
+        check(&["ready", "pid 17"], Ok(()));
+        check(&["pid 17"], Err("its first process ended without a word"));
+        check(&["pid 17", "error: no disk"], Err("no disk"));
+        check(&["error: no disk", "pid 17"], Err("no disk"));
+    }
 }

@@ -21,6 +21,7 @@ const TESTS: &[Test] = &[
     ("a_setting_that_no_broker_knows_is_an_error", a_setting_that_no_broker_knows_is_an_error),
     ("a_daemon_that_dies_is_named_with_its_last_words", a_daemon_that_dies_is_named_with_its_last_words),
     ("what_is_not_ours_is_refused_and_left_alone", what_is_not_ours_is_refused_and_left_alone),
+    ("a_lab_whose_hosts_have_ended_is_cleared_by_the_next", a_lab_whose_hosts_have_ended_is_cleared_by_the_next),
     ("a_kchaos_killed_at_any_moment_leaves_nothing_after_down", a_kchaos_killed_at_any_moment_leaves_nothing_after_down),
 ];
 
@@ -33,10 +34,10 @@ fn main() -> ExitCode {
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     match arguments.first().and_then(|first| first.to_str()) {
         Some("lab-init") => return ExitCode::from(kchaos_lab::host_init::run(&arguments[1..]) as u8),
+        Some("lab-disk") => return ExitCode::from(kchaos_lab::serve_disk(&arguments[1..]) as u8),
         Some("lab-up") => {
-            return ExitCode::from(u8::from(
-                kchaos_lab::up(&LabOptions { disks: Disks::Loop, ..LabOptions::default() }, &mut |_| ()).is_err(),
-            ));
+            let disks = if has("fuse") { Disks::Fuse } else { Disks::Loop };
+            return ExitCode::from(u8::from(kchaos_lab::up(&LabOptions { disks, ..LabOptions::default() }, &mut |_| ()).is_err()));
         }
         _ => {}
     }
@@ -87,7 +88,14 @@ fn set(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn up(options: &LabOptions) -> Result<kchaos_lab::LabInfo, LabError> {
-    kchaos_lab::up(options, &mut |line| println!("  {line}"))
+    up_with(options, &mut Vec::new())
+}
+
+fn up_with(options: &LabOptions, said: &mut Vec<String>) -> Result<kchaos_lab::LabInfo, LabError> {
+    kchaos_lab::up(options, &mut |line| {
+        println!("  {line}");
+        said.push(line.to_owned());
+    })
 }
 
 fn down() -> kchaos_lab::DownReport {
@@ -249,22 +257,52 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     fs::remove_dir_all(base_dir()).unwrap();
 }
 
-fn start_up() -> Child {
-    Command::new(std::env::current_exe().unwrap()).arg("lab-up").stdout(Stdio::null()).spawn().unwrap()
+/// As in a sandbox of CI, which ends every process of a session and keeps its mounts and files.
+fn a_lab_whose_hosts_have_ended_is_cleared_by_the_next() {
+    let before = traces();
+    up(&small()).unwrap();
+    let pids: Vec<i32> = kchaos_lab::status().unwrap().hosts.iter().filter_map(|host| host.pid).collect();
+    end(pids[0]);
+    assert!(matches!(up(&small()), Err(LabError::AlreadyUp { .. })), "one host lives");
+    pids[1..].iter().copied().for_each(end);
+
+    let mut said = Vec::new();
+    up_with(&small(), &mut said).unwrap();
+    assert_eq!(said[0], "taking away lab lab, whose hosts have all ended");
+    down();
+    assert_eq!(traces(), before);
+
+    let mut child = start_up("loop");
+    std::thread::sleep(Duration::from_millis(1_000));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut said = Vec::new();
+    up_with(&small(), &mut said).unwrap();
+    assert_eq!(said[0], "taking away lab lab, half-made, whose maker is gone");
+    down();
+    assert_eq!(traces(), before);
+}
+
+fn end(pid: i32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    // This test is the sandbox's PID 1, and reaps nobody: what has ended, with all that ran in it, stays as a zombie.
+    let has_ended = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
+    wait_until("the host has ended", || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, has_ended));
+}
+
+fn start_up(disks: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap()).args(["lab-up", disks]).stdout(Stdio::null()).spawn().unwrap()
 }
 
 /// Most moments lie in the first half second, in which everything is made; the last ones while daemons start.
 fn a_kchaos_killed_at_any_moment_leaves_nothing_after_down() {
     let before = traces();
-    for delay_ms in (0..600).step_by(23).chain([1_000, 3_000]) {
-        let mut child = start_up();
+    for (delay_ms, disks) in (0..600).step_by(23).chain([1_000, 1_000, 3_000, 3_000]).zip(["loop", "fuse"].into_iter().cycle()) {
+        let mut child = start_up(disks);
         std::thread::sleep(Duration::from_millis(delay_ms));
         child.kill().unwrap();
         child.wait().unwrap();
-        if delay_ms == 1_000 {
-            assert!(matches!(up(&LabOptions::default()), Err(LabError::HalfMade { .. })));
-        }
         down();
-        assert_eq!(traces(), before, "killed after {delay_ms} ms");
+        assert_eq!(traces(), before, "killed after {delay_ms} ms, disks of {disks}");
     }
 }

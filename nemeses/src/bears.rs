@@ -10,10 +10,11 @@ use kchaos_core::{NemesisName, Target};
 use crate::consent;
 use crate::doors::Doors;
 use crate::fault::Need;
+use crate::faults::wall::Machine;
 use crate::faults::{cut, disk, link};
 use crate::ground::COMMAND_TIMEOUT;
 use crate::helper;
-use crate::host::{self, Answers, CONNECTION, CUT, Caller, DISK, HostPaths, LINK, quote};
+use crate::host::{self, Answers, CONNECTION, CUT, Caller, DISK, HostPaths, LINK, WALL, quote};
 use crate::partition;
 use crate::registry::{ALL, Spec};
 use crate::target::Scene;
@@ -48,7 +49,13 @@ async fn lacks(doors: &dyn Doors, name: &str, firewall: Firewall) -> Lacks {
     for daemon in doors.inventory().hosts.iter().filter(|host| host.name == name).flat_map(|host| &host.daemons) {
         call.push_str(&own_of(daemon));
     }
-    let script = caller.script(&[CUT, LINK, CONNECTION, DISK], &call);
+    if doors.inventory().host(name).is_some_and(|host| host.clock.is_some()) {
+        call.push_str(&match Machine::this() {
+            Ok(machine) => format!("\n{}k_wall_look | sed -n 's/^refused /clockless /p'", machine.settings()),
+            Err(why) => format!("\necho {}", quote(&format!("clockless {why}"))),
+        });
+    }
+    let script = caller.script(&[CUT, LINK, CONNECTION, DISK, WALL], &call);
     let remote = doors.remote(name);
     let means = helper::words(&[&"bears"]);
     let answers = host::ask_as(remote.as_ref(), &script, &means, COMMAND_TIMEOUT, "the facts of the host").await;
@@ -60,8 +67,8 @@ async fn lacks(doors: &dyn Doors, name: &str, firewall: Firewall) -> Lacks {
 fn own_of(daemon: &DaemonEntry) -> String {
     let label = daemon.label();
     let mut call = match &daemon.disk {
-        Some(disk) if disk.kind == DiskKind::Loop => {
-            format!("\n{}_k_why=$(k_disk_is_ours) || echo \"loopless {label}: $_k_why\"", disk::settings(disk))
+        Some(disk) if disk.kind != DiskKind::Directory => {
+            format!("\n{}_k_why=$(k_disk_is_ours) || echo \"ownless {label}: $_k_why\"", disk::settings(disk))
         }
         Some(disk) => {
             let directory = disk.data_dir.to_string_lossy();
@@ -89,7 +96,7 @@ fn read(answers: &Answers, firewall: Firewall) -> Vec<(Need, String)> {
     if answers.has("socketless") {
         lacks.push((Need::Sockets, "ss is not there (Debian's iproute2)".to_owned()));
     }
-    for (word, needs) in [("loopless", &[Need::Disk, Need::LoopDisk][..]), ("diskless", &[Need::Disk]), ("clockless", &[Need::Clock])] {
+    for (word, needs) in [("ownless", &[Need::Disk, Need::OwnDisk][..]), ("diskless", &[Need::Disk]), ("clockless", &[Need::Clock])] {
         let first = answers.get(word);
         lacks.extend(first.into_iter().flat_map(|why| needs.iter().map(|need| (*need, why.to_owned()))));
     }
@@ -219,8 +226,8 @@ mod tests {
         assert_eq!(has("firewall iptables\nqueue tbf\nqueue htb\nqueue netem\n"), []);
         assert_eq!(has("missing tc\nsocketless\n"), [Need::Firewall, Need::Netem, Need::Rate, Need::Sockets]);
         assert_eq!(
-            has("firewall nftables\nqueue tbf\nqueue htb\nqueue netem\nloopless kafka:1: nothing is mounted\nclockless kafka:1: no file\n"),
-            [Need::Disk, Need::LoopDisk, Need::Clock]
+            has("firewall nftables\nqueue tbf\nqueue htb\nqueue netem\nownless kafka:1: nothing is mounted\nclockless kafka:1: no file\n"),
+            [Need::Disk, Need::OwnDisk, Need::Clock]
         );
     }
 }

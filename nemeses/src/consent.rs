@@ -1,10 +1,11 @@
 //! What the inventory alone rules out: faults of disks and clocks for daemons that have none of their own, or whose owner did not allow them.
 //! Told before a run, so that it is refused before anything is touched; the fault itself asks again, for the daemon that was chosen.
 
-use kchaos_cluster::inventory::{DaemonEntry, DaemonKind, DiskFault, Inventory, ManagerKind};
+use kchaos_cluster::inventory::{ClockFault, DaemonEntry, DaemonKind, DiskFault, Host, Inventory, ManagerKind};
 use kchaos_core::{NemesisName, Target};
 
 use crate::fault::Need;
+use crate::faults::clock;
 use crate::helper;
 use crate::registry;
 
@@ -19,15 +20,15 @@ pub(crate) fn ruled_out(inventory: &Inventory, name: &NemesisName) -> Option<Str
     if let Some(why) = helper::refuses(spec.name).filter(|_| helper::is_used(inventory)) {
         return Some(format!("{name}: {why}"));
     }
-    if !spec.needs.iter().any(|need| matches!(need, Need::Disk | Need::LoopDisk | Need::Clock)) {
+    if !spec.needs.iter().any(|need| matches!(need, Need::Disk | Need::OwnDisk | Need::Clock)) {
         return None;
     }
     let wants = if name.target.is_zookeeper() { DaemonKind::Zookeeper } else { DaemonKind::Kafka };
     let hosts = inventory.hosts.iter().filter(|host| !matches!(&name.target, Target::Host(named) if *named != host.name));
     let could_be = |daemon: &&DaemonEntry| matches!(name.target, Target::Host(_)) || daemon.kind == wants;
     let mut first = None;
-    for daemon in hosts.flat_map(|host| host.daemons.iter().filter(could_be)) {
-        match allowed(spec.needs, &name.fault, daemon) {
+    for (host, daemon) in hosts.flat_map(|host| host.daemons.iter().filter(could_be).map(move |daemon| (host, daemon))) {
+        match allowed(spec.needs, &name.fault, host, daemon) {
             Ok(()) => return None,
             Err(why) => _ = first.get_or_insert_with(|| format!("{}: {why}", daemon.label())),
         }
@@ -35,18 +36,17 @@ pub(crate) fn ruled_out(inventory: &Inventory, name: &NemesisName) -> Option<Str
     first
 }
 
-fn allowed(needs: &[Need], fault: &str, daemon: &DaemonEntry) -> Result<(), String> {
+fn allowed(needs: &[Need], fault: &str, host: &Host, daemon: &DaemonEntry) -> Result<(), String> {
     if needs.contains(&Need::Clock) {
-        let how = match daemon.manager {
-            ManagerKind::Scripts => "`kchaos lab up --clock faketime` gives daemons one, and clocks of other hosts are not set",
-            ManagerKind::Systemd | ManagerKind::Docker => {
-                "only a lab whose daemons are run by scripts gives them one (`kchaos lab up --manager scripts --clock faketime`)"
-            }
+        let known = [ClockFault::Bump, ClockFault::Skew, ClockFault::Strobe];
+        let fault = known.into_iter().find(|known| known.name() == fault).ok_or("it is no fault of a clock")?;
+        return match (&daemon.clock, &host.clock) {
+            (Some(_), _) => Ok(()),
+            (None, Some(clock)) => clock.allows(fault),
+            (None, None) => Err(format!("it has no clock of its own; {}", clock::no_clock(fault))),
         };
-        return daemon.clock.as_ref().map(|_| ()).ok_or_else(|| format!("it has no clock of its own; {how}"));
     }
-    let known = [DiskFault::PowerLoss, DiskFault::DeadDisk, DiskFault::Fill, DiskFault::Corrupt, DiskFault::Truncate];
-    let fault = known.into_iter().find(|known| known.name() == fault).ok_or("it is no fault of a disk")?;
+    let fault = DiskFault::ALL.into_iter().find(|known| known.name() == fault).ok_or("it is no fault of a disk")?;
     // A service manager could start it while its disk is changed.
     if fault != DiskFault::Fill && daemon.manager != ManagerKind::Scripts {
         return Err(format!(
@@ -88,9 +88,29 @@ mod tests {
     #[test]
     fn behind_a_service_manager_the_hint_is_another() {
         let behind = "manager = \"systemd\"\nunit = \"kafka.service\"\n";
-        check(behind, "bump-leader", Some("--manager scripts --clock faketime"));
+        check(behind, "bump-leader", Some("with --manager scripts"));
         check(behind, "power-loss-leader", Some("a service manager could start it"));
         check(behind, "kill-leader", None);
+    }
+
+    #[test]
+    fn the_clock_of_a_host_is_set_where_the_inventory_says_so_and_in_no_lab() {
+        let text = |environment: &str, of_host: &str| {
+            let head = HEAD.replace("environment = \"lab\"", &format!("environment = \"{environment}\""));
+            let daemon = |kind: &str, port: u16| {
+                format!(
+                    "[[host.daemon]]\nkind = \"{kind}\"\nid = 1\nport = {port}\nmanager = \"systemd\"\nunit = \"{kind}.service\"\nlog_dir = \"/l\"\n"
+                )
+            };
+            format!("{head}{of_host}{}{}", daemon("kafka", 9092), daemon("zookeeper", 2181))
+        };
+        let clock = "[host.clock]\nallow = [\"bump\", \"skew\"]\n";
+        let inventory = Inventory::parse(Path::new("kchaos.toml"), &text("staging", clock)).unwrap();
+        let refused = |name: &str| refused_by_inventory(&inventory, &parse(name).unwrap());
+        assert_eq!((refused("bump-leader"), refused("skew-zk-leader")), (None, None));
+        assert!(refused("strobe-host:b1").is_some_and(|why| why.contains("allow = [\"strobe\"] under the host's [host.clock]")));
+        let in_lab = Inventory::parse(Path::new("kchaos.toml"), &text("lab", clock)).unwrap_err().to_string();
+        assert!(in_lab.contains("share this machine's clock"), "{in_lab}");
     }
 
     #[test]

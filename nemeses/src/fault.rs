@@ -28,8 +28,8 @@ pub enum Need {
     Sockets,
     /// The daemon's data directory in the inventory, and its owner's consent.
     Disk,
-    /// A disk of its own on a loop device, which a lab makes.
-    LoopDisk,
+    /// A disk of its own, on a loop device or of FUSE, which a lab makes.
+    OwnDisk,
     /// A clock of its own, which a lab gives.
     Clock,
 }
@@ -42,6 +42,8 @@ pub enum Scope {
     Host,
     /// One daemon after another: the next goes when the one before is back.
     OneByOne,
+    /// The daemon, and the cluster is asked for something, too.
+    Removed,
     /// Nobody: a line between hosts, or its quality. Other faults keep away from the host all the same.
     Link,
     /// Nobody: the cluster is asked for something. Without a target it is planned once, and kept on the controller's host.
@@ -51,7 +53,12 @@ pub enum Scope {
 impl Scope {
     /// `true` if a daemon is away while it lasts.
     pub(crate) fn takes_away(self) -> bool {
-        matches!(self, Scope::Daemon | Scope::Host | Scope::OneByOne)
+        matches!(self, Scope::Daemon | Scope::Host | Scope::OneByOne | Scope::Removed)
+    }
+
+    /// `true` if the cluster is asked for something, to be put back.
+    pub(crate) fn is_change(self) -> bool {
+        matches!(self, Scope::Cluster | Scope::Removed)
     }
 
     /// `true` if no other fault may be on the host meanwhile.

@@ -58,12 +58,28 @@ fn draw(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Grudge, String>
             _ => halves(&hosts, &BTreeSet::new())?,
         };
         let all = if *target == Target::Ring { keeps_quorums(&hosts, &grudge) } else { may(scene, &hosts, &grudge) };
-        match all {
+        match all.and_then(|()| are_told_apart(&hosts, &grudge)) {
             Ok(()) => return Ok(grudge),
             Err(why) => against = why,
         }
     }
     Err(against)
+}
+
+/// Who is cut is told by address: of containers that one engine publishes at the same one, some cannot be cut and others not.
+fn are_told_apart(hosts: &[&Host], grudge: &Grudge) -> Result<(), String> {
+    for (name, from) in grudge {
+        let (cut, kept): (Vec<&Host>, Vec<&Host>) =
+            hosts.iter().copied().filter(|host| host.name != *name).partition(|host| from.contains(&host.name));
+        let same = |cut: &&Host| kept.iter().find(|kept| kept.address == cut.address).copied();
+        if let Some((cut, kept)) = cut.iter().find_map(|cut| Some((*cut, same(cut)?))) {
+            return Err(format!(
+                "{name} would be cut from {} and not from {}, and both are reached at {}: a partition tells hosts by their addresses",
+                cut.name, kept.name, kept.address
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn count(hosts: &[&Host], kind: DaemonKind) -> usize {

@@ -51,6 +51,19 @@ fn what_cannot_be_divided_is_refused() {
 }
 
 #[test]
+fn hosts_with_one_address_are_not_told_apart() {
+    let (mut inventory, view) = (inventory(6, 2), view(6, &[(1, WHOLE)]));
+    for host in &mut inventory.hosts {
+        host.address = "192.0.2.1".to_owned();
+    }
+    let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &[], coordinator: None };
+    for target in [Target::Halves, Target::Ring, Target::Bridge] {
+        let said = draw(&scene, &target, 1).unwrap_err();
+        assert!(said.contains("both are reached at 192.0.2.1"), "{said}");
+    }
+}
+
+#[test]
 fn the_side_with_the_last_in_sync_replica_is_not_cut_off() {
     let (inventory, view) = (inventory(3, 1), view(3, &[(2, &[2])]));
     let scene = Scene { inventory: &inventory, view: &view, topics: &[], taken: &[], coordinator: None };

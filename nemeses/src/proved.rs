@@ -19,7 +19,7 @@ pub enum Door {
     Scripts,
     Systemd,
     Docker,
-    /// Hosts in network namespaces of an emulated machine, whose kernel has netem; no Kafka runs there.
+    /// An emulated machine, with a kernel and a clock of its own: hosts in its network namespaces, or all of it as one host. No Kafka runs there.
     EmulatedKernel,
 }
 

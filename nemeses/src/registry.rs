@@ -46,6 +46,8 @@ pub const ALL: &[Spec] = &[
     faults::link::SLOW,
     faults::power_loss::SPEC,
     faults::dead_disk::SPEC,
+    faults::io_error::SPEC,
+    faults::slow_disk::SPEC,
     faults::fill::SPEC,
     faults::corrupt::SPEC,
     faults::truncate::SPEC,
@@ -54,15 +56,23 @@ pub const ALL: &[Spec] = &[
     faults::strobe::SPEC,
     faults::move_leader::SPEC,
     faults::reassign::SPEC,
+    faults::remove::SPEC,
     faults::change_config::SPEC,
     faults::delete_records::SPEC,
 ];
 
-/// Faults that are done to a client, not to the cluster, and what a workload must have for them.
-const OF_CLIENTS: &[(&str, &str)] = &[
-    ("crash", "a client that may be dropped by order (append replaces a producer that librdkafka declares dead, and no other)"),
-    ("fence", "a transactional id yet"),
-    ("rebalance", "a consumer group yet"),
+/// What somebody may look for here and is no nemesis: why, and what to do instead. Held against the documentation.
+pub(crate) const ELSEWHERE: &[(&str, &str)] = &[
+    ("crash", "is done to the run's own clients by their workload: --workload queue, --group-crash-every"),
+    ("fence", "is done to the run's own clients by their workload: --workload transactions, --txn-zombies"),
+    (
+        "rebalance",
+        "is what the run's own consumers bring about in their workload: --workload queue, --group-leave-every, --group-pause-every and --group-late",
+    ),
+    (
+        "add",
+        "is how remove is mended: the broker is started, registers, and is given its replicas again; a broker that has never been is its operator's to install",
+    ),
 ];
 
 /// No nemesis has this name.
@@ -79,8 +89,8 @@ impl fmt::Display for UnknownNemesis {
         if let Some(nearest) = &self.nearest {
             write!(f, "; did you mean {nearest}?")?;
         }
-        let known: Vec<String> = names().map(|name| name.to_string()).collect();
-        write!(f, " Known: {}; and FAULT-host:NAME (kchaos list nemeses)", known.join(", "))
+        let faults: Vec<&str> = ALL.iter().map(|spec| spec.name).collect();
+        write!(f, " There are {}, each with its targets or host:NAME (kchaos list nemeses)", faults.join(", "))
     }
 }
 
@@ -97,19 +107,29 @@ pub fn names() -> impl Iterator<Item = NemesisName> {
 
 pub fn parse(name: &str) -> Result<NemesisName, UnknownNemesis> {
     let unknown = |reason: String| UnknownNemesis { name: name.to_owned(), reason, nearest: nearest(name) };
+    if let Some((fault, why)) = elsewhere(name) {
+        return Err(unknown(format!("{fault} {why}")));
+    }
     // What does not split at a target may still be misspelt by one letter: the list says more than the parser.
     let parsed: NemesisName = name.parse().map_err(|_| unknown("a nemesis is FAULT-TARGET".to_owned()))?;
-    let spec = find(&parsed.fault).ok_or_else(|| match OF_CLIENTS.iter().find(|(fault, _)| *fault == parsed.fault) {
-        Some((fault, needs)) => unknown(format!("{fault} is done to the run's own clients, and no workload has {needs}")),
-        None => unknown(format!("no fault is called \"{}\"", parsed.fault)),
-    })?;
+    let spec = find(&parsed.fault).ok_or_else(|| unknown(format!("no fault is called \"{}\"", parsed.fault)))?;
     match &parsed.target {
         Target::Host(host) if host.is_empty() => Err(unknown("host: wants a name".to_owned())),
         Target::Host(_) if !spec.targets.iter().any(Target::is_partition) => Ok(parsed),
         target if spec.targets.contains(target) => Ok(parsed),
         Target::Cluster => Err(unknown(format!("{} wants a target: {}-TARGET", spec.name, spec.name))),
-        target => Err(unknown(format!("{} makes no sense for {target}", spec.name))),
+        target => {
+            let targets: Vec<String> = spec.targets.iter().map(ToString::to_string).collect();
+            Err(unknown(format!("{} makes no sense for {target}, but for {}", spec.name, targets.join(", "))))
+        }
     }
+}
+
+/// `crash-leader` is one, `crash-loop-leader` is not.
+fn elsewhere(name: &str) -> Option<&'static (&'static str, &'static str)> {
+    let begins_with = |fault: &str| name.strip_prefix(fault).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    let is_there = |fault: &str| ALL.iter().any(|spec| spec.name.len() > fault.len() && begins_with(spec.name));
+    ELSEWHERE.iter().find(|(fault, _)| begins_with(fault) && !is_there(fault))
 }
 
 fn nearest(name: &str) -> Option<String> {
@@ -147,12 +167,24 @@ mod tests {
         {
             let unknown = parse(wrong).unwrap_err();
             assert_eq!(unknown.nearest.as_deref(), Some(nearest));
-            assert!(unknown.to_string().contains("deposed-leader"), "{unknown}");
+            assert!(unknown.to_string().contains("There are kill, stop, "), "{unknown}");
         }
-        assert!(parse("depose-follower").unwrap_err().to_string().contains("makes no sense"));
+        assert!(parse("depose-follower").unwrap_err().to_string().contains("depose makes no sense for follower, but for "));
         assert_eq!(parse("xyzzy").unwrap_err().nearest, None);
-        assert!(parse("fence").unwrap_err().to_string().contains("no workload has a transactional id yet"));
+        assert!(parse("crash-loop-leeder").unwrap_err().to_string().contains("did you mean crash-loop-leader?"));
         assert!(parse("kill").unwrap_err().to_string().contains("kill wants a target"));
+    }
+
+    #[test]
+    fn what_is_no_nemesis_is_refused_with_what_to_do_instead_and_stands_in_the_documentation() {
+        let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md")).expect("docs/faults.md");
+        for (fault, why) in ELSEWHERE {
+            for name in [(*fault).to_owned(), format!("{fault}-leader")] {
+                let said = parse(&name).expect_err(&name).to_string();
+                assert!(said.contains(&format!("\"{name}\": {fault} {why}")), "{said}");
+            }
+            assert!(docs.contains(&format!("| `{fault}` | ")), "{fault} is not in docs/faults.md");
+        }
     }
 
     #[test]

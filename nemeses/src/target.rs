@@ -231,7 +231,7 @@ pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Resul
         return next.iter().try_for_each(|one| guard(scene, &Target::Random, std::slice::from_ref(one)));
     }
     // What is put back at the end is what was found at the beginning: two of them would put back one another's doing.
-    let is_change = |taken: &Taken| taken.scope == Scope::Cluster;
+    let is_change = |taken: &Taken| taken.scope.is_change();
     if next.iter().any(is_change) && scene.taken.iter().any(is_change) {
         return Err("another change of the cluster is still to be put back".to_owned());
     }

@@ -57,6 +57,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
                 ssh: SshOverride::default(),
                 opt_in_file: PathBuf::new(),
                 docker_host: None,
+                clock: None,
                 daemons: vec![daemon(DaemonKind::Zookeeper, id), daemon(DaemonKind::Kafka, id)],
             })
             .collect(),

@@ -12,6 +12,8 @@ use kchaos_nemeses::{
     Engine, FaultError, HealOptions, HostReport, HostState, KillSemantics, LockError, heal_cluster, lock_hosts, lock_lease, unlock_hosts,
 };
 
+/// A machine that has much to do takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_secs(2);
 const WHOLE_LIFE: [M; 7] = [M::Asked, M::Journalled, M::Armed, M::InEffect, M::Healing, M::Healed, M::Done];
 
@@ -298,7 +300,7 @@ async fn an_injection_that_arrives_after_its_run_has_given_it_up_does_nothing() 
             let engine = Arc::clone(&engine);
             async move { engine.inject(&nemesis(nemesis_name), 1).await }
         });
-        assert!(wait_until(LEASE, || fake.event(M::Armed).is_some()).await.is_some());
+        assert!(wait_until(PATIENCE, || fake.event(M::Armed).is_some()).await.is_some());
         injecting.abort();
         assert!(engine.heal_all().await.iter().all(HostReport::is_whole));
         tokio::time::sleep(Duration::from_secs(3)).await;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::Args;
 use kchaos_workloads::GroupOptions;
 
-use super::duration;
+use super::{duration, named};
 use crate::exit::Failure;
 
 #[derive(Clone, Debug, Args)]
@@ -71,8 +70,4 @@ impl GroupArgs {
             leave_every_ms: crate::run::millis(self.group_leave_every),
         })
     }
-}
-
-fn named<T: std::str::FromStr<Err = String>>(flag: &str, name: &str) -> Result<T, Failure> {
-    name.parse().map_err(|why| Failure::usage(anyhow!("{flag}: {why}")))
 }

@@ -21,4 +21,7 @@ pub(crate) struct TxnArgs {
     /// When the coordinator aborts a transaction that nobody ended (transaction.timeout.ms)
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) txn_timeout: Duration,
+    /// A transaction stays open for so long after its last step, with everything sent, before it is ended: as that of an application that has work to do
+    #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME")]
+    pub(crate) txn_pause: Duration,
 }

@@ -48,6 +48,11 @@ pub(super) fn init(args: &[OsString]) -> u8 {
     u8::try_from(kchaos_lab::host_init::run(args)).unwrap_or(exit::INTERNAL)
 }
 
+/// The process that serves a disk of a lab host. Never returns while the host lives.
+pub(super) fn disk(args: &[OsString]) -> u8 {
+    u8::try_from(kchaos_lab::serve_disk(args)).unwrap_or(exit::INTERNAL)
+}
+
 /// A lab with the defaults, for one run.
 pub(super) fn up_for_a_run() -> Result<Arc<Inventory>, Failure> {
     eprintln!("no cluster was named and no lab is up: bringing one up for this run");
@@ -91,6 +96,7 @@ fn options(args: LabUpArgs) -> LabOptions {
         disks: match args.disks {
             LabDisks::Directory => Disks::Directory,
             LabDisks::Loop => Disks::Loop,
+            LabDisks::Fuse => Disks::Fuse,
         },
         clock: match args.clock {
             LabClock::Machine => Clock::Machine,

@@ -46,6 +46,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
         Command::LabInit { args } => Ok(lab::init(&args)),
+        Command::LabDisk { args } => Ok(lab::disk(&args)),
     }
 }
 

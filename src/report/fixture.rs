@@ -64,7 +64,14 @@ pub(super) fn run(variant: Variant) -> RunData {
         faults: FaultCount { required: 3, tried: 3, in_force, mended: 3 },
         load: latency.load.clone(),
         recovery,
-        resources: ResourcesUsed { cpu_s: 41.3, wall_s: 112.0, resident_first_mib: 61.0, resident_max_mib: 74.0, resident_last_mib: 73.0 },
+        resources: ResourcesUsed {
+            cpu_s: 41.3,
+            wall_s: 112.0,
+            resident_first_mib: 61.0,
+            resident_max_mib: 74.0,
+            resident_last_mib: 73.0,
+            resident: Vec::new(),
+        },
         hosts: ["b1", "b2", "b3"].map(host).into(),
         notes: vec!["b2: no files in /var/log/zookeeper".into()],
         ..RunVerdict::default()
@@ -75,6 +82,7 @@ pub(super) fn run(variant: Variant) -> RunData {
     judge(&mut verdict, variant, &ops);
     verdict.conclude(vec![]);
     RunData {
+        sizes: Vec::new(),
         plan: plan(),
         verdict,
         faults,

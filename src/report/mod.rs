@@ -19,6 +19,7 @@ use crate::judged::RunVerdict;
 
 mod html;
 mod junit;
+mod sizes;
 mod terminal;
 pub(crate) mod words;
 
@@ -27,6 +28,7 @@ mod fixture;
 
 pub(crate) use html::render as html;
 pub(crate) use junit::render as junit;
+pub(crate) use sizes::SizeLatency;
 pub(crate) use terminal::{Style, render as terminal};
 
 /// All that a report is made of.
@@ -37,6 +39,7 @@ pub(crate) struct RunData {
     pub(crate) faults: Vec<FaultEvent>,
     pub(crate) timeline: Vec<Observation>,
     pub(crate) latency: LatencyReport,
+    pub(crate) sizes: Vec<SizeLatency>,
     /// The run's files, by path relative to its directory, with their sizes in bytes.
     pub(crate) files: Vec<(String, u64)>,
     /// The directory's name.
@@ -53,6 +56,9 @@ pub(crate) struct RunData {
 pub(crate) struct LatencyFile {
     /// Over all fault cycles and partitions.
     pub(crate) recovery: BTreeMap<Phase, PhaseSummary>,
+    /// Of sends, where values are of many sizes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sizes: Vec<SizeLatency>,
     #[serde(flatten)]
     pub(crate) latency: LatencyReport,
 }
@@ -79,7 +85,8 @@ impl RunData {
             ..RunData::default()
         };
         let mut missing = Vec::new();
-        data.latency = keep(read_json::<LatencyFile>(&directory.join("latency.json")), &mut missing).latency;
+        let file = keep(read_json::<LatencyFile>(&directory.join("latency.json")), &mut missing);
+        (data.latency, data.sizes) = (file.latency, file.sizes);
         data.faults = keep(read_lines(&directory.join("faults.jsonl")), &mut missing);
         data.timeline = keep(read_lines(&directory.join("timeline.jsonl")), &mut missing);
         data.files = files(directory);
@@ -186,7 +193,7 @@ mod tests {
         json("verdict.json", serde_json::to_string_pretty(&data.verdict).unwrap());
         json("faults.jsonl", lines(data.faults.iter().map(|event| serde_json::to_string(event).unwrap()).collect()));
         json("timeline.jsonl", lines(data.timeline.iter().map(|seen| serde_json::to_string(seen).unwrap()).collect()));
-        let file = LatencyFile { recovery: data.verdict.recovery.phases.clone(), latency: data.latency.clone() };
+        let file = LatencyFile { recovery: data.verdict.recovery.phases.clone(), sizes: Vec::new(), latency: data.latency.clone() };
         json("latency.json", serde_json::to_string(&file).unwrap());
     }
 

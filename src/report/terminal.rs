@@ -7,7 +7,7 @@ use kchaos_checkers::latency::{Distribution, RunPhase};
 use kchaos_checkers::recovery::Phase;
 use kchaos_core::{FaultEvent, FaultMoment, Validity};
 
-use super::{RunData, words};
+use super::{RunData, sizes, words};
 use crate::slo::SloStatus;
 
 const EXAMPLES_SHOWN: usize = 3;
@@ -125,6 +125,9 @@ fn latency(out: &mut String, data: &RunData, style: Style) {
             let name = format!("{op} {}", phase.name());
             line(out, format!("  {name:<19} {:>9} {p50:>9} {p99:>9} {p999:>9} {max:>9}", words::count(*n)));
         }
+    }
+    for row in sizes::lines(&data.sizes) {
+        line(out, row);
     }
 }
 

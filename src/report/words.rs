@@ -95,6 +95,30 @@ const ANOMALIES: &[(&str, &str, &str, &str)] = &[
         "A setting that was in force at the start was not at the end.",
     ),
     (
+        "change-lost",
+        "acknowledged change of the cluster was lost",
+        "acknowledged changes of the cluster were lost",
+        "A topic that was made, grown or deleted, or a setting that was changed, is not so at the end by the word of a broker.",
+    ),
+    (
+        "expired-early",
+        "log began beyond what was to be kept",
+        "logs began beyond what was to be kept",
+        "Records were gone that nobody had asked to be deleted and that had not reached their retention.",
+    ),
+    (
+        "offset-regression",
+        "told bound of a log went back",
+        "told bounds of logs went back",
+        "A leader told a log to end, or to start, before where it had been told to: what lay between was truncated, or came back.",
+    ),
+    (
+        "lookup-wrong",
+        "record found by its time was not the first",
+        "records found by their time were not the first",
+        "Asked for the first record of a time or later, a leader gave an older one, or passed over one that was there.",
+    ),
+    (
         "two-controllers",
         "time with two controllers",
         "times with two controllers",

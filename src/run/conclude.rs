@@ -1,19 +1,20 @@
 //! From what a run left to its verdict, its files and its exit code. Everything is written before the process exits with any code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use kchaos_checkers::{CheckReport, CheckerVerdict};
-use kchaos_core::{Example, Finding, Validity, Verdict};
+use kchaos_core::{Example, Finding, Key, KeyEntry, Validity, Verdict};
 use kchaos_nemeses::{HostReport, HostState as NemesisHostState};
+use kchaos_workloads::FinalOrder;
 
 use super::{AbortReason, Ended, Setup};
 use crate::exit::{self, Failure};
 use crate::judged::{CheckerOutcome, EvidenceLine, FaultCount, HostOutcome, HostState, ResourcesUsed, RunVerdict};
-use crate::report::{self, LatencyFile, RunData};
+use crate::report::{self, LatencyFile, RunData, SizeLatency};
 use crate::store::RunDirectory;
 
 /// Judges a run that came to its end, writes all of it down, says it on the terminal, and gives the exit code.
@@ -25,10 +26,16 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     judged.add("liveness", ended.analysed.liveness.clone(), "every partition came back once all was mended");
     judged.add("daemons", daemons(&ended), "no daemon ended or complained without a fault of ours");
     judged.add("settings", settings(&ended), "the settings in force at the start were in force at the end");
+    if let Some(order) = &ended.finale.order {
+        judged.add("blocks", blocks(order), "all orderers cut the same blocks");
+    }
     judged.add("run", experiment(&ended, &faults), "every fault was in force and mended, and enough was acknowledged and read");
     let mut verdict = judged.verdict;
     verdict.faults = faults;
     verdict.thresholds = setup.slos.iter().map(|slo| slo.evaluate(&ended.analysed.recovery, &ended.analysed.latency)).collect();
+    if setup.args.workload == "soak" {
+        verdict.thresholds.extend(ended.resources.judge_growth(setup.args.load.soak.soak_memory_growth_max));
+    }
     verdict.load.clone_from(&ended.analysed.latency.load);
     verdict.recovery = ended.analysed.recovery;
     verdict.resources = ResourcesUsed {
@@ -37,18 +44,25 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
         resident_first_mib: ended.resources.resident_first_mib,
         resident_max_mib: ended.resources.resident_max_mib,
         resident_last_mib: ended.resources.resident_last_mib,
+        resident: ended.resources.resident.clone(),
     };
     verdict.hosts = ended.hosts.iter().map(|report| host(report, setup)).collect();
     verdict.notes = ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")).collect();
     verdict.notes.extend(setup.privilege().map(|how| format!("on the hosts: {how}")));
     verdict.notes.extend(ended.finale.groups.iter().cloned());
+    verdict.notes.extend(ended.finale.order.iter().map(|order| order.told.clone()));
+    if setup.args.workload == "elections" {
+        verdict.notes.push(availability(check, &ended.plan.keys));
+    }
+    verdict.notes.extend(ended.finale.told.iter().cloned());
     verdict.notes.push(format!("the check was done {} ms after the last op", ended.analysed.check_ms));
     let others = others(&ended.troubles.environment, ended.abort.as_ref(), ended.failures);
     verdict.conclude(others);
 
     directory.write("latency.hlog", &ended.analysed.latency_log)?;
     let recovery = verdict.recovery.phases.clone();
-    directory.write_json("latency.json", &LatencyFile { recovery, latency: ended.analysed.latency })?;
+    let sizes = ended.finale.sizes.iter().map(SizeLatency::of).collect();
+    directory.write_json("latency.json", &LatencyFile { recovery, sizes, latency: ended.analysed.latency })?;
     verdict.evidence = evidence(&directory.file(setup.args.history_format.file_name()), &verdict.evidence_wanted());
     write_reports(directory, &verdict)
 }
@@ -87,6 +101,7 @@ impl Judged {
         let verdict = RunVerdict {
             valid: check.valid,
             ops: check.ops,
+            is_of_registers: check.load.iter().all(|load| load.sends_invoked == 0),
             profile: check.profile.clone(),
             anomalies: check.anomalies.clone(),
             unproved: check.unproved.iter().cloned().collect(),
@@ -152,6 +167,46 @@ fn settings(ended: &Ended) -> Verdict {
     verdict
 }
 
+/// What orderers made of what they read. The polls themselves are judged by the checkers.
+fn blocks(order: &FinalOrder) -> Verdict {
+    let mut verdict = Verdict::default();
+    if order.disagreements > 0 {
+        let found = Finding { count: order.disagreements, ..finding(&order.examples) };
+        verdict.anomalies.insert("total-order-disagreement".into(), found);
+    }
+    if let Some(first) = order.behind.first() {
+        let more = if order.behind.len() > 1 { format!(" (and {} more)", order.behind.len() - 1) } else { String::new() };
+        verdict.reason("orderer-behind", format!("{first}{more}"));
+    }
+    verdict
+}
+
+/// The longest time that each partition acknowledged nothing although somebody tried, in a sentence.
+fn availability(check: &CheckReport, keys: &[KeyEntry]) -> String {
+    let mut longest: BTreeMap<Key, u64> = BTreeMap::new();
+    for window in &check.unavailable.windows {
+        let of_key = longest.entry(window.key).or_default();
+        *of_key = (*of_key).max(window.to_ns.saturating_sub(window.from_ns));
+    }
+    let name = |key: Key| {
+        keys.iter().find(|entry| entry.key == key).map_or_else(String::new, |entry| format!(" ({}-{})", entry.topic, entry.partition))
+    };
+    let mut worst: Vec<(Key, u64)> = longest.into_iter().collect();
+    worst.sort_by_key(|(key, ns)| (std::cmp::Reverse(*ns), *key));
+    let shown: Vec<String> =
+        worst.iter().take(3).map(|(key, ns)| format!("{:.1} s of key {key}{}", *ns as f64 / 1e9, name(*key))).collect();
+    let others = keys.len().saturating_sub(worst.len());
+    match shown.as_slice() {
+        [] => format!("availability: no partition of {} was without an ack for a second while an attempt was open", keys.len()),
+        shown => format!(
+            "availability: {} of {} partitions were without an ack for a second or more while an attempt was open ({others} were not); the longest: {}",
+            worst.len(),
+            keys.len(),
+            shown.join(", ")
+        ),
+    }
+}
+
 /// Did the faults really happen, was there anything to judge, and was it read to the end?
 fn experiment(ended: &Ended, faults: &FaultCount) -> Verdict {
     let mut verdict = Verdict::default();
@@ -165,6 +220,9 @@ fn experiment(ended: &Ended, faults: &FaultCount) -> Verdict {
     }
     if let Some(text) = &ended.finale.incomplete {
         verdict.reason("no-final-read", text.clone());
+    }
+    for text in &ended.finale.unproved {
+        verdict.reason("not-looked-at", text.clone());
     }
     // Whether every host is mended has an exit code of its own (5). What the clients saw stands: it was reread when the cluster was whole.
     for (phase, load) in &ended.analysed.latency.load {
@@ -248,4 +306,20 @@ fn evidence_in_columns(file: File, wanted: &BTreeSet<u64>, last: u64) -> anyhow:
         }));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orderers_that_disagree_make_a_run_invalid_and_one_that_is_behind_leaves_it_unknown() {
+        let forked = FinalOrder { disagreements: 12, examples: vec!["block 3 of key 0: …".into()], ..FinalOrder::default() };
+        let behind = FinalOrder { behind: vec!["orderer-2 came to offset 7".into(), "orderer-3".into()], ..FinalOrder::default() };
+        assert_eq!(blocks(&FinalOrder::default()).validity(), Validity::Valid);
+        let verdict = blocks(&forked);
+        assert_eq!((verdict.validity(), verdict.anomalies["total-order-disagreement"].count), (Validity::Invalid, 12));
+        let verdict = blocks(&behind);
+        assert_eq!((verdict.validity(), verdict.reasons[0].text.as_str()), (Validity::Unknown, "orderer-2 came to offset 7 (and 1 more)"));
+    }
 }

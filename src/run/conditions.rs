@@ -122,7 +122,7 @@ async fn partitions(live: Arc<Live>, engine: Arc<Engine>) {
             since = None;
             continue;
         };
-        let offline = offline_of_others(&view, &own);
+        let offline = offline_of_others(&view, &own, &live.setup.run_id);
         // Who types `kill-all` means everybody's partitions; a single replica's owner has chosen so.
         let is_meant = engine.in_force().iter().any(|fault| takes_most(&fault.nemesis));
         if offline.is_empty() || is_meant {
@@ -141,9 +141,10 @@ fn takes_most(nemesis: &str) -> bool {
     nemesis.parse::<NemesisName>().is_ok_and(|name| name.target.takes_most() || name.target == Target::LastIsr)
 }
 
-/// Of topics that are not the run's; no more than a few are named.
-fn offline_of_others(view: &View, own: &[String]) -> Vec<String> {
-    let others = view.partitions.iter().filter(|seen| !own.contains(&seen.topic));
+/// Of topics that are not the run's; no more than a few are named. Those that its clients made carry its id.
+fn offline_of_others(view: &View, own: &[String], run_id: &str) -> Vec<String> {
+    let made = format!("-{run_id}");
+    let others = view.partitions.iter().filter(|seen| !own.contains(&seen.topic) && !seen.topic.ends_with(&made));
     let offline = others.filter(|seen| seen.leader.is_none() && seen.replicas.len() > 1);
     offline.take(5).map(|seen| format!("{}-{}", seen.topic, seen.partition)).collect()
 }
@@ -248,9 +249,10 @@ mod tests {
             seen("orders-led", Some(1), &[1, 2]),
             seen("single", None, &[1]),
             seen("kchaos-r", None, &[1, 2]),
+            seen("kchaos-made-r1", None, &[1, 2]),
         ];
         let view = View { partitions, ..View::default() };
-        assert_eq!(offline_of_others(&view, &["kchaos-r".to_owned()]), ["orders-0"]);
+        assert_eq!(offline_of_others(&view, &["kchaos-r".to_owned()], "r1"), ["orders-0"]);
         assert!(takes_most("kill-all") && takes_most("kill-last-isr") && !takes_most("kill-leader"));
     }
 }

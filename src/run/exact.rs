@@ -83,7 +83,6 @@ fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> 
     if let Command::Test(before) = before.command {
         args.workload = before.workload;
         args.kill = before.kill;
-        args.group = before.group;
         let typed = std::mem::replace(&mut args.load, before.load).properties;
         for (name, value) in &mut args.load.properties {
             if kchaos_workloads::is_hidden(value) {

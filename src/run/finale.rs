@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kchaos_cluster::protocol;
 use kchaos_cluster::view;
 use kchaos_core::Key;
-use kchaos_workloads::FinalTarget;
+use kchaos_workloads::{FinalOrder, FinalTarget, SizeClass};
 use serde_json::{Map, Value, json};
 
 use super::abort::Abort;
@@ -32,6 +32,13 @@ pub(crate) struct Finale {
     pub(crate) undecided: u64,
     /// What became of consumer groups, in sentences.
     pub(crate) groups: Vec<String>,
+    /// What else clients did and could not do, in sentences.
+    pub(crate) told: Vec<String>,
+    pub(crate) unproved: Vec<String>,
+    /// What an ordering service made of its channels.
+    pub(crate) order: Option<FinalOrder>,
+    /// How long sends took by the size of their values.
+    pub(crate) sizes: Vec<SizeClass>,
 }
 
 /// Waits until every key has been written to once, so that there is something to break.
@@ -73,7 +80,8 @@ pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
         Value::Object(targets.iter().map(|target| (target.bounds.key.to_string(), target.to_json())).collect()),
     );
     replica_logs::tell(live).await;
-    (finale.incomplete, finale.groups) = read(live, clients, &targets).await;
+    finale.sizes = lock(&clients).latency_by_size();
+    read(live, clients, &targets, &mut finale).await;
     finale
 }
 
@@ -120,8 +128,8 @@ pub(super) async fn try_bounds(live: &Live) -> Result<Vec<Bounds>, String> {
     Ok(found)
 }
 
-/// Rereads everything; `None` if nothing is missing. And what is to be told of consumer groups.
-async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> (Option<String>, Vec<String>) {
+/// Rereads everything, and hears what became of consumer groups and orderers.
+async fn read(live: &Live, clients: Clients, targets: &[Bounds], finale: &mut Finale) {
     let wanted: Vec<_> = targets.iter().map(|target| target.bounds).collect();
     let records: i64 = wanted.iter().map(|target| target.end - target.start).sum();
     // At least 5,000 records a second are read, or something is wrong.
@@ -129,7 +137,10 @@ async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> (Option<Stri
     let outcome = tokio::task::spawn_blocking(move || lock(&clients).finale(&wanted, deadline)).await;
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(error) => return (Some(format!("the final reads panicked: {error}")), Vec::new()),
+        Err(error) => {
+            finale.incomplete = Some(format!("the final reads panicked: {error}"));
+            return;
+        }
     };
     let mut keys = Map::new();
     let mut short: Vec<Key> = Vec::new();
@@ -148,6 +159,12 @@ async fn read(live: &Live, clients: Clients, targets: &[Bounds]) -> (Option<Stri
     let is_complete = short.is_empty();
     live.nemesis_op("final-reads", json!({"complete": is_complete, "keys": keys}));
     let why = outcome.errors.first().map_or(String::new(), |error| format!(" ({error})"));
-    let groups = outcome.groups.iter().map(|group| format!("group {}: {}", group.name, group.told)).collect();
-    ((!is_complete).then(|| format!("final reads stopped short of the log's end for keys {short:?}{why}")), groups)
+    finale.groups = outcome.groups.iter().map(|group| format!("group {}: {}", group.name, group.told)).collect();
+    (finale.told, finale.unproved) = (outcome.told, outcome.unproved);
+    finale.incomplete = (!is_complete).then(|| format!("final reads stopped short of the log's end for keys {short:?}{why}"));
+    if let Some(order) = outcome.order {
+        let blocks: Map<_, _> = order.blocks.iter().map(|(key, blocks)| (key.to_string(), json!(blocks))).collect();
+        live.nemesis_op("final-blocks", json!({"blocks": blocks, "disagreements": order.disagreements, "behind": order.behind}));
+        finale.order = Some(order);
+    }
 }

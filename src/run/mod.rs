@@ -4,6 +4,7 @@
 //! comes first: whatever a step returns, or if it panics, every fault is healed before anything else is done with it.
 
 mod abort;
+mod admin;
 mod analysis;
 mod client_log;
 mod conclude;
@@ -31,9 +32,7 @@ use anyhow::{Context, anyhow};
 use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::observer::Observer;
-use kchaos_core::{
-    Body, Clock, Draft, Extra, FaultEvent, FaultMoment, KeyEntry, Observation, OpType, Plan, PlannedFault, Process, Recorder,
-};
+use kchaos_core::{Clock, Draft, FaultEvent, FaultMoment, KeyEntry, Observation, Plan, PlannedFault, Recorder};
 use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport};
 use kchaos_workloads::Running;
 use serde_json::{Value, json};
@@ -265,8 +264,7 @@ impl Live {
     }
 
     fn nemesis_op(&self, f: &str, value: Value) {
-        let body = Body::Nemesis { f: f.to_owned(), value };
-        self.recorder.record(Draft { extra: Extra::default(), ..Draft::new(Process::Nemesis, OpType::Info, body) });
+        self.recorder.record(Draft::told(f, value));
     }
 
     /// Something worth knowing, shown and kept.

@@ -167,7 +167,7 @@ async fn whole_topics(setup: &Setup, topics: &[String]) -> Result<(), Failure> {
     let deadline = std::time::Instant::now() + TOPIC_TIMEOUT;
     loop {
         let missing = match view::look(&setup.inventory, Some(topics)).await {
-            Ok(view) if view.partitions.is_empty() => Some("the run's topic is not there yet".to_owned()),
+            Ok(view) if view.partitions.is_empty() && !topics.is_empty() => Some("the run's topic is not there yet".to_owned()),
             Ok(view) => whole::what_is_missing(&setup.inventory, &view),
             Err(error) => Some(error.to_string()),
         };

@@ -8,14 +8,15 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
-use kchaos_workloads::{Acks, Isolation, LogSink, Options, Workload};
+use kchaos_workloads::{LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
 
+use super::admin::ProtocolAdmin;
 use super::exact;
 use super::schedule::{Schedule, millis};
-use crate::cli::{KillArg, TestArgs};
+use crate::cli::{KillArg, TestArgs, named};
 use crate::clock::RunClock;
 use crate::exit::Failure;
 use crate::slo::Slo;
@@ -111,11 +112,19 @@ impl Setup {
             run_id: self.run_id.clone(),
             seed: self.seed,
             bootstrap: self.inventory.kafka.bootstrap.join(","),
+            zookeeper: Some(self.zookeeper()),
             properties: self.client_properties()?,
             recorder,
             clock: self.clock.clone(),
             log,
+            admin: ProtocolAdmin::new(&self.inventory).map(|admin| Arc::new(admin) as Arc<dyn kchaos_workloads::Admin>),
         })
+    }
+
+    fn zookeeper(&self) -> kchaos_workloads::ZooKeeper {
+        let servers = kchaos_cluster::zookeeper::servers(&self.inventory).into_iter().map(|server| server.address);
+        let connect = servers.collect::<Vec<_>>().join(",");
+        kchaos_workloads::ZooKeeper { connect, chroot: self.inventory.zookeeper.chroot.clone() }
     }
 
     pub(crate) fn kill(&self) -> KillSemantics {
@@ -270,7 +279,7 @@ impl Names {
     fn resolve(args: &mut TestArgs) -> Result<Self, Failure> {
         let exact = exact::resolve(args)?;
         let spec = workload_spec(&args.workload)?;
-        let options = options(spec.name, args)?;
+        let options = options(spec, args)?;
         let workload = (spec.build)(&options).map_err(Failure::usage)?;
         let nemeses = match exact.as_slice() {
             [] => nemeses(&args.nemesis, workload.as_ref())?,
@@ -296,7 +305,9 @@ fn nemeses(names: &[String], workload: &dyn Workload) -> Result<Vec<NemesisName>
         // What only a plan file can bring about, and what this workload lacks, is not among all there is.
         [one] if one == "all" => {
             let known = kchaos_nemeses::names().filter(|name| name.target != Target::LastIsr);
-            return Ok(known.filter(|name| lacks(&name.target, workload).is_none()).collect());
+            return Ok(known
+                .filter(|name| lacks(&name.target, workload).is_none() && workload.clashes_with(&name.to_string()).is_none())
+                .collect());
         }
         _ => {}
     }
@@ -304,17 +315,23 @@ fn nemeses(names: &[String], workload: &dyn Workload) -> Result<Vec<NemesisName>
     let found = found?;
     for nemesis in &found {
         if let Some(what) = lacks(&nemesis.target, workload) {
-            return Err(Failure::usage(anyhow!("nemesis \"{nemesis}\": the workload has no {what}, so nothing of it is coordinated")));
+            return Err(Failure::usage(anyhow!("nemesis \"{nemesis}\": the workload has no {what}")));
+        }
+        if let Some(why) = workload.clashes_with(&nemesis.to_string()) {
+            return Err(Failure::usage(anyhow!("nemesis \"{nemesis}\" cannot be had with this workload: {why}")));
         }
     }
     Ok(found)
 }
 
-/// A coordinator is broken where the workload has something to coordinate: what it lacks.
+/// A leader or a coordinator is broken where the workload has something to lead or to coordinate: what it lacks.
 fn lacks(target: &Target, workload: &dyn Workload) -> Option<&'static str> {
     match target {
-        Target::GroupCoordinator => workload.groups("").is_empty().then_some("consumer group"),
-        Target::TxnCoordinator => workload.transactional_ids("").is_empty().then_some("transactional id"),
+        Target::Leader | Target::Follower | Target::LastIsr => {
+            workload.topics("").is_empty().then_some("topic, so nobody leads it (zk-leader is ZooKeeper's)")
+        }
+        Target::GroupCoordinator => workload.groups("").is_empty().then_some("consumer group, so nothing of it is coordinated"),
+        Target::TxnCoordinator => workload.transactional_ids("").is_empty().then_some("transactional id, so nothing of it is coordinated"),
         _ => None,
     }
 }
@@ -358,30 +375,44 @@ fn workload_spec(name: &str) -> Result<&'static kchaos_workloads::Spec, Failure>
     })
 }
 
-fn options(workload: &str, args: &TestArgs) -> Result<Options, Failure> {
-    let load = &args.load;
-    let acks: Acks = load.acks.parse().map_err(|error| Failure::usage(anyhow!("--acks: {error}")))?;
-    let isolation: Isolation = load.isolation.parse().map_err(|error| Failure::usage(anyhow!("--isolation: {error}")))?;
+fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Failure> {
+    let (load, workload) = (&args.load, spec.name);
+    for (flag, is_given) in [("--value-bytes-max", load.value_bytes_max.is_some()), ("--hot-share", load.hot_share.is_some())] {
+        if is_given && !matches!(workload, "append" | "queue") {
+            return Err(Failure::usage(anyhow!("{flag} is of the workloads append and queue, not of {workload}: leave it out")));
+        }
+    }
+    let soak = load.soak.options(&load.order);
+    let rate = if workload == "soak" { soak.default_rate() } else { spec.load.rate };
     Ok(Options {
-        rate: load.rate.unwrap_or_else(|| kchaos_workloads::default_rate(workload)),
-        isolation,
+        rate: load.rate.unwrap_or(rate),
+        isolation: named("--isolation", &load.isolation)?,
         txn_size: load.transactions.txn_size,
         txn_aborts: load.transactions.txn_aborts,
         txn_zombies: load.transactions.txn_zombies,
         txn_timeout_ms: u32::try_from(millis(load.transactions.txn_timeout)).unwrap_or(u32::MAX),
-        producers: load.producers,
-        consumers: load.consumers,
+        txn_pause_ms: u32::try_from(millis(load.transactions.txn_pause)).unwrap_or(u32::MAX),
+        producers: load.producers.unwrap_or(spec.load.producers),
+        consumers: load.consumers.unwrap_or(spec.load.consumers),
         partitions: load.partitions,
-        acks,
+        acks: named("--acks", &load.acks)?,
         idempotence: load.idempotence,
         in_flight: load.in_flight,
         key_count: load.key_count,
         value_bytes: load.value_bytes,
+        value_bytes_max: load.value_bytes_max,
+        hot_share: load.hot_share,
         properties: load.properties.clone(),
         topic: load.topic.clone(),
         replication_factor: load.replication_factor,
         min_insync_replicas: load.min_insync_replicas,
-        group: args.group.options()?,
+        group: load.group.options()?,
+        order: (workload == "order").then(|| load.order.options()),
+        bank: load.bank.options(),
+        register: load.register.options(),
+        soak,
+        elections: load.elections.options(),
+        offsets: load.offsets.options(),
         ..Options::default()
     })
 }

@@ -31,13 +31,15 @@ pub(super) fn start(live: &Arc<Live>, engine: &Arc<Engine>, clients: &Clients) -
                 _ = &mut stopped => break,
                 () = tokio::time::sleep(EVERY) => {}
             }
-            resources.sample(live.elapsed().as_secs_f64());
             if let Some(failure) = live.recorder.failure() {
                 live.abort.raise(AbortReason::Environment(failure));
             }
             live.witness.tick(live.clock.now_ns());
             // While the finale holds the clients there is nothing new to count.
+            let elapsed_s = live.elapsed().as_secs_f64();
             let Some(clients) = clients.upgrade() else { break };
+            let is_load = clients.try_lock().is_ok();
+            resources.sample(elapsed_s, is_load);
             let Ok(counts) = clients.try_lock().map(|clients| clients.counts()) else { continue };
             let acked = counts.ok;
             let faults = engine

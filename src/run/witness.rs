@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use kchaos_core::{Body, Draft, FaultEvent, FaultMoment, Key, Observation, Observed, OpType, Process, Recorder};
+use kchaos_core::{Draft, FaultEvent, FaultMoment, Key, Observation, Observed, Recorder};
 use serde_json::{Map, Value, json};
 
 use super::lock;
@@ -63,8 +63,7 @@ impl Witness {
     fn tell(&self, see: impl FnOnce(&mut Sight) -> Option<Told>) {
         let mut sight = lock(&self.sight);
         if let Some((f, value)) = see(&mut sight) {
-            let body = Body::Nemesis { f: f.to_owned(), value };
-            self.recorder.record(Draft::new(Process::Nemesis, OpType::Info, body));
+            self.recorder.record(Draft::told(f, value));
         }
     }
 }
@@ -131,7 +130,7 @@ impl Sight {
 #[cfg(test)]
 mod tests {
     use kchaos_checkers::{Judge, JudgeOptions};
-    use kchaos_core::{Interval, Op};
+    use kchaos_core::{Body, Interval, Op};
 
     use super::*;
 

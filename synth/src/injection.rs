@@ -76,6 +76,11 @@ pub const INJECTABLE: &[Injectable] = &[
     of("ephemeral-violation", REGISTERS, &[]),
     of("two-controllers", ALL, &[]),
     of("config-reverted", ALL, &[]),
+    of("change-lost", ALL, &[]),
+    of("offset-regression", LOGS, &[]),
+    // The final read finds what was told to be gone.
+    of("expired-early", LOGS, &["offset-regression"]),
+    of("lookup-wrong", LOGS, &[]),
 ];
 
 /// One `--inject`.

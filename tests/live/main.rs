@@ -3,10 +3,13 @@
 //! `scripts/test-live.sh` brings the lab up and runs these one after another: there is one cluster, and a fault of one test is trouble to another.
 //! Each test prints one line of what it measured. Durations are as short as they can be with a ZooKeeper session of 6 s (Kafka's default is 18 s).
 
+mod bank;
 mod conditions;
 mod daemon_log;
 mod disks;
+mod elections;
 mod faults;
+mod fuse;
 mod groups;
 mod halting;
 mod inhabited;
@@ -16,11 +19,15 @@ mod lab;
 mod least;
 mod leftovers;
 mod moments;
+mod offsets;
+mod order;
 mod product;
 mod promises;
 mod refusals;
+mod registers;
 mod rules;
 mod run;
 mod safety;
+mod soak;
 mod transactions;
 mod wide;

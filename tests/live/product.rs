@@ -39,10 +39,9 @@ pub(crate) fn prove(door: Door) -> bool {
     let scratch = Scratch::new();
     let inventory = slice.inventory(&scratch);
     let (mut again, mut proved) = (BTreeSet::new(), 0);
-    while let Some(some) = some_of(&mut names) {
-        if began.elapsed() > slice.begins_until {
-            break;
-        }
+    while began.elapsed() <= slice.begins_until
+        && let Some(some) = some_of(&mut names)
+    {
         until_whole();
         let joined = some.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let flags = some.first().and_then(flags_for).unwrap_or_default();
@@ -51,6 +50,9 @@ pub(crate) fn prove(door: Door) -> bool {
         let (done, failed) = what_became_of(&run);
         proved += done.len();
         println!("{} of {} mended in {:.0} s, exit {}: {joined}", done.len(), some.len(), run.took.as_secs_f64(), run.answer.code);
+        if run.answer.code != 0 {
+            say_why(&run);
+        }
         assert!(matches!(run.answer.code, 0..=3), "{}{}", run.answer.stdout, run.answer.stderr);
         // A run ends with its first error; what it did not come to is tried in another.
         let untried = some.into_iter().filter(|name| !done.contains(&name.to_string()) && !failed.contains(&name.to_string()));
@@ -139,7 +141,7 @@ fn some_of(names: &mut VecDeque<NemesisName>) -> Option<Vec<NemesisName>> {
 fn seconds_of(name: &NemesisName) -> u64 {
     match name.fault.as_str() {
         "rolling-restart" => 40,
-        "kill" | "stop" | "restart" | "crash-loop" | "power-loss" | "dead-disk" | "fill" | "corrupt" | "truncate" => 14,
+        "kill" | "stop" | "restart" | "crash-loop" | "power-loss" | "dead-disk" | "io-error" | "fill" | "corrupt" | "truncate" => 14,
         _ => 5,
     }
 }
@@ -160,6 +162,14 @@ fn what_became_of(run: &Finished) -> (BTreeSet<String>, BTreeSet<String>) {
     }
     said.iter().for_each(|((nemesis, moment), text)| println!("  {nemesis} {moment}: {text}"));
     (done, failed)
+}
+
+/// What is aimed at most of the daemons may lose what it wants, and what is not proved is no failure of a proof: but somebody should know.
+fn say_why(run: &Finished) {
+    let verdict = run.verdict();
+    let found = verdict["anomalies"].as_object().into_iter().flatten();
+    let found: Vec<String> = found.map(|(name, finding)| format!("{name} {}", finding["count"])).collect();
+    println!("  {} anomalies: {}; reasons: {}", verdict["valid"], found.join(", "), verdict["reasons"]);
 }
 
 /// What `kchaos list` says that this lab cannot bear: faults, or single names.

@@ -1,8 +1,9 @@
 //! The tool is not blind: unsafe producers are caught, and their safe twins are not accused. And what a run says, its directory says again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use kchaos_core::{Body, OpType};
 use serde_json::{Map, Value};
 
 use crate::lab::Lab;
@@ -65,8 +66,15 @@ fn a_paused_leader_gives_duplicates_without_idempotence_and_none_with_it() {
 #[ignore = "needs root and the lab"]
 fn a_run_s_directory_is_judged_and_drawn_again_and_the_status_is_json() {
     let lab = Lab::that_is_whole();
-    let run = a_run_with("none", &["--time-limit", "3s"]).finish().ends_with(0);
+    // As users' producers are: in large compressed batches, of all sizes, most of them to one partition.
+    let shape = ["-X", "compression.type=zstd", "-X", "linger.ms=20", "--value-bytes-max", "50000", "--hot-share", "0.8"];
+    let run = a_run_with("none", &["--time-limit", "3s"]).and(&shape).finish().ends_with(0);
     run.stands_offline();
+    let (hot_share, classes) = (run.share_of_the_busiest_key(), run.size_classes());
+    assert!((0.75..0.85).contains(&hot_share), "the busiest partition got {hot_share:.2} of all sends");
+    let sizes: Vec<u64> =
+        classes.iter().filter(|class| class["ok"].as_u64() > Some(0)).filter_map(|class| class["up_to_bytes"].as_u64()).collect();
+    assert_eq!(sizes, [1 << 10, 10 << 10, 100 << 10], "{classes:?}");
 
     let report = run.directory.join("report.html");
     std::fs::remove_file(&report).expect("remove report.html");
@@ -78,7 +86,11 @@ fn a_run_s_directory_is_judged_and_drawn_again_and_the_status_is_json() {
     let status = kchaos(&["status", "--format", "json"]).in_cluster(&lab.inventory).run();
     let view = status.json();
     assert_eq!(view["brokers"].as_object().map(Map::len), Some(3), "{view}");
-    println!("a quiet run: {} acknowledged in {:.0} s; judged, drawn and shown again", run.acknowledged(), run.took.as_secs_f64());
+    println!(
+        "a quiet run: {} acknowledged, {hot_share:.2} of them at one partition, in {:.0} s; judged, drawn and shown again",
+        run.acknowledged(),
+        run.took.as_secs_f64()
+    );
 }
 
 impl Finished {
@@ -96,6 +108,16 @@ impl Finished {
         assert!(is_beyond || online["valid"] == offline["valid"], "valid is {} online and {} offline", online["valid"], offline["valid"]);
         let code = if offline["valid"] == true { 0 } else { 1 };
         assert!(checked.code == code || offline["valid"] == "unknown", "exit {} for valid {}", checked.code, offline["valid"]);
+    }
+
+    fn share_of_the_busiest_key(&self) -> f64 {
+        let mut sends: BTreeMap<i64, u64> = BTreeMap::new();
+        self.each_op(|op| {
+            if let (Body::Send(sent), OpType::Invoke) = (&op.body, op.op_type) {
+                sent.iter().for_each(|send| *sends.entry(send.key).or_default() += 1);
+            }
+        });
+        sends.values().max().map_or(0.0, |most| *most as f64 / sends.values().sum::<u64>() as f64)
     }
 
     /// How many ops an anomaly's first examples cite; the lines of each stand in the evidence.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kchaos_core::{FaultEvent, FaultMoment, Observation, Plan};
+use kchaos_core::{FaultEvent, FaultMoment, Observation, Op, Plan};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -256,6 +256,20 @@ impl Finished {
 
     pub(crate) fn timeline(&self) -> Vec<Observation> {
         self.lines("timeline.jsonl")
+    }
+
+    /// Reads the history.
+    pub(crate) fn each_op(&self, each: impl FnMut(&Op)) {
+        let name = "history.jsonl.zst";
+        let file = File::open(self.directory.join(name)).expect("the history");
+        kchaos_checkers::read_ops(file, name, each).expect("the history can be read");
+    }
+
+    /// How long sends took by their size, where sizes are many.
+    pub(crate) fn size_classes(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.directory.join("latency.json")).expect("latency.json");
+        let latency: Value = serde_json::from_str(&text).expect("latency.json is JSON");
+        latency["sizes"].as_array().cloned().unwrap_or_default()
     }
 
     fn lines<T: DeserializeOwned>(&self, name: &str) -> Vec<T> {

@@ -37,8 +37,7 @@ impl Finished {
     /// How many transactions with sends were ok, and how many failed; and how many of these because a second producer took over.
     fn transactions(&self) -> [usize; 3] {
         let mut counts = [0; 3];
-        let file = std::fs::File::open(self.directory.join("history.jsonl.zst")).expect("the history");
-        kchaos_checkers::read_ops(file, "history.jsonl.zst", |op| {
+        self.each_op(|op| {
             let Body::Txn(parts) = &op.body else { return };
             if !parts.iter().any(|part| matches!(part, MicroOp::Send(_))) {
                 return;
@@ -51,8 +50,7 @@ impl Finished {
                 }
                 OpType::Invoke | OpType::Info => {}
             }
-        })
-        .expect("the history can be read");
+        });
         counts
     }
 }

@@ -149,17 +149,14 @@ impl Finished {
     fn acknowledged_each_second(&self, when: Interval) -> BTreeMap<u64, u64> {
         let second = |ns: u64| ns / 1_000_000_000;
         let mut acked: BTreeMap<u64, u64> = (second(when.after_ns) + 1..second(when.before_ns)).map(|second| (second, 0)).collect();
-        let path = self.directory.join("history.jsonl.zst");
-        let file = std::fs::File::open(&path).expect("the history");
-        kchaos_checkers::read_ops(file, "history.jsonl.zst", |op| {
+        self.each_op(|op| {
             if op.op_type == OpType::Ok
                 && matches!(op.body, Body::Send(_))
                 && let Some(count) = acked.get_mut(&second(op.time_ns))
             {
                 *count += 1;
             }
-        })
-        .expect("the history can be read");
+        });
         acked
     }
 }

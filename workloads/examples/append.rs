@@ -114,7 +114,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let log = Arc::new(LogRing::new(200));
     let run_id = format!("example-{}", std::process::id());
     let recorder: Arc<dyn Recorder> = memory.clone();
-    let context = Context { run_id: run_id.clone(), seed: 1, bootstrap, properties: BTreeMap::new(), recorder, clock, log: log.clone() };
+    let context = Context {
+        run_id: run_id.clone(),
+        seed: 1,
+        bootstrap,
+        zookeeper: None,
+        properties: BTreeMap::new(),
+        recorder,
+        clock,
+        log: log.clone(),
+        admin: None,
+    };
     let workload = (find("append").ok_or("no append")?.build)(&options)?;
     let topics = workload.topics(&run_id);
     create_topics(&context, &topics, Duration::from_secs(20))?;

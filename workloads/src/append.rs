@@ -9,11 +9,12 @@ use crate::options::Options;
 use crate::properties;
 use crate::run::ClientsRun;
 use crate::topics::TopicSpec;
-use crate::{Context, Running, Spec, Workload, WorkloadError};
+use crate::{Context, Load, Running, Spec, Workload, WorkloadError};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "append",
     about: "producers append to partitions, consumers read them; nothing acknowledged may be lost, doubled or reordered",
+    load: Load::PLAIN,
     build: |options| {
         options.check()?;
         Ok(Box::new(Append { options: options.clone() }))

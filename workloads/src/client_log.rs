@@ -84,6 +84,24 @@ impl ClientContext for ClientLog {
 
 impl ConsumerContext for ClientLog {}
 
+/// Contexts that are told more than this log all the same: by the field of this name.
+macro_rules! log_by {
+    ($context:ty, $($log:tt)+) => {
+        impl rdkafka::ClientContext for $context {
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, text: &str) {
+                self.$($log)+.log(level, facility, text);
+            }
+
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                self.$($log)+.error(error, reason);
+            }
+
+            fn stats_raw(&self, _: &[u8]) {}
+        }
+    };
+}
+pub(crate) use log_by;
+
 fn level_name(level: RDKafkaLogLevel) -> &'static str {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => "error",

@@ -39,6 +39,22 @@ impl Counts {
         self.invoked.saturating_sub(self.ok + self.fail + self.info)
     }
 
+    /// Those of others, beside these.
+    pub(crate) fn add(&mut self, other: Counts) {
+        let Counts { invoked, ok, fail, info, shed, backlog, polls, records_polled, corrupt, crashed, keys } = other;
+        self.invoked += invoked;
+        self.ok += ok;
+        self.fail += fail;
+        self.info += info;
+        self.shed += shed;
+        self.backlog += backlog;
+        self.polls += polls;
+        self.records_polled += records_polled;
+        self.corrupt += corrupt;
+        self.crashed += crashed;
+        self.keys.extend(keys);
+    }
+
     /// Acknowledged records that the slowest consumer has yet to read.
     pub fn lag(&self) -> u64 {
         self.keys.iter().map(KeyCounts::lag).sum()

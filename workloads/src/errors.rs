@@ -10,7 +10,8 @@
 //!   without counting and with the status left at "not persisted", although a broker may answer NOT_LEADER after it appended (leadership
 //!   moved while the append waited for its replicas). So a later definite code, or a timeout in the queue, may hide an attempt that was
 //!   written. A retry waits at least 0.8 × `retry.backoff.ms` (librdkafka: `rd_kafka_retry_msgq`, jitter 20 %), so a report that comes
-//!   sooner than that is about the first attempt.
+//!   sooner than that is about the first attempt. A record that is itself over the limit of its topic (which is read back from the cluster) is
+//!   refused for its size at every attempt, so that this refusal is definite whenever it comes.
 //!
 //! Limit: a message that timed out in the queue and truly never left it is info too. librdkafka shows nothing that would prove it.
 
@@ -36,6 +37,8 @@ pub enum Attempt {
     First,
     /// Perhaps not the first.
     Any,
+    /// Which one does not matter: the record alone is over its topic's limit, so that no broker takes it, however often it is tried.
+    Oversize,
 }
 
 /// Whether a code can mean "certainly not written".
@@ -140,7 +143,8 @@ pub fn classify(code: Option<Code>, status: Status, attempt: Attempt) -> OpType 
         // acks=0: sent, and nobody said that it arrived.
         (None, _, _) => OpType::Info,
         (Some(_), _, Attempt::Refused) => OpType::Fail,
-        (Some(_), Status::PossiblyPersisted, _) | (Some(_), _, Attempt::Any) => OpType::Info,
+        (Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge), _, Attempt::Oversize) => OpType::Fail,
+        (Some(_), Status::PossiblyPersisted, _) | (Some(_), _, Attempt::Any | Attempt::Oversize) => OpType::Info,
         (Some(code), Status::NotPersisted, Attempt::First) => match row(code).map(|row| row.definite) {
             Some(Definite::OnFirstAttempt) => OpType::Fail,
             Some(Definite::Never) | None => OpType::Info,
@@ -170,8 +174,9 @@ pub fn document() -> String {
          Generated from the table in `workloads/src/errors.rs`; a test compares them.\n\n\
          A send is **ok** if its delivery report says *persisted*. It is **fail** if `produce()` itself refused it, whatever the code;\n\
          or if the report says *not persisted*, the code is definite below, and the report came so soon (less than 0.8 ×\n\
-         `retry.backoff.ms`) that it must be about the first attempt. Everything else, unlisted codes included, is **info**: nobody\n\
-         knows. With `acks=0` every send is info.\n\n\
+         `retry.backoff.ms`) that it must be about the first attempt. A record that alone is over its topic's `max.message.bytes` (the\n\
+         workload `order` sends some) is **fail** if it is refused for its size, at whichever attempt: no broker takes it. Everything\n\
+         else, unlisted codes included, is **info**: nobody knows. With `acks=0` every send is info.\n\n\
          | code | number | definite | why | source |\n|---|---|---|---|---|\n",
     );
     for row in TABLE {
@@ -179,18 +184,23 @@ pub fn document() -> String {
             Definite::OnFirstAttempt => "on the first attempt",
             Definite::Never => "never",
         };
-        let name = raw::code_name(row.code);
-        text.push_str(&format!("| `{name}` | {} | {definite} | {} | {} |\n", row.code as i32, row.why, row.source));
+        text.push_str(&table_row(row.code, definite, row.why, row.source));
     }
     text.push_str(&crate::transactions::document());
     text.push_str(&crate::queue::document());
+    text.push_str(&crate::register::document());
     text
+}
+
+/// A line of the tables in `docs/errors.md`.
+pub(crate) fn table_row(code: Code, answer: &str, why: &str, source: &str) -> String {
+    format!("| `{}` | {} | {answer} | {why} | {source} |\n", raw::code_name(code), code as i32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Attempt::{Any, First, Refused};
+    use Attempt::{Any, First, Oversize, Refused};
     use Status::{NotPersisted, Persisted, PossiblyPersisted};
 
     fn check(code: Option<Code>, status: Status, attempt: Attempt, expected: OpType) {
@@ -232,6 +242,17 @@ mod tests {
             check(Some(row.code), NotPersisted, First, OpType::Fail);
             check(Some(row.code), NotPersisted, Any, OpType::Info);
         }
+    }
+
+    #[test]
+    fn what_is_over_the_limit_fails_by_the_word_for_its_size_alone_and_at_any_attempt() {
+        for status in [NotPersisted, PossiblyPersisted] {
+            check(Some(Code::MessageSizeTooLarge), status, Oversize, OpType::Fail);
+            check(Some(Code::MessageTimedOut), status, Oversize, OpType::Info);
+            check(Some(Code::NotEnoughReplicas), status, Oversize, OpType::Info);
+        }
+        check(None, Persisted, Oversize, OpType::Ok);
+        check(Some(Code::MessageSizeTooLarge), NotPersisted, Any, OpType::Info);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub(crate) struct OpenSend {
     pub(crate) intended_ns: u64,
     /// When it was handed to the client, or a little before.
     pub(crate) sent_ns: u64,
+    pub(crate) value_bytes: usize,
+    /// Alone over its topic's limit.
+    pub(crate) is_oversize: bool,
 }
 
 #[derive(Default)]
@@ -158,7 +161,7 @@ mod tests {
     use super::*;
 
     fn send(process: u32, key: usize) -> OpenSend {
-        OpenSend { process, key, value: 1, intended_ns: 0, sent_ns: 0 }
+        OpenSend { process, key, value: 1, intended_ns: 0, sent_ns: 0, value_bytes: 200, is_oversize: false }
     }
 
     #[test]

@@ -6,24 +6,34 @@
 //! The order of a run: [`create_topics`], [`Workload::start`], (trouble), [`Running::stop_writes`], [`Running::finale`], [`Running::stop`].
 //! These block: call them where blocking is allowed.
 
+mod admin;
 mod append;
+mod aside;
+mod bank;
 mod client_log;
 mod counts;
+mod elections;
 pub mod errors;
 mod lanes;
 mod login;
+mod offsets;
 mod options;
+mod order;
 mod payload;
 mod producer;
 mod properties;
 mod queue;
 mod raw;
 mod reader;
+mod register;
 mod run;
 mod schedule;
 mod shared;
+mod sizes;
+mod soak;
 mod topics;
 mod transactions;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,24 +42,51 @@ use std::time::Duration;
 use kchaos_core::{Clock, Key, KeyEntry, Offset, Recorder};
 use rdkafka::error::KafkaError;
 
+pub use admin::{Admin, Change, Done, NotDone, SeenOffset, SeenPartition, SeenTopic, TABLE as ADMIN_TABLE};
+pub use bank::BankOptions;
 pub use client_log::{LogLine, LogRing, LogSink};
 pub use counts::{Counts, KeyCounts};
+pub use elections::ElectionsOptions;
 pub use login::{Login, log_in};
+pub use offsets::OffsetsOptions;
 pub use options::{Acks, Isolation, Options, OptionsError};
+pub use order::OrderOptions;
 pub use payload::HEADER_BYTES;
 pub use properties::{effective_client_properties, is_hidden, shown_property};
 pub use queue::{GroupAssignor, GroupCommit, GroupOptions, GroupProtocol};
+pub use register::RegisterOptions;
+pub use sizes::SizeClass;
+pub use soak::SoakOptions;
 pub use topics::{TopicSpec, create_topics, delete_topics};
 
 /// Every workload, in the order in which lists show them.
-pub const ALL: &[Spec] = &[append::SPEC, queue::SPEC, transactions::SPEC];
+pub const ALL: &[Spec] =
+    &[append::SPEC, queue::SPEC, transactions::SPEC, order::SPEC, bank::SPEC, register::SPEC, elections::SPEC, offsets::SPEC, soak::SPEC];
 
 /// A workload that can be built.
 pub struct Spec {
     pub name: &'static str,
     /// One sentence.
     pub about: &'static str,
+    pub load: Load,
     pub build: fn(&Options) -> Result<Box<dyn Workload>, OptionsError>,
+}
+
+/// What a workload is driven with where nothing is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Sends a second, or transactions, or ops of registers.
+    pub rate: f64,
+    pub producers: u32,
+    pub consumers: u32,
+}
+
+impl Load {
+    pub(crate) const PLAIN: Self = Self { rate: 500.0, producers: 2, consumers: 2 };
+
+    pub(crate) const fn at(rate: f64) -> Self {
+        Self { rate, ..Self::PLAIN }
+    }
 }
 
 /// What the clients of a run are given. It may hold secrets, so it has no `Debug`.
@@ -59,12 +96,24 @@ pub struct Context {
     pub seed: u64,
     /// `host:port,host:port`.
     pub bootstrap: String,
+    pub zookeeper: Option<ZooKeeper>,
     /// librdkafka properties from the inventory, with secrets resolved.
     pub properties: BTreeMap<String, String>,
     pub recorder: Arc<dyn Recorder>,
     pub clock: Arc<dyn Clock>,
     /// Where librdkafka's log lines go.
     pub log: Arc<dyn LogSink>,
+    /// What changes the cluster and looks at single brokers, where that can be had.
+    pub admin: Option<Arc<dyn Admin>>,
+}
+
+/// Where ZooKeeper is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooKeeper {
+    /// `host:port,host:port`.
+    pub connect: String,
+    /// What the cluster's nodes stand under: a path, or nothing.
+    pub chroot: String,
 }
 
 /// A workload with its options: a value, until it is started.
@@ -84,6 +133,10 @@ pub trait Workload: Send + Sync {
     fn refuse_cluster(&self, _context: &Context) -> Result<(), WorkloadError> {
         Ok(())
     }
+    /// Why a fault of this name cannot be had beside it, if it cannot.
+    fn clashes_with(&self, _nemesis: &str) -> Option<&'static str> {
+        None
+    }
     /// Starts the clients. It fails if one cannot be made (a property, a key file), not if no broker can be reached.
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError>;
 }
@@ -92,6 +145,10 @@ pub trait Workload: Send + Sync {
 pub trait Running: Send {
     /// A snapshot without locks.
     fn counts(&self) -> Counts;
+    /// How long sends took by the size of their values, where these are of many sizes.
+    fn latency_by_size(&self) -> Vec<SizeClass> {
+        Vec::new()
+    }
     /// Ends all sending. Open sends are waited for, and after the deadline given up as info; when this returns every invoke has its
     /// completion and the producers are gone. It may take 5 s beyond the deadline.
     fn stop_writes(&mut self, deadline: Duration) -> Outstanding;
@@ -127,7 +184,13 @@ pub struct FinaleOutcome {
     pub keys: Vec<FinalKey>,
     /// Consumer groups, and whether they came to the end.
     pub groups: Vec<FinalGroup>,
+    /// Of an ordering service.
+    pub order: Option<FinalOrder>,
     pub errors: Vec<String>,
+    /// What else happened, in sentences.
+    pub told: Vec<String>,
+    /// What could not be looked at in the end, so that nothing is proved of it: in sentences.
+    pub unproved: Vec<String>,
 }
 
 /// Where a consumer group stood when the run was over.
@@ -139,6 +202,21 @@ pub struct FinalGroup {
     /// Keys that were not processed to their end.
     pub behind: Vec<Key>,
     /// What happened to it, in a sentence.
+    pub told: String,
+}
+
+/// What an ordering service made of its channels, when the run was over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FinalOrder {
+    /// Blocks that were cut, by channel.
+    pub blocks: BTreeMap<Key, u64>,
+    /// Blocks that two orderers cut differently, and what else no orderer should have seen.
+    pub disagreements: u64,
+    /// The first of them, in sentences.
+    pub examples: Vec<String>,
+    /// Orderers that did not come to the end of a channel, in sentences.
+    pub behind: Vec<String>,
+    /// What happened, in a sentence.
     pub told: String,
 }
 
@@ -181,11 +259,6 @@ pub enum WorkloadError {
     Unsupported { reason: String },
     #[error("cannot {doing}")]
     Cluster { doing: String, source: KafkaError },
-}
-
-/// The rate of a workload for which none is told: sends a second, and transactions where there are some.
-pub fn default_rate(workload: &str) -> f64 {
-    if workload == transactions::SPEC.name { transactions::DEFAULT_RATE } else { Options::default().rate }
 }
 
 /// The workload of this name.

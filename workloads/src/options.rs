@@ -6,9 +6,18 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::payload::HEADER_BYTES;
+use crate::bank::BankOptions;
+use crate::elections::ElectionsOptions;
+use crate::offsets::OffsetsOptions;
+use crate::order::OrderOptions;
+use crate::payload::{HEADER_BYTES, TIME_TO_CUT};
 use crate::properties;
 use crate::queue::GroupOptions;
+use crate::register::RegisterOptions;
+use crate::soak::SoakOptions;
+
+/// What fits a topic's default limit, and hundreds of which a client can hold.
+const DRAWN_BYTES_MAX: u32 = 1_000_000;
 
 /// The options of every workload. They stand in `plan.json`, resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +40,10 @@ pub struct Options {
     /// Distinct record keys (not the history's keys).
     pub key_count: u32,
     pub value_bytes: u32,
+    /// Of the workloads `append` and `queue`: sizes of values are drawn, evenly by the logarithm, from `value_bytes` to this.
+    pub value_bytes_max: Option<u32>,
+    /// Of the same: one partition, drawn by the seed, gets this part of all sends, and the others share the rest.
+    pub hot_share: Option<f64>,
     pub isolation: Isolation,
     /// Of the workload `transactions`: a transaction has from 1 to so many micro-ops (sends and polls).
     pub txn_size: u32,
@@ -40,6 +53,8 @@ pub struct Options {
     pub txn_zombies: f64,
     /// `transaction.timeout.ms`: after this time the coordinator aborts what nobody ended.
     pub txn_timeout_ms: u32,
+    /// How long a transaction stays open after its last step, with everything sent, before it is ended.
+    pub txn_pause_ms: u32,
     /// A send that could not start within this time of when it was meant to is never made, and counted as shed.
     pub backlog_ms: u64,
     /// A topic of this name instead of one named after the run; it must not exist.
@@ -48,6 +63,18 @@ pub struct Options {
     pub topic_settings: BTreeMap<String, String>,
     /// Of the workload `queue`.
     pub group: GroupOptions,
+    /// Of the workload `order`, which takes its own defaults where there is nothing; others have none.
+    pub order: Option<OrderOptions>,
+    /// Of the workload `bank`.
+    pub bank: BankOptions,
+    /// Of the workload `register`.
+    pub register: RegisterOptions,
+    /// Of the workload `soak`.
+    pub soak: SoakOptions,
+    /// Of the workload `elections`.
+    pub elections: ElectionsOptions,
+    /// Of the workload `offsets`.
+    pub offsets: OffsetsOptions,
     /// `-X key=value`, for librdkafka, in the order given: the last one wins.
     #[serde(serialize_with = "properties::as_shown")]
     pub properties: Vec<(String, String)>,
@@ -67,15 +94,24 @@ impl Default for Options {
             in_flight: 256,
             key_count: 16,
             value_bytes: 200,
+            value_bytes_max: None,
+            hot_share: None,
             isolation: Isolation::ReadCommitted,
             txn_size: 6,
             txn_aborts: 0.2,
             txn_zombies: 0.02,
             txn_timeout_ms: 60_000,
+            txn_pause_ms: 0,
             backlog_ms: 30_000,
             topic: None,
             topic_settings: BTreeMap::new(),
             group: GroupOptions::default(),
+            order: None,
+            bank: BankOptions::default(),
+            register: RegisterOptions::default(),
+            soak: SoakOptions::default(),
+            elections: ElectionsOptions::default(),
+            offsets: OffsetsOptions::default(),
             properties: Vec::new(),
         }
     }
@@ -118,11 +154,21 @@ pub enum OptionsError {
     PropertyReserved { name: String, instead: &'static str },
     #[error("librdkafka refuses the property {name}: {reason}")]
     PropertyRefused { name: String, reason: String },
+    #[error("\"{name}\" {}", if *is_again { "twice in a mix: each workload once".to_owned() } else { format!("has no part in a mix: {parts} have") })]
+    Mix { name: String, parts: String, is_again: bool },
+    #[error("a mix of workloads has topics of its own: leave --topic out")]
+    MixTopic,
     #[error("\"{name}\" is no topic name: up to 249 of a-z, A-Z, 0-9, \".\", \"_\" and \"-\"")]
     TopicName { name: String },
 }
 
 impl Options {
+    /// The greatest value that is meant to be accepted.
+    pub(crate) fn greatest_value_bytes(&self) -> u32 {
+        let drawn = self.value_bytes_max.unwrap_or(self.value_bytes);
+        self.order.as_ref().map_or(drawn, OrderOptions::greatest_value_bytes)
+    }
+
     /// What holds for every workload.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         if !(self.rate > 0.0 && self.rate <= 1_000_000.0) {
@@ -132,7 +178,7 @@ impl Options {
             ("producers", self.producers, 1_000),
             ("partitions", self.partitions, 10_000),
             ("in-flight", self.in_flight, 100_000),
-            ("key-count", self.key_count, u32::MAX),
+            ("key-count", self.key_count, TIME_TO_CUT),
             ("replication-factor", self.replication_factor, 32_767),
             ("min-insync-replicas", self.min_insync_replicas, 32_767),
         ] {
@@ -148,6 +194,13 @@ impl Options {
         }
         if (self.value_bytes as usize) < HEADER_BYTES {
             return Err(OptionsError::ValueTooSmall { found: self.value_bytes });
+        }
+        if let Some(found) = self.value_bytes_max.filter(|max| !(self.value_bytes..=DRAWN_BYTES_MAX).contains(max)) {
+            let allowed = format!("from value-bytes ({}) to {DRAWN_BYTES_MAX}; the workload order has larger ones", self.value_bytes);
+            return Err(range("value-bytes-max", &allowed, found));
+        }
+        if let Some(found) = self.hot_share.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+            return Err(range("hot-share", "more than 0 and less than 1", found));
         }
         if self.idempotence && self.acks != Acks::All {
             return Err(OptionsError::IdempotenceNeedsAcksAll { acks: self.acks });
@@ -177,6 +230,9 @@ impl Options {
         // Above `socket.timeout.ms`, and no more than brokers allow by default (`transaction.max.timeout.ms`).
         if !(5_000..=900_000).contains(&self.txn_timeout_ms) {
             return Err(range("txn-timeout", "from 5 s to 900 s", format!("{} ms", self.txn_timeout_ms)));
+        }
+        if self.txn_pause_ms > self.txn_timeout_ms / 2 {
+            return Err(range("txn-pause", "at most half of txn-timeout", format!("{} ms", self.txn_pause_ms)));
         }
         Ok(())
     }
@@ -268,6 +324,13 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_with_what_to_change() {
         check(|options| options.value_bytes = 10, "value-bytes 10 is too small");
+        check(
+            |options| options.value_bytes_max = Some(199),
+            "value-bytes-max must be from value-bytes (200) to 1000000; the workload order",
+        );
+        check(|options| options.value_bytes_max = Some(1_000_001), "not 1000001");
+        check(|options| options.hot_share = Some(1.0), "hot-share must be more than 0 and less than 1, not 1");
+        check(|options| options.hot_share = Some(f64::NAN), "hot-share must be more than 0");
         check(|options| options.rate = 0.0, "rate must be more than 0");
         check(|options| options.rate = f64::NAN, "rate must be more than 0");
         check(|options| options.producers = 0, "producers must be from 1");
@@ -275,6 +338,7 @@ mod tests {
         check(|options| options.txn_size = 0, "txn-size must be from 1 to 1000, not 0");
         check(|options| options.txn_aborts = f64::NAN, "txn-aborts must be from 0 to 1");
         check(|options| options.txn_zombies = 1.5, "txn-zombies must be from 0 to 1, not 1.5");
+        check(|options| options.txn_pause_ms = 30_001, "txn-pause must be at most half of txn-timeout, not 30001 ms");
         check(|options| options.txn_timeout_ms = 1_000, "txn-timeout must be from 5 s to 900 s, not 1000 ms");
         check(|options| options.acks = Acks::Leader, "add --idempotence false to use acks=1");
         check(|options| options.min_insync_replicas = 4, "min-insync-replicas 4 is more than replication-factor 3");

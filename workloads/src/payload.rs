@@ -5,7 +5,8 @@
 //! CRC-32C covers all of it, the padding and the record's key bytes.
 //!
 //! The value's bytes, big-endian, then padding up to `value_bytes`: magic `KCH1` (4) · CRC-32C of the record key and of all that follows
-//! (4) · run hash (8) · topic hash (8) · client (4) · sequence (8) · partition (4) · key (8) · value (8) · record key number (4).
+//! (4) · run hash (8) · topic hash (8) · client (4) · sequence (8) · partition (4) · key (8) · value (8) · record key number (4). What a workload
+//! has to say beside it stands before the padding ([`content`]).
 
 use kchaos_core::{Key, KeyEntry, Value};
 
@@ -46,16 +47,27 @@ fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The record's key, as people see it: `k7`.
+/// Record keys from here on are no envelopes': they say which block it is time to cut (workload `order`).
+pub(crate) const TIME_TO_CUT: u32 = 1 << 31;
+
+/// The record's key, as people see it: `k7`, or `ttc-7`.
 pub(crate) fn record_key_bytes(number: u32, buffer: &mut Vec<u8>) {
     use std::io::Write;
     buffer.clear();
     // Writing to a Vec cannot fail.
-    let _ = write!(buffer, "k{number}");
+    let _ = match number.checked_sub(TIME_TO_CUT) {
+        Some(block) => write!(buffer, "ttc-{block}"),
+        None => write!(buffer, "k{number}"),
+    };
 }
 
 /// Fills `payload`; `value_bytes` below the header's size counts as the header's size.
 pub(crate) fn encode(place: &Place, record: &Record, record_key: &[u8], value_bytes: usize, payload: &mut Vec<u8>) {
+    encode_with(place, record, record_key, &[], value_bytes, payload);
+}
+
+/// The same with what a workload has to say, which follows the header; a value that is too small for it is as large as need be.
+pub(crate) fn encode_with(place: &Place, record: &Record, record_key: &[u8], content: &[u8], value_bytes: usize, payload: &mut Vec<u8>) {
     payload.clear();
     payload.extend_from_slice(&MAGIC);
     payload.extend_from_slice(&[0; 4]);
@@ -69,12 +81,14 @@ pub(crate) fn encode(place: &Place, record: &Record, record_key: &[u8], value_by
     payload.extend_from_slice(&record.record_key.to_be_bytes());
     // Padding that does not compress away, so that sizes on the wire and on disk are the asked ones.
     let mut state = place.run_hash ^ record.sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    while payload.len() < value_bytes {
+    payload.extend_from_slice(content);
+    let padding_at = payload.len();
+    payload.resize(value_bytes.max(padding_at), 0);
+    for part in payload[padding_at..].chunks_mut(8) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let room = (value_bytes - payload.len()).min(8);
-        payload.extend_from_slice(&state.to_be_bytes()[..room]);
+        part.copy_from_slice(&state.to_be_bytes()[..part.len()]);
     }
     let crc = checksum(record_key, &payload[BODY_AT..]).to_be_bytes();
     payload[CRC_AT..BODY_AT].copy_from_slice(&crc);
@@ -82,6 +96,11 @@ pub(crate) fn encode(place: &Place, record: &Record, record_key: &[u8], value_by
 
 fn checksum(record_key: &[u8], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(record_key), body)
+}
+
+/// What a workload said beside the header of a record that was decoded, and padding.
+pub(crate) fn content(payload: &[u8]) -> &[u8] {
+    payload.get(HEADER_BYTES..).unwrap_or_default()
 }
 
 /// Reads a record back, or says in a sentence what is wrong with it.
@@ -122,7 +141,8 @@ pub(crate) fn decode(place: &Place, record_key: Option<&[u8]>, payload: Option<&
     let mut asked = Vec::with_capacity(12);
     record_key_bytes(record.record_key, &mut asked);
     if asked != record_key {
-        return Err(format!("record key is {:?}, written with k{}", String::from_utf8_lossy(record_key), record.record_key));
+        let [found, asked] = [record_key, &asked].map(String::from_utf8_lossy);
+        return Err(format!("record key is {found:?}, written with {asked}"));
     }
     Ok(record)
 }

@@ -15,25 +15,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kchaos_core::{Body, Draft, Offset, OpType, Process, Send as SendOp};
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::client_log::ClientLog;
+use crate::client_log::{ClientLog, log_by};
 use crate::errors::{self, Attempt, Status};
 use crate::lanes::{Gate, Lanes, OffsetGuard, OpenSend};
-use crate::options::Options;
 use crate::payload::{self, Record};
-use crate::properties::Role;
 use crate::raw;
-use crate::schedule::{Next, Schedule};
+use crate::schedule::Next;
 use crate::shared::Shared;
+use crate::writer::{Shape, Writer};
 
 /// A generator sleeps no shorter, so that a high rate costs a thousand wake-ups a second and no more; and no longer, so that it hears of
 /// the end.
@@ -49,6 +43,8 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Of a record in a batch, its key included, generously.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+/// A larger buffer is given back after each send.
+const PAYLOAD_KEPT_BYTES: usize = 1 << 20;
 
 /// The producer as its run holds it.
 pub(crate) struct ProducerHandle {
@@ -66,21 +62,13 @@ impl ProducerHandle {
 
 pub(crate) const GIVEN_UP: &str = "given up: the client did not end in time";
 
-/// Starts the producer's threads. `ready` hears whether the first client could be made.
-pub(crate) fn spawn(
-    shared: &Arc<Shared>,
-    number: usize,
-    start_ns: u64,
-    ready: SyncSender<Result<(), String>>,
-) -> std::io::Result<ProducerHandle> {
-    let name = format!("producer-{}", number + 1);
+/// Starts the producer's threads. `ready` hears whether the first client could be made; of one that starts later, nothing but that it will.
+pub(crate) fn spawn(shared: &Arc<Shared>, writer: Writer, ready: SyncSender<Result<(), String>>) -> std::io::Result<ProducerHandle> {
+    let name = writer.name.clone();
     let current: Arc<Mutex<Option<Arc<Instance>>>> = Arc::default();
     let generator = Generator {
-        schedule: schedule(shared, number, start_ns),
-        record_keys: ChaCha8Rng::seed_from_u64(shared.seed ^ (number as u64 + 1)),
         shared: Arc::clone(shared),
-        number,
-        name: name.clone(),
+        writer,
         current: Arc::clone(&current),
         sequence: 0,
         record_key: Vec::new(),
@@ -94,23 +82,10 @@ pub(crate) fn spawn(
     Ok(ProducerHandle { name, thread, give_up: Box::new(give_up) })
 }
 
-/// This producer's part of the run's schedule: all (producer, key) streams together are evenly spaced, in an order that the seed shuffles.
-fn schedule(shared: &Shared, number: usize, start_ns: u64) -> Schedule {
-    let (producers, keys) = (shared.options.producers as usize, shared.keys.len());
-    let mut order: Vec<usize> = (0..producers * keys).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(shared.seed));
-    let phases: Vec<f64> = order[number * keys..(number + 1) * keys].iter().map(|place| *place as f64 / order.len() as f64).collect();
-    let rate = shared.options.rate / producers as f64;
-    Schedule::new(start_ns, rate, &phases, shared.options.backlog_ms.saturating_mul(1_000_000))
-}
-
 struct Generator {
     shared: Arc<Shared>,
-    number: usize,
-    name: String,
+    writer: Writer,
     current: Arc<Mutex<Option<Arc<Instance>>>>,
-    schedule: Schedule,
-    record_keys: ChaCha8Rng,
     /// Of the current client.
     sequence: u64,
     record_key: Vec<u8>,
@@ -126,9 +101,17 @@ enum End {
 impl Generator {
     fn run(mut self, ready: &SyncSender<Result<(), String>>) {
         let mut is_first = true;
+        if !self.writer.starts_after.is_zero() {
+            let _ = ready.send(Ok(()));
+            is_first = false;
+            self.shared.wait_for_start(self.writer.starts_after);
+            if self.shared.writes_until.get().is_some() {
+                return;
+            }
+        }
         loop {
-            let instance = Arc::new(Instance::new(&self.shared, &self.name));
-            let config = self.shared.config(Role::Producer, &self.name);
+            let instance = Arc::new(Instance::new(&self.shared, &self.writer));
+            let config = self.shared.config(self.writer.role, &self.writer.name);
             match BaseProducer::from_config_and_context(&config, InstanceContext(Arc::clone(&instance))) {
                 Err(error) if is_first => {
                     let _ = ready.send(Err(error.to_string()));
@@ -164,7 +147,7 @@ impl Generator {
                     producer.poll(POLL);
                 }
             };
-            std::thread::Builder::new().name(format!("{}-acks", self.name)).spawn(poll)
+            std::thread::Builder::new().name(format!("{}-acks", self.writer.name)).spawn(poll)
         };
         let Ok(reports) = reports else {
             instance.log.say("error", "KCHAOS", "cannot start a thread for delivery reports");
@@ -205,17 +188,26 @@ impl Generator {
                     raw::tell_brokers_again(producer.client(), self.shared.bootstrap());
                 }
             }
+            if let Some(reason) = self.writer.source.is_replaced() {
+                return End::Fatal(reason);
+            }
             let now_ns = self.shared.clock.now_ns();
             let state = instance.lock();
-            match self.schedule.next(now_ns, |key| state.lanes.has_room(key, now_ns)) {
+            if let Some((key, shape)) = self.writer.source.due(now_ns, &|key| state.lanes.has_room(key, now_ns)) {
+                drop(state);
+                self.send(instance, producer, (key, shape), now_ns, now_ns);
+                continue;
+            }
+            match self.writer.schedule.next(now_ns, |key| state.lanes.has_room(key, now_ns)) {
                 Next::Send { stream, intended_ns } => {
                     drop(state);
-                    self.send(instance, producer, stream, intended_ns, now_ns);
+                    let shape = self.writer.source.next(stream);
+                    self.send(instance, producer, (stream, shape), intended_ns, now_ns);
                 }
                 Next::Wait { until_ns, is_blocked } => {
                     let counters = &self.shared.counters;
-                    counters.backlog[self.number].store(self.schedule.backlog(now_ns), Relaxed);
-                    counters.shed[self.number].store(self.schedule.shed(), Relaxed);
+                    counters.backlog[self.writer.number].store(self.writer.schedule.backlog(now_ns), Relaxed);
+                    counters.shed[self.writer.number].store(self.writer.schedule.shed(), Relaxed);
                     let pause = Duration::from_nanos(until_ns.saturating_sub(now_ns)).clamp(SLEEP_MIN, SLEEP_MAX);
                     if is_blocked {
                         drop(instance.freed.wait_timeout(state, pause));
@@ -228,24 +220,33 @@ impl Generator {
         }
     }
 
-    fn send(&mut self, instance: &Instance, producer: &BaseProducer<InstanceContext>, key: usize, intended_ns: u64, now_ns: u64) {
-        let Some((lane, send)) = instance.begin(key, intended_ns, now_ns) else { return };
-        let record_key = self.record_keys.random_range(0..self.shared.options.key_count);
-        let record = Record { client: instance.client, sequence: self.sequence, value: send.value, record_key };
+    fn send(
+        &mut self,
+        instance: &Instance,
+        producer: &BaseProducer<InstanceContext>,
+        (key, shape): (usize, Shape),
+        intended_ns: u64,
+        now_ns: u64,
+    ) {
+        let Some((lane, send)) = instance.begin(key, &shape, intended_ns, now_ns) else { return };
+        let record = Record { client: instance.client, sequence: self.sequence, value: send.value, record_key: shape.record_key };
         self.sequence += 1;
-        payload::record_key_bytes(record_key, &mut self.record_key);
-        let value_bytes = self.shared.options.value_bytes as usize;
-        payload::encode(&self.shared.places[key], &record, &self.record_key, value_bytes, &mut self.payload);
+        payload::record_key_bytes(shape.record_key, &mut self.record_key);
+        payload::encode(&self.shared.places[key], &record, &self.record_key, shape.value_bytes, &mut self.payload);
         let entry = &self.shared.keys[key];
         let record = BaseRecord::with_opaque_to(&entry.topic, lane)
             .partition(entry.partition)
             .key(self.record_key.as_slice())
             .payload(self.payload.as_slice());
         if let Err((error, _)) = producer.send(record) {
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            let code = raw::code(&error);
             instance
                 .complete(lane, &Report { code: Some(code), status: Status::NotPersisted, is_refused: true, offset: -1, broker_id: None });
             std::thread::sleep(REFUSED_PAUSE);
+        }
+        // librdkafka has copied it.
+        if self.payload.capacity() > PAYLOAD_KEPT_BYTES {
+            self.payload = Vec::new();
         }
     }
 }
@@ -278,13 +279,14 @@ struct Report {
 }
 
 impl Instance {
-    fn new(shared: &Arc<Shared>, name: &str) -> Self {
-        let (options, keys) = (&shared.options, shared.keys.len());
-        let properties = shared.properties(Role::Producer, name);
-        let lanes = Lanes::new(options.in_flight as usize, keys, gate(options, &properties));
+    fn new(shared: &Arc<Shared>, writer: &Writer) -> Self {
+        let keys = shared.keys.len();
+        let properties = shared.properties(writer.role, &writer.name);
+        let gate = shared.options.idempotence.then(|| gate(writer.value_bytes, &properties));
+        let lanes = Lanes::new(writer.in_flight, keys, gate);
         Self {
             client: shared.new_client(),
-            log: shared.log(name),
+            log: shared.log(&writer.name),
             first_attempt_ns: first_attempt_ns(&properties),
             state: Mutex::new(State { lanes, guards: vec![OffsetGuard::default(); keys] }),
             freed: Condvar::new(),
@@ -303,9 +305,10 @@ impl Instance {
     }
 
     /// Takes a lane and records the invoke.
-    fn begin(&self, key: usize, intended_ns: u64, now_ns: u64) -> Option<(usize, OpenSend)> {
+    fn begin(&self, key: usize, shape: &Shape, intended_ns: u64, now_ns: u64) -> Option<(usize, OpenSend)> {
         let (lane, process) = self.lock().lanes.take(key, now_ns, || self.shared.new_process())?;
-        let send = OpenSend { process, key, value: self.shared.new_value(key), intended_ns, sent_ns: now_ns };
+        let Shape { value_bytes, is_oversize, .. } = *shape;
+        let send = OpenSend { process, key, value: self.shared.new_value(key), intended_ns, sent_ns: now_ns, value_bytes, is_oversize };
         self.shared.counters.invoked.fetch_add(1, Relaxed);
         self.shared.record(self.draft(&send, OpType::Invoke, None));
         self.lock().lanes.open(lane, send);
@@ -322,6 +325,8 @@ impl Instance {
         };
         let attempt = if report.is_refused {
             Attempt::Refused
+        } else if send.is_oversize {
+            Attempt::Oversize
         } else if self.shared.clock.now_ns().saturating_sub(send.sent_ns) < self.first_attempt_ns {
             Attempt::First
         } else {
@@ -342,6 +347,9 @@ impl Instance {
         let op_type = draft.op_type;
         self.shared.record(draft);
         self.shared.counters.completed(op_type, send.key, offset);
+        if let Some(sizes) = &self.shared.sizes {
+            sizes.completed(send, op_type, self.shared.clock.now_ns());
+        }
         let is_room = self.lock().lanes.release(lane, send.key, op_type == OpType::Info);
         if is_room {
             self.freed.notify_all();
@@ -397,27 +405,17 @@ pub(crate) fn first_attempt_ns(properties: &BTreeMap<String, String>) -> u64 {
 }
 
 /// The gate of an idempotent producer's keys: closed a millisecond before librdkafka sends the batch.
-fn gate(options: &Options, properties: &BTreeMap<String, String>) -> Option<Gate> {
+fn gate(value_bytes: usize, properties: &BTreeMap<String, String>) -> Gate {
     let linger = ["queue.buffering.max.ms", "linger.ms"].iter().find_map(|name| properties.get(*name));
     let linger_ms = linger.and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or(0.0);
     let window_ns = ((linger_ms - 1.0).max(0.0) * 1e6) as u64;
-    options.idempotence.then_some(Gate { window_ns, record_bytes: options.value_bytes as usize + RECORD_OVERHEAD_BYTES })
+    Gate { window_ns, record_bytes: value_bytes + RECORD_OVERHEAD_BYTES }
 }
 
 /// librdkafka's callbacks, all on the report thread (and at the end on the one that drops the client).
 struct InstanceContext(Arc<Instance>);
 
-impl ClientContext for InstanceContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.0.log.log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.log.error(error, reason);
-    }
-
-    fn stats_raw(&self, _: &[u8]) {}
-}
+log_by!(InstanceContext, 0.log);
 
 impl ProducerContext for InstanceContext {
     type DeliveryOpaque = usize;
@@ -425,7 +423,7 @@ impl ProducerContext for InstanceContext {
     fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
         let (message, code) = match result {
             Ok(message) => (message, None),
-            Err((error, message)) => (message, Some(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))),
+            Err((error, message)) => (message, Some(raw::code(error))),
         };
         let report =
             Report { code, status: raw::status(message), is_refused: false, offset: message.offset(), broker_id: raw::broker_id(message) };

@@ -45,6 +45,13 @@ const CONSUMER: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "16384"),
 ];
 
+/// What a batch may hold beside its one value, generously.
+const BESIDE_THE_VALUE_BYTES: u64 = 65_536;
+/// A line that moves no more is given up: 20 MB a second.
+const BYTES_A_MS: u64 = 20_000;
+/// Of the orderers' readers, whose memory is bounded by it: a broker returns one batch at least, however large (KIP-74).
+const ORDER_FETCH_BYTES: u64 = 4 << 20;
+
 /// Producers with acks=1 or 0 hear of no error from a deposed leader and stay with it until their metadata grows old. This is the behaviour
 /// under test, so they keep librdkafka's (and the Java client's) five minutes.
 const METADATA_REFRESH_WITHOUT_ACKS_ALL_MS: &str = "300000";
@@ -159,6 +166,8 @@ fn is_shown(name: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Producer,
+    /// Of values so large that time and memory must be thought of.
+    Large,
     Consumer,
     /// Of a consumer group.
     Member,
@@ -181,7 +190,7 @@ pub(crate) fn resolve(
         set(name, value);
     }
     let own = match role {
-        Role::Producer => PRODUCER,
+        Role::Producer | Role::Large => PRODUCER,
         Role::Consumer | Role::Member => CONSUMER,
         Role::Admin => &[],
     };
@@ -190,13 +199,29 @@ pub(crate) fn resolve(
     }
     let value_bytes = u64::from(options.value_bytes);
     match role {
-        Role::Producer => {
-            set("message.max.bytes", &message_max_bytes(options).to_string());
+        Role::Producer | Role::Large => {
+            // Beyond what the topic takes where that is to be found out: the broker is to refuse it, not the client.
+            let beyond = if role == Role::Large { BESIDE_THE_VALUE_BYTES } else { 0 };
+            set("message.max.bytes", &(message_max_bytes(options) + beyond).to_string());
+            if role == Role::Large {
+                // Sent to the leader, and from it to its followers, before it answers.
+                set("request.timeout.ms", &(3_000 + 2 * large_ms(options)).to_string());
+                set("socket.timeout.ms", &(4_000 + 2 * large_ms(options)).to_string());
+                set("queue.buffering.max.kbytes", &((message_max_bytes(options) + beyond) / 1_024 + 1_024).to_string());
+            }
             if options.acks != Acks::All {
                 set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_WITHOUT_ACKS_ALL_MS);
             }
         }
-        Role::Consumer | Role::Member => set("fetch.message.max.bytes", &(value_bytes * 2).max(1_048_576).to_string()),
+        Role::Consumer | Role::Member => {
+            set("fetch.message.max.bytes", &(value_bytes * 2).max(1_048_576).to_string());
+            if options.order.is_some() {
+                set("fetch.max.bytes", &ORDER_FETCH_BYTES.to_string());
+                set("queued.max.messages.kbytes", &(ORDER_FETCH_BYTES / 1_024).to_string());
+                set("receive.message.max.bytes", &(message_max_bytes(options) + ORDER_FETCH_BYTES).to_string());
+                set("socket.timeout.ms", &(4_000 + large_ms(options)).to_string());
+            }
+        }
         Role::Admin => (),
     }
     if role == Role::Member {
@@ -208,7 +233,7 @@ pub(crate) fn resolve(
     set("bootstrap.servers", bootstrap);
     set("client.id", client_id);
     match role {
-        Role::Producer => {
+        Role::Producer | Role::Large => {
             set("acks", options.acks.name());
             set("enable.idempotence", if options.idempotence { "true" } else { "false" });
         }
@@ -231,7 +256,12 @@ pub(crate) fn resolve(
 
 /// The greatest message a topic of this run must take: never below Kafka's own default.
 pub(crate) fn message_max_bytes(options: &Options) -> u64 {
-    (u64::from(options.value_bytes) + 65_536).max(1_048_588)
+    (u64::from(options.greatest_value_bytes()) + BESIDE_THE_VALUE_BYTES).max(1_048_588)
+}
+
+/// What moving large values takes beyond the time of small ones, by a slow line.
+fn large_ms(options: &Options) -> u64 {
+    u64::from(options.greatest_value_bytes()) / BYTES_A_MS
 }
 
 pub(crate) fn config(properties: &BTreeMap<String, String>) -> ClientConfig {
@@ -278,7 +308,11 @@ pub fn is_hidden(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::BaseProducer;
+
     use super::*;
+    use crate::OrderOptions;
 
     fn shown(options: &Options, inventory: &[(&str, &str)]) -> BTreeMap<String, String> {
         let inventory = inventory.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -333,9 +367,22 @@ mod tests {
 
     #[test]
     fn librdkafka_takes_every_default() {
-        for role in [Role::Producer, Role::Consumer, Role::Member, Role::Admin] {
-            let all = resolve(role, &Options::default(), "localhost:1", &BTreeMap::new(), "me");
-            config(&all).create_native_config().unwrap();
+        let order = |large_bytes| Options { order: Some(OrderOptions { large_bytes, ..OrderOptions::default() }), ..Options::default() };
+        for options in [Options::default(), order(0), order(103_743_488)] {
+            for role in [Role::Producer, Role::Large, Role::Consumer, Role::Member, Role::Admin] {
+                let all = resolve(role, &options, "localhost:1", &BTreeMap::new(), "me");
+                config(&all).create_native_config().unwrap();
+            }
         }
+    }
+
+    #[test]
+    fn clients_are_made_for_values_of_99_mib() {
+        let order = Some(OrderOptions { large_bytes: 103_743_488, ..OrderOptions::default() });
+        let of =
+            |role| config(&resolve(role, &Options { order: order.clone(), ..Options::default() }, "localhost:1", &BTreeMap::new(), "me"));
+        // Some contradictions are found only when a client is made.
+        of(Role::Large).create::<BaseProducer>().unwrap();
+        of(Role::Consumer).create::<BaseConsumer>().unwrap();
     }
 }

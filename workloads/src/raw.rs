@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdkafka::bindings;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
@@ -90,6 +91,11 @@ pub(crate) fn commit_async<C: ConsumerContext>(consumer: &BaseConsumer<C>, offse
         error
     };
     if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR { Ok(()) } else { Err(error.into()) }
+}
+
+/// The code of an error; one without is unknown, which the tables call nobody's knowledge.
+pub(crate) fn code(error: &KafkaError) -> RDKafkaErrorCode {
+    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
 }
 
 /// librdkafka's own name of a code: `_MSG_TIMED_OUT`, `NOT_LEADER_FOR_PARTITION`.

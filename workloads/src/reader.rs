@@ -11,7 +11,8 @@
 //!
 //! A position out of range (a log that was cut, or a deposed leader with a shorter one) is recorded as the failure of the poll. The reader
 //! then assigns its own position again, a second apart: a deposed leader's answer passes. If it lasts, all keys are read again from the
-//! start of their logs, which is a known place.
+//! start of their logs, which is a known place; unless some log starts beyond the position now (its records expired or were deleted): then the
+//! reader ends, and a new one goes on where the logs start.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::client_log::ClientLog;
 use crate::options::Isolation;
-use crate::payload;
+use crate::payload::{self, Record};
 use crate::properties::Role;
 use crate::raw;
 use crate::shared::Shared;
@@ -45,6 +46,8 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const OUT_OF_RANGE_TRIES: u32 = 5;
 /// librdkafka has lost wake-ups before: a reader that gets nothing for so long although there is something to read assigns anew.
 const STALL: Duration = Duration::from_secs(15);
+/// To be told where one log starts.
+const WATERMARKS: Duration = Duration::from_secs(5);
 /// What an assignment takes at most to reach librdkafka's own thread.
 const ASSIGNED: Duration = Duration::from_secs(2);
 
@@ -69,15 +72,36 @@ pub(crate) struct ReaderHandle {
     pub(crate) thread: JoinHandle<ReaderOutcome>,
 }
 
-/// Starts a reader of `keys` (positions in the run's keys) from the offsets `start`. `ready` hears whether the client could be made.
-pub(crate) fn spawn(
-    shared: &Arc<Shared>,
-    name: String,
-    keys: Vec<usize>,
-    start: Vec<Offset>,
-    purpose: Purpose,
-    ready: SyncSender<Result<(), String>>,
-) -> std::io::Result<ReaderHandle> {
+/// Hears what a reader reads, in order. Keys are positions in the run's keys.
+pub(crate) trait Listener: Send + Sync {
+    /// The key is read from here on.
+    fn assigned(&self, key: usize, next: Offset);
+
+    /// `record` is an error's text where it was not what was sent.
+    fn read(&self, key: usize, offset: Offset, record: &Result<Record, String>, payload: &[u8]);
+
+    /// Whether the client is to end now as in a crash; where the next one goes on, for every key of the run.
+    fn restarts_at(&self) -> Option<Vec<Offset>> {
+        None
+    }
+}
+
+/// A reader before it is started.
+pub(crate) struct ReaderPlan {
+    pub(crate) name: String,
+    /// Positions in the run's keys.
+    pub(crate) keys: Vec<usize>,
+    /// An offset for each of them.
+    pub(crate) start: Vec<Offset>,
+    pub(crate) purpose: Purpose,
+    pub(crate) listener: Option<Arc<dyn Listener>>,
+    /// It is made so long after the others.
+    pub(crate) starts_after: Duration,
+}
+
+/// Starts a reader. `ready` hears whether the client could be made; of one that starts later, nothing but that it will.
+pub(crate) fn spawn(shared: &Arc<Shared>, plan: ReaderPlan, ready: SyncSender<Result<(), String>>) -> std::io::Result<ReaderHandle> {
+    let ReaderPlan { name, keys, start, purpose, listener, starts_after } = plan;
     let reader = Reader {
         log: shared.log(&name),
         client: shared.new_client(),
@@ -95,8 +119,17 @@ pub(crate) fn spawn(
         keys,
         start,
         purpose,
+        listener,
+        is_restarted: false,
     };
-    let thread = std::thread::Builder::new().name(name.clone()).spawn(move || reader.run(&ready))?;
+    let run = move || {
+        if !starts_after.is_zero() {
+            let _ = ready.try_send(Ok(()));
+            reader.shared.wait_for_start(starts_after);
+        }
+        reader.run(&ready)
+    };
+    let thread = std::thread::Builder::new().name(name.clone()).spawn(run)?;
     Ok(ReaderHandle { name, thread })
 }
 
@@ -121,6 +154,9 @@ struct Reader {
     /// The last error and when it was recorded: repetitions within a second are not.
     last_error: Option<(RDKafkaErrorCode, Instant)>,
     errors: Vec<String>,
+    listener: Option<Arc<dyn Listener>>,
+    /// Some key goes on elsewhere than where the last client stopped.
+    is_restarted: bool,
 }
 
 /// The records of one poll.
@@ -186,7 +222,8 @@ impl Reader {
 
     /// The life of one client. It returns when reading is over, or when the client is dead and a new one (a new process) must go on.
     fn read(&mut self, consumer: &BaseConsumer<ClientLog>, is_from_start: bool) {
-        self.assign(consumer, is_from_start);
+        let is_again = std::mem::take(&mut self.is_restarted) && self.next == self.start;
+        self.assign(consumer, is_from_start || is_again);
         while !self.is_over() {
             match self.poll(consumer) {
                 PollEnd::Done => {}
@@ -199,6 +236,11 @@ impl Reader {
                     self.position_from = Instant::now() + ASSIGNED;
                     self.out_of_range += 1;
                     let is_lost = self.out_of_range > OUT_OF_RANGE_TRIES;
+                    if is_lost && self.skip_to_starts(consumer) {
+                        self.out_of_range = 0;
+                        self.crash("out of range: goes on where the logs start now");
+                        return;
+                    }
                     if is_lost {
                         self.out_of_range = 0;
                         self.next.clone_from(&self.start);
@@ -207,6 +249,12 @@ impl Reader {
                 }
                 PollEnd::Error { .. } => {}
             }
+            if let Some(next) = self.listener.as_ref().and_then(|listener| listener.restarts_at()) {
+                self.next = self.keys.iter().map(|key| next[*key]).collect();
+                self.is_restarted = true;
+                self.replace("restarted on purpose: reads again");
+                return;
+            }
             if self.progress.elapsed() >= STALL && self.has_more() {
                 self.log.say("warning", "KCHAOS", "nothing read for 15 s although there is more: assigning anew");
                 raw::tell_brokers_again(consumer.client(), self.shared.bootstrap());
@@ -214,6 +262,19 @@ impl Reader {
                 self.assign(consumer, false);
             }
         }
+    }
+
+    /// Where a log starts beyond the next offset to read: its records were deleted or have expired. Whether it is so of any key.
+    fn skip_to_starts(&mut self, consumer: &BaseConsumer<ClientLog>) -> bool {
+        let mut skipped = false;
+        for (key, next) in self.keys.iter().zip(&mut self.next) {
+            let entry = &self.shared.keys[*key];
+            let Ok((start, _)) = consumer.fetch_watermarks(&entry.topic, entry.partition, WATERMARKS) else { continue };
+            if start > *next {
+                (*next, skipped) = (start, true);
+            }
+        }
+        skipped
     }
 
     fn has_more(&self) -> bool {
@@ -235,6 +296,9 @@ impl Reader {
             let entry = &self.shared.keys[*key];
             list.add_partition_offset(&entry.topic, entry.partition, rdkafka::Offset::Offset(*next))
         });
+        if let Some(listener) = &self.listener {
+            self.keys.iter().zip(&self.next).for_each(|(key, next)| listener.assigned(*key, *next));
+        }
         let result = added.and_then(|()| consumer.assign(&list));
         self.progress = Instant::now();
         match result {
@@ -315,7 +379,7 @@ impl Reader {
     /// Whether an error ends the poll. librdkafka repeats what it mends by itself (a broker out of reach), several times a second.
     fn judge(&mut self, error: &KafkaError) -> Option<PollEnd> {
         let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        let code = raw::code(error);
         let is_out_of_range = matches!(
             code,
             RDKafkaErrorCode::OffsetOutOfRange
@@ -339,7 +403,11 @@ impl Reader {
         // Nothing else was assigned; a message of an earlier assignment cannot be of another topic either.
         let Some(index) = found else { return };
         let offset = message.offset();
-        match payload::decode(&self.shared.places[self.keys[index]], message.key(), message.payload()) {
+        let record = payload::decode(&self.shared.places[self.keys[index]], message.key(), message.payload());
+        if let Some(listener) = &self.listener {
+            listener.read(self.keys[index], offset, &record, message.payload().unwrap_or_default());
+        }
+        match record {
             Ok(record) => self.batch.records[index].push((offset, record.value)),
             Err(wrong) => self.batch.corrupt.push((index, offset, wrong)),
         }
@@ -383,6 +451,10 @@ impl Reader {
     /// The client is dead. A new one is a new client and a new process, which goes on at the old positions.
     fn crash(&mut self, reason: &str) {
         self.shared.counters.crashed.fetch_add(1, Relaxed);
+        self.replace(reason);
+    }
+
+    fn replace(&mut self, reason: &str) {
         self.record(OpType::Invoke, Body::Crash, None);
         self.record(OpType::Info, Body::Crash, Some(reason.to_owned()));
         self.client = self.shared.new_client();

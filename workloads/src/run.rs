@@ -11,8 +11,10 @@ use kchaos_core::{Key, KeyEntry, Offset};
 use crate::counts::Counts;
 use crate::options::Options;
 use crate::producer::{self, ProducerHandle};
-use crate::reader::{self, Purpose, ReaderHandle, ReaderOutcome};
+use crate::reader::{self, Listener, Purpose, ReaderHandle, ReaderOutcome, ReaderPlan};
 use crate::shared::Shared;
+use crate::sizes::{SizeClass, Sizes};
+use crate::writer::Writer;
 use crate::{Context, FinalKey, FinalTarget, FinaleOutcome, Outstanding, Running, Stopped, WorkloadError};
 
 const START: Duration = Duration::from_secs(15);
@@ -23,6 +25,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// Producers and readers on threads of their own, over one set of keys.
 pub(crate) struct ClientsRun {
     pub(crate) shared: Arc<Shared>,
+    clients: Box<dyn Clients>,
     producers: Vec<ProducerHandle>,
     readers: Vec<ReaderHandle>,
     left_behind: Vec<String>,
@@ -30,25 +33,62 @@ pub(crate) struct ClientsRun {
 }
 
 pub(crate) type Ready = Receiver<Result<(), String>>;
-/// Starts one of those who write: its number from 0, and when the first was to start.
-pub(crate) type SpawnWriter = fn(&Arc<Shared>, usize, u64, SyncSender<Result<(), String>>) -> std::io::Result<ProducerHandle>;
+
+/// What is a workload's own about its clients; as it stands here, of `append`.
+pub(crate) trait Clients: Send + Sync {
+    fn writers(&self, shared: &Shared) -> usize {
+        shared.options.producers as usize
+    }
+
+    fn writer_name(&self, number: usize) -> String {
+        format!("producer-{}", number + 1)
+    }
+
+    /// Starts one of those who write: its number from 0, and when the first was to start.
+    fn spawn_writer(
+        &self,
+        shared: &Arc<Shared>,
+        number: usize,
+        start_ns: u64,
+        ready: SyncSender<Result<(), String>>,
+    ) -> std::io::Result<ProducerHandle> {
+        producer::spawn(shared, Writer::plain(shared, number, start_ns), ready)
+    }
+
+    fn reader_name(&self, consumer: usize) -> String {
+        format!("consumer-{}", consumer + 1)
+    }
+
+    /// Who hears what it reads, and how long after the others it starts.
+    fn reader(&self, _consumer: usize) -> (Option<Arc<dyn Listener>>, Duration) {
+        (None, Duration::ZERO)
+    }
+
+    /// Who hears what the final readers read.
+    fn final_listener(&self) -> Option<Arc<dyn Listener>> {
+        None
+    }
+}
+
+/// Those of `append`.
+pub(crate) struct Plain;
+
+impl Clients for Plain {}
 
 impl ClientsRun {
     pub(crate) fn start(options: Options, keys: Vec<KeyEntry>, context: Context) -> Result<Self, WorkloadError> {
-        Self::start_with(options, keys, context, "producer", producer::spawn)
+        Self::start_with(options, keys, context, Box::new(Plain))
     }
 
-    /// With writers of another kind, as many as there are producers.
     pub(crate) fn start_with(
         options: Options,
         keys: Vec<KeyEntry>,
         context: Context,
-        writer: &'static str,
-        spawn: SpawnWriter,
+        clients: Box<dyn Clients>,
     ) -> Result<Self, WorkloadError> {
         let shared = Arc::new(Shared::new(options, keys, context)?);
-        let mut run = Self { producers: Vec::new(), readers: Vec::new(), left_behind: Vec::new(), finales: 0, shared };
-        if let Err(error) = run.start_clients(writer, spawn) {
+        let mut run = Self { clients, producers: Vec::new(), readers: Vec::new(), left_behind: Vec::new(), finales: 0, shared };
+        if let Err(error) = run.start_clients() {
             run.end(Duration::ZERO);
             return Err(error);
         }
@@ -56,22 +96,24 @@ impl ClientsRun {
     }
 
     /// Readers first, so that they are there for the first record.
-    fn start_clients(&mut self, writer: &str, spawn: SpawnWriter) -> Result<(), WorkloadError> {
+    fn start_clients(&mut self) -> Result<(), WorkloadError> {
         let shared = Arc::clone(&self.shared);
         for consumer in 0..shared.options.consumers as usize {
             let (ready, made) = sync_channel(1);
-            let name = format!("consumer-{}", consumer + 1);
+            let name = self.clients.reader_name(consumer);
+            let (listener, starts_after) = self.clients.reader(consumer);
             let keys: Vec<usize> = (0..shared.keys.len()).collect();
             let start = vec![0; keys.len()];
-            let reader = reader::spawn(&shared, name.clone(), keys, start, Purpose::Live { consumer }, ready);
+            let plan = ReaderPlan { name: name.clone(), keys, start, purpose: Purpose::Live { consumer }, listener, starts_after };
+            let reader = reader::spawn(&shared, plan, ready);
             self.readers.push(reader.map_err(|source| WorkloadError::Thread { name: name.clone(), source })?);
             wait_until_made(&name, &made)?;
         }
         let start_ns = shared.clock.now_ns();
-        for number in 0..shared.options.producers as usize {
+        for number in 0..self.clients.writers(&shared) {
             let (ready, made): (SyncSender<_>, Ready) = sync_channel(1);
-            let name = format!("{writer}-{}", number + 1);
-            let producer = spawn(&shared, number, start_ns, ready);
+            let name = self.clients.writer_name(number);
+            let producer = self.clients.spawn_writer(&shared, number, start_ns, ready);
             self.producers.push(producer.map_err(|source| WorkloadError::Thread { name: name.clone(), source })?);
             wait_until_made(&name, &made)?;
         }
@@ -106,7 +148,9 @@ impl ClientsRun {
                 let name = format!("final-{}-{}", self.finales, number + 1);
                 // Nobody waits for it to be made: the outcome says what went wrong.
                 let (ready, _) = sync_channel(1);
-                let reader = reader::spawn(&self.shared, name, keys, starts, Purpose::Final { ends, until }, ready);
+                let (purpose, listener) = (Purpose::Final { ends, until }, self.clients.final_listener());
+                let plan = ReaderPlan { name, keys, start: starts, purpose, listener, starts_after: Duration::ZERO };
+                let reader = reader::spawn(&self.shared, plan, ready);
                 (share, reader.map_err(|error| error.to_string()))
             })
             .collect()
@@ -116,6 +160,10 @@ impl ClientsRun {
 impl Running for ClientsRun {
     fn counts(&self) -> Counts {
         self.shared.counters.snapshot()
+    }
+
+    fn latency_by_size(&self) -> Vec<SizeClass> {
+        self.shared.sizes.as_ref().map(Sizes::snapshot).unwrap_or_default()
     }
 
     fn stop_writes(&mut self, deadline: Duration) -> Outstanding {

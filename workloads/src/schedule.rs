@@ -25,13 +25,13 @@ pub(crate) enum Next {
 struct Stream {
     /// Where its first send lies.
     origin_ns: u64,
+    interval_ns: f64,
     /// How many were sent or shed.
     next: u64,
 }
 
 pub(crate) struct Schedule {
     streams: Vec<Stream>,
-    interval_ns: f64,
     backlog_max_ns: u64,
     shed: u64,
 }
@@ -39,9 +39,17 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// One stream for each phase, a fraction of the interval. `rate` is of all streams together, per second.
     pub(crate) fn new(start_ns: u64, rate: f64, phases: &[f64], backlog_max_ns: u64) -> Self {
-        let interval_ns = phases.len() as f64 / rate * 1e9;
-        let streams = phases.iter().map(|phase| Stream { origin_ns: start_ns + (phase * interval_ns) as u64, next: 0 }).collect();
-        Self { streams, interval_ns, backlog_max_ns, shed: 0 }
+        let share = 1.0 / phases.len() as f64;
+        Self::shared_out(start_ns, rate, phases.iter().map(|phase| (*phase, share)), backlog_max_ns)
+    }
+
+    /// The same, each stream with its share of the rate.
+    pub(crate) fn shared_out(start_ns: u64, rate: f64, streams: impl Iterator<Item = (f64, f64)>, backlog_max_ns: u64) -> Self {
+        let stream = |(phase, share): (f64, f64)| {
+            let interval_ns = 1e9 / (rate * share);
+            Stream { origin_ns: start_ns + (phase * interval_ns) as u64, interval_ns, next: 0 }
+        };
+        Self { streams: streams.map(stream).collect(), backlog_max_ns, shed: 0 }
     }
 
     /// Takes the send that is due longest among the streams with room.
@@ -71,15 +79,16 @@ impl Schedule {
 
     fn intended_ns(&self, index: usize) -> u64 {
         let stream = &self.streams[index];
-        stream.origin_ns + (stream.next as f64 * self.interval_ns) as u64
+        stream.origin_ns + (stream.next as f64 * stream.interval_ns) as u64
     }
 
     fn shed_old(&mut self, index: usize, now_ns: u64) {
         let oldest_ns = now_ns.saturating_sub(self.backlog_max_ns);
         if self.intended_ns(index) < oldest_ns {
-            let first_kept = ((oldest_ns - self.streams[index].origin_ns) as f64 / self.interval_ns).ceil() as u64;
-            self.shed += first_kept.saturating_sub(self.streams[index].next);
-            self.streams[index].next = self.streams[index].next.max(first_kept);
+            let stream = &mut self.streams[index];
+            let first_kept = ((oldest_ns - stream.origin_ns) as f64 / stream.interval_ns).ceil() as u64;
+            self.shed += first_kept.saturating_sub(stream.next);
+            stream.next = stream.next.max(first_kept);
         }
     }
 
@@ -93,7 +102,7 @@ impl Schedule {
         self.streams
             .iter()
             .filter(|stream| stream.origin_ns <= now_ns)
-            .map(|stream| (((now_ns - stream.origin_ns) as f64 / self.interval_ns) as u64 + 1).saturating_sub(stream.next))
+            .map(|stream| (((now_ns - stream.origin_ns) as f64 / stream.interval_ns) as u64 + 1).saturating_sub(stream.next))
             .sum()
     }
 }
@@ -125,6 +134,15 @@ mod tests {
         let steps: Vec<u64> = (0..=50).collect();
         let sends = run(&mut two_streams(), &steps, |_, _| true);
         assert_eq!(sends, [(0, 0, 0), (10, 1, 10), (20, 0, 20), (30, 1, 30), (40, 0, 40), (50, 1, 50)]);
+    }
+
+    #[test]
+    fn a_stream_with_a_greater_share_is_sent_to_more_often() {
+        let mut schedule = Schedule::shared_out(0, 100.0, [(0.0, 0.75), (0.5, 0.25)].into_iter(), 200 * MS);
+        let steps: Vec<u64> = (0..80).collect();
+        let sends = run(&mut schedule, &steps, |_, _| true);
+        assert_eq!([0, 1].map(|stream| sends.iter().filter(|send| send.1 == stream).count()), [6, 2]);
+        assert_eq!(schedule.backlog(79 * MS), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kchaos_core::{Clock, Draft, KeyEntry, Recorder, Value};
 use rdkafka::ClientConfig;
@@ -13,7 +13,10 @@ use crate::counts::Counters;
 use crate::options::Options;
 use crate::payload::Place;
 use crate::properties::{self, Role};
+use crate::sizes::Sizes;
 use crate::{Context, WorkloadError};
+
+const NAP: Duration = Duration::from_millis(20);
 
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -26,6 +29,10 @@ pub(crate) struct Shared {
     /// Set once: no new sends, and open ones are waited for until then.
     pub(crate) writes_until: OnceLock<Instant>,
     pub(crate) is_reading_over: AtomicBool,
+    /// Nothing happens to clients any more on purpose, and who was to start late starts now.
+    pub(crate) is_calm: AtomicBool,
+    /// Where values are of many sizes: how long their sends took.
+    pub(crate) sizes: Option<Sizes>,
     run_id: String,
     bootstrap: String,
     /// May hold secrets.
@@ -57,6 +64,8 @@ impl Shared {
             counters: Counters::new(&keys, options.producers as usize, options.consumers as usize),
             writes_until: OnceLock::new(),
             is_reading_over: AtomicBool::new(false),
+            is_calm: AtomicBool::new(false),
+            sizes: (options.order.is_some() || options.value_bytes_max.is_some()).then(Sizes::default),
             run_id: context.run_id,
             bootstrap: context.bootstrap,
             properties: context.properties,
@@ -67,6 +76,15 @@ impl Shared {
             keys,
             options,
         })
+    }
+
+    /// For clients that start late.
+    pub(crate) fn wait_for_start(&self, after: Duration) {
+        let until = Instant::now() + after;
+        let is_over = || self.is_calm.load(Relaxed) || self.is_reading_over.load(Relaxed) || self.writes_until.get().is_some();
+        while Instant::now() < until && !is_over() {
+            std::thread::sleep(NAP);
+        }
     }
 
     /// Numbers of processes are never used twice in a run.

@@ -1,6 +1,6 @@
 //! What a run tells of its end, in ops of the process "nemesis".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_core::{Body, Key, Offset};
 use serde_json::Value as Json;
@@ -25,6 +25,8 @@ pub(crate) struct Hints {
     pub(crate) reads_complete: Option<bool>,
     /// Keys whose final read stopped before their end.
     pub(crate) unfinished_keys: Vec<Key>,
+    /// `superseded`: `{"0": [12, 17], …}`.
+    pub(crate) superseded: BTreeMap<Key, BTreeSet<Offset>>,
     /// `replica-log`: what each replica held on its disk.
     pub(crate) replica_logs: ReplicaLogs,
 }
@@ -49,6 +51,12 @@ impl Hints {
                     .filter(|(_, told)| matches!((number(told, "next"), number(told, "end")), (Some(next), Some(end)) if next < end))
                     .map(|(key, _)| key)
                     .collect();
+            }
+            "superseded" => {
+                for (key, offsets) in by_key(value) {
+                    let offsets = offsets.as_array().into_iter().flatten().filter_map(Json::as_i64);
+                    self.superseded.entry(key).or_default().extend(offsets);
+                }
             }
             "replica-log" => self.replica_logs.hear(value),
             _ => {}

@@ -4,7 +4,7 @@ use kchaos_core::{Key, OpType, PlainSend, Value};
 
 use super::senders::Senders;
 use super::{Counts, Doing, Facts, Invocation, Logs, Outcome, outcome};
-use crate::log::{Id, LIGHT};
+use crate::log::{Id, LIGHT, OpRef};
 
 /// A plain send that has not ended.
 #[derive(Clone, Copy, Default)]
@@ -65,6 +65,15 @@ impl Facts {
         taken
     }
 
+    /// Forgets what came to nothing of the sends of each process, when there is much of it.
+    #[inline]
+    pub(super) fn forget_pairs(&mut self) {
+        let Self { senders, logs, .. } = self;
+        if senders.are_many(self.judge_every) && !logs.never_pack {
+            senders.forget_pairs(|key| logs.get(key));
+        }
+    }
+
     /// Whether the process has an attempt open, if it sent anything plainly since this was asked.
     pub(crate) fn take_attempt(&mut self, process: u32) -> Option<bool> {
         let attempt = std::mem::take(&mut self.open.get_mut(u64::from(process))?.attempt);
@@ -82,13 +91,12 @@ impl Doing {
         }
         let route = &mut routes.0[key as usize % ROUTES];
         if !route.is_known || route.key != key || route.client != plain.client {
-            *route = Route { key, client: plain.client, is_known: true, to: find(*plain, logs, senders) };
+            *route = Route { key, client: plain.client, is_known: true, to: find(plain.process, plain.client, key, logs, senders) };
         }
         let to = route.to;
         let id = logs.logs[to.log as usize].1.invoked(value, plain.index, false);
         senders.begins(to.window, key, value);
-        (invocation.is_open, invocation.is_plain, invocation.client, invocation.in_txn, invocation.txn) =
-            (true, true, plain.client, false, 0);
+        (invocation.is_open, invocation.is_plain, invocation.client) = (true, true, plain.client);
         invocation.plain = Underway { key, value, id, to };
         *attempt = Attempt::Open;
         true
@@ -105,15 +113,15 @@ impl Doing {
         self.attempt = Attempt::Over;
         let log = &mut logs.logs[to.log as usize].1;
         let is_ok = plain.op_type == OpType::Ok;
-        let offset = send.offset.unwrap_or(-1);
+        let (offset, op) = (send.offset.unwrap_or(-1), OpRef::new(plain.index));
         let mut is_acknowledged = is_ok;
-        if !(is_ok && *id == LIGHT && log.acknowledged_light(*value, offset, plain.index)) {
+        if !(is_ok && *id == LIGHT && log.acknowledged_light(*value, offset, op)) {
             let outcome = outcome(plain.op_type, send);
             is_acknowledged = outcome == Outcome::Ok;
             // A copy, so that nobody points to what is plain, and it may stand in registers.
             log.completed(&{ *send }, Some(*id), outcome, plain.index, false);
         }
-        senders.ends(to.window, to.last, plain);
+        senders.ends(to.window, to.last, plain, op);
         counts.acknowledged_values += u64::from(is_acknowledged);
         counts.ok_sends += u64::from(is_ok);
         true
@@ -121,7 +129,7 @@ impl Doing {
 }
 
 #[cold]
-fn find(plain: PlainSend, logs: &mut Logs, senders: &mut Senders) -> Places {
-    let (window, last) = senders.find(plain.process, plain.client, plain.send.key);
-    Places { log: u32::try_from(logs.place(plain.send.key)).unwrap_or(u32::MAX), window, last }
+fn find(process: u32, client: Option<u32>, key: Key, logs: &mut Logs, senders: &mut Senders) -> Places {
+    let (window, last) = senders.find(process, client, key);
+    Places { log: u32::try_from(logs.place(key)).unwrap_or(u32::MAX), window, last }
 }

@@ -26,8 +26,8 @@ struct Place {
     next: Option<Offset>,
     /// The last record that the rules were not told of.
     ahead: Option<Last>,
-    /// The poll that was looked at last, and one.
-    looked_at: u64,
+    /// The poll that was looked at last.
+    looked_at: Option<u64>,
 }
 
 /// The last record of a key that a process was given.
@@ -64,7 +64,7 @@ impl Facts {
         }
         let Some(doing) = open.get_mut(u64::from(plain.process)) else { return false };
         let reading = &mut doing.reading;
-        if reading.is_member || !plain.polled.iter().all(|(key, records)| reading.goes_on(*key, records, plain.index + 1)) {
+        if reading.is_member || !plain.polled.iter().all(|(key, records)| reading.goes_on(*key, records, plain.index)) {
             return false;
         }
         let poll = PollOp { op: plain.index, process: plain.process, ok: true, isolation };
@@ -138,12 +138,10 @@ impl Reading {
     fn goes_on(&mut self, key: Key, records: &[(Offset, Value)], poll: u64) -> bool {
         let Some((first, _)) = records.first() else { return true };
         let Some(place) = self.places.get_mut(key as u64) else { return false };
-        let mut goes_on = place.next == Some(*first) && place.looked_at != poll;
-        place.looked_at = poll;
-        for two in records.windows(2) {
-            goes_on &= two[0].0.wrapping_add(1) == two[1].0 && two[0].0 != Offset::MAX;
-        }
-        goes_on
+        let is_first_time = place.looked_at.replace(poll) != Some(poll);
+        let goes_on = place.next == Some(*first) && is_first_time;
+        // Beyond the greatest offset there is none.
+        goes_on && *first <= Offset::MAX - records.len() as i64 && records.iter().zip(*first..).all(|((offset, _), next)| *offset == next)
     }
 
     #[inline]

@@ -9,6 +9,7 @@ use kchaos_core::{Body, Key, Offset, Op, OpType, PlainSend, Process, Send, Value
 
 use crate::by_id::{ById, ByKey};
 use crate::log::{KeyLog, OpRef};
+use crate::undecided::Undecided;
 
 const MAX_WAITING: usize = 4096;
 
@@ -23,9 +24,7 @@ pub(crate) struct Senders {
     lasts: Vec<Last>,
     last_of: ById<ByKey<u32>>,
     inversions: Vec<Inversion>,
-    pairs: Vec<Pair>,
-    /// When there are so many pairs, it is time to forget those that came to nothing.
-    look_at: usize,
+    pairs: Undecided<Pair>,
 }
 
 impl Senders {
@@ -69,18 +68,19 @@ impl Senders {
 
     /// A plain send ended.
     #[inline(always)]
-    pub(super) fn ends(&mut self, window: u32, last: u32, plain: &PlainSend) {
-        let PlainSend { index, send, process, op_type, .. } = *plain;
-        let (op, took_effect) = (OpRef::new(index), op_type != OpType::Fail);
+    pub(super) fn ends(&mut self, window: u32, last: u32, plain: &PlainSend, op: OpRef) {
+        let PlainSend { send, process, op_type, .. } = *plain;
+        let took_effect = op_type != OpType::Fail;
         let offset = send.offset.filter(|offset| took_effect && *offset >= 0).unwrap_or(NOWHERE);
         self.windows[window as usize].end(send.key, send.value, offset, op, &mut self.inversions);
         if took_effect {
-            let later = Sent { value: send.value, offset, op, info: op_type == OpType::Info };
-            let (number, last) = (last, &mut self.lasts[last as usize]);
-            if last.is_known && last.sent.offset >= 0 && last.sent.offset < offset {
-                last.sent = later;
+            let Last { is_known, sent } = &mut self.lasts[last as usize];
+            if *is_known && sent.offset >= 0 && sent.offset < offset {
+                // Field by field: made aside and copied, it would be waited for.
+                (sent.value, sent.offset, sent.op, sent.info) = (send.value, offset, op, op_type == OpType::Info);
             } else {
-                self.follows(process, send.key, number, later, &[]);
+                let later = Sent { value: send.value, offset, op, info: op_type == OpType::Info };
+                self.follows(process, send.key, last, later, &[]);
             }
         }
     }
@@ -174,22 +174,21 @@ impl Senders {
     /// Whether it is time for [`Senders::forget_pairs`].
     #[inline]
     pub(super) fn are_many(&self, least: usize) -> bool {
-        self.pairs.len() >= self.look_at.max(least)
+        self.pairs.are_many(least)
     }
 
     /// Forgets pairs that are known to be in order now: a value stays where it stands, or proves nothing once it stands at several offsets.
     #[cold]
     pub(super) fn forget_pairs<'a>(&mut self, log: impl Fn(Key) -> Option<&'a KeyLog>) {
-        self.pairs.retain(|pair| {
+        self.pairs.forget(|pair| {
             let places = log(pair.key).and_then(|log| Some((pair.earlier.place(log)?, pair.later.place(log)?)));
-            pair.inside || places.is_none_or(|(earlier, later)| later <= earlier)
+            !pair.inside && places.is_some_and(|(earlier, later)| later > earlier)
         });
-        self.look_at = 2 * self.pairs.len();
     }
 
     /// Successive sends of one process to a key that are in the wrong order, or cannot be judged before the end.
     pub(crate) fn pairs(&self) -> &[Pair] {
-        &self.pairs
+        self.pairs.as_slice()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 /// Large enough that cutting costs nothing, small enough to stay in a processor's cache while it is parsed and judged.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 128 << 10;
 pub(super) const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// Whole lines; the last chunk's last may lack its newline.

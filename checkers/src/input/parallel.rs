@@ -1,77 +1,26 @@
 //! Chunks parsed by several threads, and handed on in order by one.
 //!
-//! Who hands on also parses whenever the next chunk is not ready, so no thread waits while there is work. How far the others may be ahead is
-//! bounded, and so is memory.
+//! Who hands on parses the chunk that is wanted next, if nobody has, and hands its lines on at once; meanwhile others parse those behind it into
+//! batches. So no thread waits while there is work. How far the others may be ahead is bounded, and so is memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use kchaos_core::{Line, Op, Spare};
-
+use super::batch::Batch;
 use super::chunks::{Chunk, Chunks};
-use super::{Stop, always, parse};
 
-/// What was read from a chunk. Kept when it is done, so that the next is filled into the same memory.
-#[derive(Default)]
-pub(super) struct Batch {
-    lines: Vec<Line>,
-    /// Of the lines that are ops, in their order.
-    ops: Vec<Op>,
-    stop: Option<Stop>,
-    spare: Spare,
-}
+/// Some 10 to 20 microseconds.
+const SPINS: u32 = 400;
 
-impl Batch {
-    pub(super) fn each<E>(&mut self, mut each: impl FnMut(Line, &mut Op) -> Result<(), E>) -> Result<(), E> {
-        let Self { lines, ops, .. } = self;
-        let (mut next, mut none) = (0, Op::default());
-        for line in lines {
-            let op = match line {
-                Line::Op(..) => {
-                    next += 1;
-                    &mut ops[next - 1]
-                }
-                Line::Plain(_) => &mut none,
-            };
-            each(*line, op)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn stop(&mut self) -> Option<Stop> {
-        self.stop.take()
-    }
-
-    fn fill(&mut self, chunk: &Chunk, plain: bool) {
-        let Self { lines, ops, stop, spare } = self;
-        lines.clear();
-        let (mut next, mut op) = (0, Op::default());
-        *stop = always(parse(
-            chunk.bytes(),
-            plain,
-            |line, op, _| {
-                if matches!(line, Line::Op(..)) {
-                    if next == ops.len() {
-                        ops.push(Op::default());
-                    }
-                    std::mem::swap(&mut ops[next], op);
-                    next += 1;
-                }
-                lines.push(line);
-                Ok(())
-            },
-            &mut op,
-            spare,
-        ));
-    }
-}
-
-/// A chunk that was parsed.
+/// A chunk, and what was parsed of it.
 #[derive(Default)]
 struct Parsed {
     chunk: Chunk,
     batch: Batch,
+    /// It was not parsed: who hands it on does so while parsing it.
+    is_raw: bool,
 }
 
 struct State<R> {
@@ -91,6 +40,8 @@ struct State<R> {
 struct Shared<R> {
     state: Mutex<State<R>>,
     changed: Condvar,
+    /// How often it changed.
+    changes: AtomicU64,
     ahead_max: u64,
     /// Plain sends are wanted as such.
     plain: bool,
@@ -109,6 +60,28 @@ impl<R: Read> Shared<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tell_change(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
+    /// Most waits end sooner than a thread falls asleep and wakes up.
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State<R>>) -> MutexGuard<'a, State<R>> {
+        let seen = self.changes.load(Ordering::Relaxed);
+        drop(state);
+        for _ in 0..SPINS {
+            if self.changes.load(Ordering::Relaxed) != seen {
+                return self.lock();
+            }
+            std::hint::spin_loop();
+        }
+        let state = self.lock();
+        if self.changes.load(Ordering::Relaxed) != seen {
+            return state;
+        }
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is to be done next; only one thread hands on.
     fn work(&self, hands_on: bool) -> Work {
         let mut state = self.lock();
@@ -119,6 +92,8 @@ impl<R: Read> Shared<R> {
             let wanted = state.wanted;
             if hands_on && let Some(parsed) = state.ready.remove(&wanted) {
                 state.wanted += 1;
+                // One more may be read ahead.
+                self.tell_change();
                 return Work::Ready(parsed);
             }
             let is_all = state.is_read && state.next == state.wanted;
@@ -138,25 +113,34 @@ impl<R: Read> Shared<R> {
                 if !more {
                     state.is_read = true;
                     state.next -= 1;
-                    self.changed.notify_all();
+                    self.tell_change();
                     continue;
                 }
-                self.changed.notify_all();
+                parsed.is_raw = number == state.wanted;
+                if parsed.is_raw {
+                    // Parsed and handed on at once it need not be kept in between; others go on behind it.
+                    state.ready.insert(number, parsed);
+                    self.tell_change();
+                    continue;
+                }
+                self.tell_change();
                 return Work::Chunk(number, parsed);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait(state);
         }
     }
 
     fn parsed(&self, number: u64, mut parsed: Parsed) {
         parsed.batch.fill(&parsed.chunk, self.plain);
-        self.lock().ready.insert(number, parsed);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.ready.insert(number, parsed);
+        self.tell_change();
     }
 
     fn end(&self) {
-        self.lock().is_over = true;
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.is_over = true;
+        self.tell_change();
     }
 }
 
@@ -174,11 +158,12 @@ pub(super) fn run<R: Read + Send, E>(
     chunks: Chunks<R>,
     threads: usize,
     plain: bool,
-    mut hand_on: impl FnMut(&Chunk, &mut Batch) -> Result<(), E>,
+    mut hand_on: impl FnMut(&Chunk, Option<&mut Batch>) -> Result<(), E>,
 ) -> Result<Option<Chunks<R>>, E> {
     let state =
         State { chunks: Some(chunks), is_read: false, next: 0, wanted: 0, ready: BTreeMap::new(), used: Vec::new(), is_over: false };
-    let shared = Shared { state: Mutex::new(state), changed: Condvar::new(), ahead_max: 2 * threads as u64 + 2, plain };
+    let shared =
+        Shared { state: Mutex::new(state), changed: Condvar::new(), changes: AtomicU64::new(0), ahead_max: 2 * threads as u64 + 2, plain };
     std::thread::scope(|scope| {
         let _end = EndOfWork(&shared);
         for _ in 1..threads {
@@ -191,9 +176,9 @@ pub(super) fn run<R: Read + Send, E>(
         loop {
             match shared.work(true) {
                 Work::Ready(mut parsed) => {
-                    hand_on(&parsed.chunk, &mut parsed.batch)?;
+                    let Parsed { chunk, batch, is_raw } = &mut parsed;
+                    hand_on(chunk, (!*is_raw).then_some(batch))?;
                     shared.lock().used.push(parsed);
-                    shared.changed.notify_all();
                 }
                 Work::Chunk(number, parsed) => shared.parsed(number, parsed),
                 Work::Over => return Ok(()),

@@ -54,17 +54,19 @@ impl OpenSends {
     }
 
     /// Gives back the send that had to make room.
-    #[inline]
-    fn put(&mut self, send: OpenSend) -> Option<OpenSend> {
-        if self.slot(send.value).is_open {
-            return self.make_room(send);
+    #[inline(always)]
+    fn put(&mut self, value: Value, floor: Offset, op: OpRef) -> Option<OpenSend> {
+        let slot = self.slot(value);
+        if slot.is_open {
+            return self.make_room(value, floor, op);
         }
-        *self.slot(send.value) = send;
+        (slot.value, slot.floor, slot.op, slot.is_open) = (value, floor, op, true);
         None
     }
 
     #[cold]
-    fn make_room(&mut self, send: OpenSend) -> Option<OpenSend> {
+    fn make_room(&mut self, value: Value, floor: Offset, op: OpRef) -> Option<OpenSend> {
+        let send = OpenSend { value, floor, op, is_open: true };
         while self.slot(send.value).is_open {
             if self.sends.len() >= OPEN_MAX {
                 return Some(std::mem::replace(self.slot(send.value), send));
@@ -98,7 +100,7 @@ impl KeyLog {
         }
         self.greatest = value;
         self.lightly = true;
-        if let Some(aside) = self.open.put(OpenSend { value, floor: self.highest, op: OpRef::new(op), is_open: true }) {
+        if let Some(aside) = self.open.put(value, self.highest, OpRef::new(op)) {
             self.spell_send(aside);
         }
         true
@@ -106,12 +108,12 @@ impl KeyLog {
 
     /// An acknowledgement of such a value; `false`, and nothing is done, if it must go the long way.
     #[inline(always)]
-    pub(crate) fn acknowledged_light(&mut self, value: Value, offset: Offset, op: u64) -> bool {
+    pub(crate) fn acknowledged_light(&mut self, value: Value, offset: Offset, op: OpRef) -> bool {
         if offset < 0 || !self.lightly {
             return false;
         }
         let slot = (offset & (WIDTH as i64 - 1)) as usize;
-        let open = *self.open.slot(value);
+        let open = self.open.slot(value);
         // Else it was read before it is acknowledged.
         let is_open = open.is_open && open.value == value;
         if is_open && offset < open.floor {
@@ -119,15 +121,13 @@ impl KeyLog {
         }
         let Some((at, page)) = self.pages.light(offset) else { return false };
         let is_taken = match is_open {
-            true => page.acknowledge(slot, value, open.op, OpRef::new(op)),
-            false => page.acknowledge_read(slot, value, OpRef::new(op)),
+            true => page.acknowledge(slot, value, open.op, op),
+            false => page.acknowledge_read(slot, value, op),
         };
         if !is_taken {
             return false;
         }
-        if is_open {
-            self.open.slot(value).is_open = false;
-        }
+        open.is_open &= !is_open;
         self.highest = self.highest.max(offset);
         if page.is_done() {
             self.pack_light(at);

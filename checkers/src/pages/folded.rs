@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use kchaos_core::{Offset, Value};
 
-use super::packed::{Packed, View};
-use super::{At, Bits, Marks, WIDTH, WIDTH_BITS, narrow};
+use super::packed::{Packed, View, line};
+use super::ranges::Ranges;
+use super::{At, Bits, Marks, WIDTH, narrow, offset_of};
 
 const FOLD_BITS: u32 = 5;
 pub(super) const FOLD: usize = 1 << FOLD_BITS;
@@ -66,10 +67,10 @@ impl Folded {
             words.extend_from_slice(&page.words);
         }
         let ranges = pages.iter().filter_map(|page| page.range);
-        let (least, greatest) = ranges.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
+        let range = ranges.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
         let with_more = (0..).zip(pages).filter(|(_, page)| page.taken.is_some() || page.marks.is_some());
         let beside = with_more.map(|(page, packed)| Beside { page, taken: packed.taken.take(), marks: packed.marks.take() }).collect();
-        Some(Self { base, range: (least, greatest), heads: heads.into(), words: words.into(), beside })
+        Some(Self { base, range, heads: heads.into(), words: words.into(), beside })
     }
 
     fn view(&self, page: usize) -> View<'_> {
@@ -88,7 +89,7 @@ impl Folded {
     /// Whether a page's line comes near a value.
     fn may_hold(&self, page: usize, value: Value) -> bool {
         let Head { base, slope, bits, .. } = self.heads[page];
-        let (base, end) = (i128::from(self.base) + i128::from(base), i128::from(slope) * (WIDTH as i128 - 1));
+        let (base, end) = (i128::from(self.base) + i128::from(base), i128::from(line(i64::from(slope), WIDTH - 1)));
         let within = base + end.min(0)..base + end.max(0) + (1 << bits);
         within.contains(&i128::from(value))
     }
@@ -99,10 +100,8 @@ impl Folded {
 pub(super) struct Folds {
     folded: Vec<Option<Folded>>,
     groups: BTreeMap<i64, u32>,
-    /// The least value of a group → the greatest, and the group.
-    ranges: BTreeMap<Value, (Value, i64)>,
-    /// The widest range of one.
-    widest: u64,
+    /// Of groups.
+    ranges: Ranges,
     /// How many pages of a group are packed and not wide.
     filled: BTreeMap<i64, u8>,
     /// Groups that had to be made single pages again.
@@ -141,9 +140,7 @@ impl Folds {
             return false;
         };
         self.filled.remove(&group);
-        let (least, greatest) = folded.range;
-        self.ranges.insert(least, (greatest, group));
-        self.widest = self.widest.max(greatest.abs_diff(least));
+        self.ranges.insert(folded.range, group);
         // Those that were unfolded leave their places empty: there are few.
         self.folded.push(Some(folded));
         self.groups.insert(group, u32::try_from(self.folded.len() - 1).unwrap_or(u32::MAX));
@@ -155,9 +152,7 @@ impl Folds {
         let group = group(number);
         let Some(at) = self.groups.remove(&group) else { return Vec::new() };
         let Some(mut folded) = self.folded.get_mut(at as usize).and_then(Option::take) else { return Vec::new() };
-        if self.ranges.get(&folded.range.0).is_some_and(|(_, there)| *there == group) {
-            self.ranges.remove(&folded.range.0);
-        }
+        self.ranges.remove(folded.range, group);
         self.never.insert(group);
         let ends = folded.heads[1..].iter().map(|head| usize::from(head.start)).chain([folded.words.len()]);
         let pages = folded.heads.iter().zip(ends).map(|(head, end)| Packed {
@@ -180,16 +175,13 @@ impl Folds {
 
     /// The page that holds a value, and the value's offset.
     pub(super) fn find(&self, value: Value) -> Option<(i64, Offset)> {
-        let widest = i64::try_from(self.widest).unwrap_or(i64::MAX);
-        let near = self.ranges.range(value.saturating_sub(widest)..=value).rev().filter(|(_, (greatest, _))| value <= *greatest);
-        near.filter_map(|(_, (_, group))| Some((*group, self.folded.get(*self.groups.get(group)? as usize)?.as_ref()?))).find_map(
-            |(group, folded)| {
-                (0..FOLD).filter(|page| folded.may_hold(*page, value)).find_map(|page| {
-                    let number = pages_of(group).start + page as i64;
-                    Some((number, (number << WIDTH_BITS) + folded.view(page).find(value)? as i64))
-                })
-            },
-        )
+        self.ranges.around(value).find_map(|group| {
+            let folded = self.folded.get(*self.groups.get(&group)? as usize)?.as_ref()?;
+            (0..FOLD).filter(|page| folded.may_hold(*page, value)).find_map(|page| {
+                let number = pages_of(group).start + page as i64;
+                Some((number, offset_of(number, folded.view(page).find(value)?)))
+            })
+        })
     }
 
     /// The pages that are folded, in order.

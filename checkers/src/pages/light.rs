@@ -8,7 +8,7 @@ use kchaos_core::{Offset, Value};
 use crate::log::{Bound, Id, Isolation, OpRef, PollOp};
 
 use super::packed::Packed;
-use super::{At, Bits, Pages, UNUSED, WIDTH, WORDS, is_set, place};
+use super::{At, Bits, Pages, UNUSED, WIDTH, WORDS, is_set, offset_of, place};
 
 pub(crate) struct LightPage {
     pub(super) number: i64,
@@ -189,7 +189,7 @@ impl LightPage {
             let read_first = read.filter(|_| is_set(&self.read_first, slot));
             let placed = read_first.map_or(self.completed[slot], |(op, _)| op);
             Told {
-                offset: (self.number << super::WIDTH_BITS) + slot as i64,
+                offset: offset_of(self.number, slot),
                 value: self.values[slot],
                 invoked: self.invoked[slot],
                 completed,
@@ -240,7 +240,7 @@ impl Pages {
     pub(crate) fn take_light(&mut self, at: u32) -> (i64, Option<[i64; WIDTH]>, Bound) {
         let page = &mut self.light[at as usize];
         let (number, values) = (std::mem::replace(&mut page.number, UNUSED), page.values);
-        let last = (number << super::WIDTH_BITS) + WIDTH as i64 - 1;
+        let last = offset_of(number, WIDTH - 1);
         let bound = Bound { offset: last, value: values[WIDTH - 1], read: page.last_read() };
         self.free_light.push(at);
         let is_wide = self.keep(number, Packed::new(&values, None));

@@ -7,8 +7,9 @@ use crate::log::Isolation;
 use super::{Bits, Marks, WIDTH, WORDS, is_set, mask, narrow, ones};
 
 pub(crate) struct Packed {
-    /// The least of (value - slope * slot).
+    /// The least of (value - line).
     pub(super) base: i64,
+    /// How steep the line is: see [`line`].
     pub(super) slope: i64,
     pub(super) bits: u32,
     /// One after the other: holes take no place.
@@ -29,14 +30,14 @@ impl Packed {
     /// Of values on a page without holes, or with the caller's word on which they are.
     pub(super) fn new(values: &[Value], marks: Option<Box<Marks>>) -> Self {
         let (first, last) = (values.first().copied().unwrap_or(0), values.last().copied().unwrap_or(0));
-        let slope = last.wrapping_sub(first) / (values.len() as i64 - 1).max(1);
+        let slope = slope_of(last.wrapping_sub(first), values.len());
         let mut beside = [0_i64; WIDTH];
         let beside = &mut beside[..values.len()];
-        let (mut base, mut line) = (Value::MAX, 0_i64);
+        let (mut base, mut along) = (Value::MAX, 0_i64);
         for (beside, value) in beside.iter_mut().zip(values) {
-            *beside = value.wrapping_sub(line);
+            *beside = value.wrapping_sub(along >> FRACTION_BITS);
             base = base.min(*beside);
-            line = line.wrapping_add(slope);
+            along += slope;
         }
         // Unsigned, the widest difference of two integers still fits.
         let mut used = 0;
@@ -45,23 +46,7 @@ impl Packed {
             used |= *beside as u64;
         }
         let bits = u64::BITS - used.leading_zeros();
-        let mut words = Vec::with_capacity((values.len() * bits as usize).div_ceil(64));
-        if bits > 0 {
-            let (mut word, mut filled) = (0_u64, 0);
-            for beside in beside.iter().map(|beside| *beside as u64) {
-                word |= beside << filled;
-                filled += bits;
-                if filled >= 64 {
-                    words.push(word);
-                    filled -= 64;
-                    word = beside.checked_shr(bits - filled).unwrap_or(0);
-                }
-            }
-            if filled > 0 {
-                words.push(word);
-            }
-        }
-        let words = words.into_boxed_slice();
+        let words = words_of(beside, bits);
         Self { base, slope, bits, words, taken: None, marks, range: narrow(values.iter().copied()) }
     }
 
@@ -69,6 +54,66 @@ impl Packed {
     pub(crate) fn view(&self) -> View<'_> {
         let Self { base, slope, bits, words, taken, marks, .. } = self;
         View { base: *base, slope: *slope, bits: *bits, words, taken: taken.as_deref(), marks: marks.as_deref() }
+    }
+}
+
+/// A value of several keys' counter stands every few places, and not a whole number of them: without these bits, a line would be far off at the
+/// page's end.
+const FRACTION_BITS: u32 = 14;
+
+/// Any slope will do; with this one, what is left over is small. No line comes near the greatest integer.
+fn slope_of(rise: i64, places: usize) -> i64 {
+    let steps = (places as i64 - 1).max(1);
+    let whole = rise / steps;
+    match (rise.unsigned_abs() >> 40, whole.unsigned_abs() >> 40) {
+        (0, _) => (rise << FRACTION_BITS) / steps,
+        (_, 0) => whole << FRACTION_BITS,
+        _ => 0,
+    }
+}
+
+/// How far a line has risen at a place.
+#[inline]
+pub(super) fn line(slope: i64, place: usize) -> i64 {
+    (slope * place as i64) >> FRACTION_BITS
+}
+
+/// Numbers of so many bits, one after the other.
+fn words_of(numbers: &[i64], bits: u32) -> Box<[u64]> {
+    if bits == 0 {
+        return Box::default();
+    }
+    let mut words = Words { all: Vec::with_capacity((numbers.len() * bits as usize).div_ceil(64)), word: 0, filled: 0 };
+    // Four that fit into a word are put together first: fewer steps.
+    let (fours, others) = if bits <= 16 { numbers.as_chunks::<4>() } else { (&[][..], numbers) };
+    for [first, second, third, fourth] in fours {
+        let low = (*first | second << bits) as u64;
+        let high = (*third | fourth << bits) as u64;
+        words.push(low | high << (2 * bits), 4 * bits);
+    }
+    others.iter().for_each(|number| words.push(*number as u64, bits));
+    if words.filled > 0 {
+        words.all.push(words.word);
+    }
+    words.all.into_boxed_slice()
+}
+
+struct Words {
+    all: Vec<u64>,
+    word: u64,
+    filled: u32,
+}
+
+impl Words {
+    #[inline(always)]
+    fn push(&mut self, number: u64, bits: u32) {
+        self.word |= number << self.filled;
+        self.filled += bits;
+        if self.filled >= 64 {
+            self.all.push(self.word);
+            self.filled -= 64;
+            self.word = number.checked_shr(bits - self.filled).unwrap_or(0);
+        }
     }
 }
 
@@ -112,7 +157,7 @@ impl<'a> View<'a> {
     /// The value in the slot that is taken after so many others.
     #[inline]
     pub(super) fn nth(&self, place: usize) -> Value {
-        let line = self.base.wrapping_add(self.slope.wrapping_mul(place as i64));
+        let line = self.base.wrapping_add(line(self.slope, place));
         let (at, bits) = (place * self.bits as usize, self.bits as usize);
         if bits == 0 {
             return line;

@@ -4,7 +4,7 @@ use kchaos_core::{Offset, Value};
 
 use crate::log::{Id, Isolation};
 
-use super::{At, EMPTY, Live, Pages, Slot, UNUSED, WIDTH, WIDTH_BITS, is_set, mask, ones, place, recent_place};
+use super::{At, EMPTY, Live, Pages, Slot, UNUSED, WIDTH, WIDTH_BITS, is_set, mask, offset_of, ones, place, recent_place};
 
 impl Pages {
     /// The packed page, of those that are not wide, that holds a value, and the value's offset.
@@ -15,15 +15,14 @@ impl Pages {
     }
 
     fn find_in_ranges(&self, value: Value) -> Option<(i64, Offset)> {
-        let near = self.ranges.range(value.saturating_sub(self.widest)..=value).rev().filter(|(_, (greatest, _))| value <= *greatest);
-        let mut numbers = near.map(|(_, (_, number))| *number);
-        numbers.find_map(|number| self.find_on(number, *self.index.get(&number)?, value)).or_else(|| self.folds.find(value))
+        let single = self.ranges.around(value).find_map(|number| self.find_on(number, *self.index.get(&number)?, value));
+        single.or_else(|| self.folds.find(value))
     }
 
     /// Where a packed page holds a value.
     fn find_on(&self, number: i64, at: At, value: Value) -> Option<(i64, Offset)> {
         let slot = self.view(at, number)?.find(value)?;
-        Some((number, (number << WIDTH_BITS) + slot as i64))
+        Some((number, offset_of(number, slot)))
     }
 
     /// The packed page from `first` on that holds a value, and the value's offset.
@@ -35,7 +34,7 @@ impl Pages {
     pub(crate) fn packed(&self) -> impl Iterator<Item = (Offset, Value, bool)> {
         self.pages_in(0..i64::MAX).filter_map(|(number, at)| Some((number, self.view(at, number)?))).flat_map(|(number, page)| {
             let committed = move |slot: usize| page.marks.is_none_or(|marks| is_set(&marks.committed, slot));
-            page.values().map(move |(slot, value)| ((number << WIDTH_BITS) + slot as i64, value, committed(slot)))
+            page.values().map(move |(slot, value)| (offset_of(number, slot), value, committed(slot)))
         })
     }
 

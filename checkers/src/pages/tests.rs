@@ -195,6 +195,24 @@ fn folded_pages_say_what_single_ones_say_and_come_apart_again() {
 }
 
 #[test]
+fn a_line_that_rises_by_parts_of_a_value_or_steeply_leaves_little_over() {
+    let bits_of = |value_at: &dyn Fn(i64) -> i64| {
+        let values: Vec<i64> = (0..WIDTH as i64).map(value_at).collect();
+        let page = Packed::new(&values, None);
+        assert!((0..WIDTH).all(|slot| page.view().value(slot) == Some(values[slot])));
+        page.bits
+    };
+    // As many bits as one record too early or too late needs; a slope of whole numbers would take 7 more.
+    assert_eq!(bits_of(&|at| at * 7 / 2), 1);
+    assert_eq!(bits_of(&|at| at * 7 / 2 + (at % 4)), 3);
+    assert_eq!(bits_of(&|at| at * 1_000_000_000_000 - 5), 0);
+    assert_eq!(bits_of(&|at| -at * 1_000_000_000_000), 0);
+    // The widest values there are: differences wrap around, and so do their sums.
+    assert_eq!(bits_of(&|at| if at % 2 == 0 { i64::MIN } else { i64::MAX }), 1);
+    assert_eq!(bits_of(&|at| at * (i64::MAX / 256)), 63);
+}
+
+#[test]
 fn what_does_not_fit_is_not_folded() {
     let mut pages = Pages::default();
     // Each page is narrow, but they lie far from one another.

@@ -26,7 +26,9 @@ impl Rule for InconsistentOffsets {
                     let shown: Vec<_> = values.iter().map(|(id, op)| (log.of(*id).value, *op)).take(MAX_LISTED).collect();
                     let told = shown.iter().map(|(value, op)| format!("{value}{}", cite(*op))).collect::<Vec<_>>().join(", ");
                     let ops: Vec<_> = shown.iter().map(|(_, op)| *op).collect();
-                    let explanation = format!("offset {offset} of key {key} holds {} values: {told}; it should hold one", values.len());
+                    let disks = facts.hints.replica_logs.at(key, offset);
+                    let explanation =
+                        format!("offset {offset} of key {key} holds {} values: {told}; it should hold one{disks}", values.len());
                     example(key, shown.iter().map(|(value, _)| *value).collect(), vec![offset], &ops, explanation)
                 });
             }

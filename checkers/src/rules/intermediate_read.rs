@@ -3,7 +3,7 @@
 //! A poll that ends midway is legal: only a gap with a later record of the same poll behind it counts. Readers of committed stop before an
 //! open transaction and readers of uncommitted are given everything, so at neither isolation may a committed value be left out, of a
 //! transaction that was invoked before the poll ended (or ended, where the history tells no invocation). Keys in the op's rebalance log are
-//! exempt, as are offsets below the log's start. Such a gap is an `int-poll-skip` as well.
+//! exempt, as are offsets below the log's start and superseded ones of a compacted topic. Such a gap is an `int-poll-skip` as well.
 //!
 //! Counted by value. Gaps are everywhere (each transaction's marker leaves one): those that came to nothing are forgotten with their part of
 //! the log.
@@ -32,18 +32,14 @@ struct IntermediateRead;
 impl Rule for IntermediateRead {
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
-        let is_passed = |Gap { key, from, to, .. }: &&Gap| {
-            let from = (*from).max(facts.log_start(*key).saturating_sub(1));
-            facts.log(*key).is_some_and(|log| log.is_any_visible_between(from, *to, Isolation::Committed))
-        };
+        let is_passed = |Gap { key, from, to, .. }: &&Gap| facts.is_any_owed_between(*key, *from, *to, Isolation::Committed);
         let mut gaps: Vec<&Gap> = facts.gaps().iter().filter(is_passed).collect();
         // Of all who passed over a value, the first tells.
         gaps.sort_unstable_by_key(|gap| (gap.key, gap.from, gap.to, gap.op.get()));
         let mut told = BTreeSet::new();
         for Gap { key, from, to, op, .. } in gaps.into_iter().copied() {
             let Some(log) = facts.log(key) else { continue };
-            let from_start = from.max(facts.log_start(key).saturating_sub(1));
-            for (offset, slot) in log.visible_between(from_start, to, Isolation::Committed) {
+            for (offset, slot) in facts.owed_between(key, from, to, Isolation::Committed) {
                 if matches!(slot, Slot::Packed(_)) || log.live(slot).is_some_and(|written| written.is_settled()) {
                     // Whether a transaction wrote it, and which, is known to a pass that keeps it.
                     log.want(log.value(slot));

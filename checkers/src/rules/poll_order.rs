@@ -7,7 +7,8 @@
 //! `int-poll-skip`, `int-nonmonotonic-poll`: the same inside one op.
 //!
 //! A skip is a gap with something in it that the reader had to see: certainly committed, or read by somebody at the same isolation. Holes
-//! are legal. What is in a gap is only known at the end, so gaps are kept until then. Offsets below the log's start are exempt.
+//! are legal. What is in a gap is only known at the end, so gaps are kept until then. Offsets below the log's start are exempt, and what a later
+//! record of a compacted topic has superseded.
 //!
 //! Rebalances excuse. A process that subscribed is not judged between ops if it never logged a rebalance; if it does, the keys that were
 //! revoked, lost or assigned since its last ok read are exempt. A log does not say where in its op the rebalance fell: a key revoked or
@@ -25,6 +26,7 @@ use crate::facts::{Facts, polls};
 use crate::gaps::Gap;
 use crate::log::{Isolation, KeyLog, OpRef};
 use crate::rule::{Findings, JudgeOptions, MAX_LISTED, Rule, Spec, cite, example, hears};
+use crate::undecided::Undecided;
 
 pub(crate) const SPEC: Spec = Spec {
     name: "poll-order",
@@ -41,9 +43,7 @@ struct PollOrder {
     /// Processes that logged a rebalance, ever.
     logs_rebalances: HashSet<u32>,
     /// Pairs that do not follow one another; what of them counts is decided at the end.
-    suspects: Vec<Pair>,
-    /// When there are so many, it is time to forget those that came to nothing.
-    look_at: usize,
+    suspects: Undecided<Pair>,
     /// Of the op that is looked at: the last record of each key so far.
     last: Vec<(Key, Offset)>,
 }
@@ -123,9 +123,8 @@ impl Rule for PollOrder {
             }
             Body::Poll(_) | Body::Txn(_) => {
                 self.read(process, op, facts);
-                if self.suspects.len() >= self.look_at && !facts.never_packs() {
-                    self.suspects.retain(|pair| !pair.is_closed(facts.log(pair.key)));
-                    self.look_at = LOOKED_AT_MIN.max(2 * self.suspects.len());
+                if self.suspects.are_many(LOOKED_AT_MIN) && !facts.never_packs() {
+                    self.suspects.forget(|pair| pair.is_closed(facts.log(pair.key)));
                 }
             }
             _ => {}
@@ -135,19 +134,18 @@ impl Rule for PollOrder {
     fn verdict(&self, facts: &Facts, options: &JudgeOptions) -> Verdict {
         let mut findings = Findings::new(options);
         let inside = facts.gaps().iter().map(Pair::inside);
-        for pair in inside.chain(self.suspects.iter().copied()) {
+        for pair in inside.chain(self.suspects.as_slice().iter().copied()) {
             if pair.subscribed && !self.logs_rebalances.contains(&pair.process) {
                 continue;
             }
             if pair.to <= pair.from {
                 let rule = if pair.inside { "int-nonmonotonic-poll" } else { "nonmonotonic-poll" };
                 findings.add(rule, || pair.went_back());
-            } else if let Some(log) = facts.log(pair.key) {
-                let from = pair.from.max(facts.log_start(pair.key).saturating_sub(1));
-                if log.is_any_visible_between(from, pair.to, pair.isolation) {
-                    let rule = if pair.inside { "int-poll-skip" } else { "poll-skip" };
-                    findings.add(rule, || pair.skipped(log, from));
-                }
+            } else if let Some(log) = facts.log(pair.key)
+                && facts.is_any_owed_between(pair.key, pair.from, pair.to, pair.isolation)
+            {
+                let rule = if pair.inside { "int-poll-skip" } else { "poll-skip" };
+                findings.add(rule, || pair.skipped(log, facts));
             }
         }
         findings.verdict()
@@ -251,14 +249,14 @@ impl PollOrder {
 
 /// Unknown offsets on either side prove nothing.
 #[inline]
-fn suspect(suspects: &mut Vec<Pair>, pair: Pair, exempt: bool, log: Option<&KeyLog>) {
+fn suspect(suspects: &mut Undecided<Pair>, pair: Pair, exempt: bool, log: Option<&KeyLog>) {
     let follows = pair.from.checked_add(1) == Some(pair.to);
     if pair.from >= 0 && pair.to >= 0 && !follows && !exempt && !pair.is_closed(log) {
         suspects.push(pair);
     }
 }
 
-fn suspect_beginning(suspects: &mut Vec<Pair>, pair: Pair, exempt: bool) {
+fn suspect_beginning(suspects: &mut Undecided<Pair>, pair: Pair, exempt: bool) {
     if pair.to > 0 && !exempt {
         suspects.push(Pair { from: -1, ..pair });
     }
@@ -300,8 +298,8 @@ impl Pair {
         example(self.key, Vec::new(), self.offsets(), &[self.before, self.op], explanation)
     }
 
-    fn skipped(&self, log: &KeyLog, from: Offset) -> kchaos_core::Example {
-        let skipped: Vec<_> = log.visible_between(from, self.to, self.isolation).take(MAX_LISTED + 1).collect();
+    fn skipped(&self, log: &KeyLog, facts: &Facts) -> kchaos_core::Example {
+        let skipped: Vec<_> = facts.owed_between(self.key, self.from, self.to, self.isolation).take(MAX_LISTED + 1).collect();
         let more = if skipped.len() > MAX_LISTED { " and more" } else { "" };
         let skipped = &skipped[..skipped.len().min(MAX_LISTED)];
         let listed = skipped.iter().map(|(offset, slot)| format!("{} at {offset}", log.value(*slot))).collect::<Vec<_>>().join(", ");

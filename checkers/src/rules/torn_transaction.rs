@@ -3,8 +3,8 @@
 //! In the log: some poll returned it, of whatever completion. Never: none did, although a reader got beyond its offset, or the final read
 //! of its key was complete. Counted by transaction. A value that is missing so is a `lost-write` or `unseen` as well.
 //!
-//! What this cannot see: a missing value without a known offset, unless the final read was complete. Offsets below the log's start are
-//! exempt.
+//! What this cannot see: a missing value without a known offset, unless the final read was complete. Offsets below the log's start, and
+//! superseded ones of a compacted topic, are exempt.
 
 use kchaos_core::{Example, Key, Verdict};
 
@@ -54,7 +54,7 @@ fn missing<'a>(facts: &'a Facts, options: &JudgeOptions, txn: TxnId, bounds: &mu
         let Some(log) = facts.log(*key) else { return false };
         let bound = *bounds.entry(*key).or_insert_with(|| log.bound());
         let offset = log.last_offset(*id);
-        if offset >= 0 && offset < facts.log_start(*key) {
+        if offset >= 0 && (offset < facts.log_start(*key) || facts.is_superseded(*key, offset)) {
             return false;
         }
         final_read_is_complete(facts, options, *key) || (offset >= 0 && bound.is_some_and(|bound| offset <= bound.offset))

@@ -4,7 +4,7 @@
 //!
 //! - **truncated**: its offset was given to another value, or the log ends below it at the current leader epoch. Invalid.
 //! - **lost**: the final read was complete, and did not return it. Invalid.
-//! - **expired**: it lies below the log's start. Ignored.
+//! - **expired**: it lies below the log's start, or a later one of its record key has superseded it in a compacted topic. Ignored.
 //! - **late**, or nothing known: listed, and the run is unknown (`no-final-read`).
 //!
 //! The evidence comes from the run's own ops `final-offsets` and `final-reads`, whose replies were proved to come from the current leader
@@ -37,6 +37,7 @@ enum Fate {
     Late,
     Unknown,
     Expired,
+    Superseded,
 }
 
 impl Rule for Unseen {
@@ -62,7 +63,7 @@ impl Rule for Unseen {
         let mut findings = Findings::new(options);
         for (fate, key, log, id) in unseen {
             match fate {
-                Fate::Expired => findings.ignore("unseen", || accuse(fate, facts, key, log, id)),
+                Fate::Expired | Fate::Superseded => findings.ignore("unseen", || accuse(fate, facts, key, log, id)),
                 _ => findings.add("unseen", || accuse(fate, facts, key, log, id)),
             }
         }
@@ -87,6 +88,9 @@ fn fate(facts: &Facts, key: Key, offset: Offset, is_taken: bool, complete: bool)
         }
         if told.is_some_and(|told| offset >= told.end) || is_taken {
             return Fate::Truncated;
+        }
+        if facts.is_superseded(key, offset) {
+            return Fate::Superseded;
         }
     }
     match (complete, told) {
@@ -118,6 +122,7 @@ fn accuse(fate: Fate, facts: &Facts, key: Key, log: &KeyLog, id: Id) -> Example 
             format!("but that offset holds value {}{}: truncated", log.of(other).value, cite(shown))
         }
         (Fate::Expired, Some(told), _) => format!("and the log of key {key} starts at {} now: expired", told.start),
+        (Fate::Superseded, ..) => "and a later one of its record key has superseded it: compacted, or free to be".to_owned(),
         (Fate::Lost | Fate::Truncated | Fate::Expired, ..) => "and a complete final read did not return it: lost".to_owned(),
         (Fate::Late, Some(told), _) => {
             format!("and never read; the log of key {key} reaches from {} to {}{epoch}, so it may be late", told.start, told.end)
@@ -126,7 +131,7 @@ fn accuse(fate: Fate, facts: &Facts, key: Key, log: &KeyLog, id: Id) -> Example 
     };
     let offsets = if offset >= 0 { vec![offset] } else { Vec::new() };
     let is_gone = matches!(fate, Fate::Truncated | Fate::Lost) && offset >= 0;
-    let disks = is_gone.then(|| facts.hints.replica_logs.at(key, offset)).flatten().map_or_else(String::new, |said| format!("; {said}"));
+    let disks = if is_gone { facts.hints.replica_logs.at(key, offset) } else { String::new() };
     example(key, vec![written.value], offsets, &ops, format!("{acknowledged}, {rest}{disks}"))
 }
 

@@ -9,6 +9,8 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
     let names = prop::sample::select(vec![
         "replica-log",
         "bank-snapshot",
+        "superseded",
+        "compacted-read",
         "stable-offsets",
         "leader-epochs",
         "controllers",
@@ -18,6 +20,8 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
         "ephemeral",
         "session",
         "offsets-retention",
+        "admin-final",
+        "log-retention",
     ]);
     let fields = || {
         prop::sample::select(vec![
@@ -30,6 +34,11 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
             "batches",
             "accounts",
             "total",
+            "last",
+            "written",
+            "read",
+            "superseded",
+            "removed",
             "stable",
             "end",
             "limit_ms",
@@ -44,6 +53,10 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
             "zxid",
             "node",
             "retention_ms",
+            "broker",
+            "topics",
+            "partitions",
+            "settings",
         ])
     };
     let scalar = || {
@@ -76,6 +89,8 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
         let value = match f {
             "replica-log" => json!({"key": 0, "replica": a, "start": b, "high_watermark": c, "batches": batches}),
             "bank-snapshot" => json!({"accounts": {"a": a, "b": b}, "total": c}),
+            "superseded" => json!({"0": [a, b]}),
+            "compacted-read" => json!({"0": {"last": {"k": {"written": [a, b], "read": [c, d]}}, "superseded": a, "removed": d}}),
             "stable-offsets" => json!({"0": {"stable": a, "end": b, "leader_epoch": c}, "limit_ms": d, "transaction_timeout_ms": 0}),
             "leader-epochs" => json!({"0": {"leader_epoch": a}}),
             "controllers" => json!({"1": {"active": flag, "epoch": a}, "2": {"active": true}, "limit_ms": b}),

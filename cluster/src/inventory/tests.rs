@@ -105,6 +105,46 @@ fn a_daemon_may_have_a_disk_and_a_clock() {
 }
 
 #[test]
+fn each_kind_of_disk_says_which_faults_it_can_have() {
+    let lines = [
+        (
+            "kind = \"directory\"\ndata_dir = \"/d\"\nallow = [\"fill\", \"corrupt\", \"truncate\"]",
+            [false, false, true, true, true, false, false],
+        ),
+        (
+            "kind = \"loop\"\ndata_dir = \"/d\"\ndevice = \"/dev/d\"\nbacking_file = \"/i\"\nmark = \"m\"",
+            [true, true, true, true, true, false, false],
+        ),
+        ("kind = \"fuse\"\ndata_dir = \"/d\"\nmark = \"m\"", [true, false, false, true, true, true, true]),
+    ];
+    for (lines, expect) in lines {
+        let inventory = parse(&GOOD.replacen(LOG_DIR, &format!("{LOG_DIR}[host.daemon.disk]\n{lines}\n"), 1)).unwrap();
+        let disk = inventory.broker(1).unwrap().1.disk.clone().unwrap();
+        assert_eq!(DiskFault::ALL.map(|fault| disk.allows(fault).is_ok()), expect, "{lines}");
+        for why in DiskFault::ALL.iter().filter_map(|fault| disk.allows(*fault).err()) {
+            assert!(why.contains("kchaos lab up --disks "), "{why}");
+        }
+    }
+}
+
+#[test]
+fn the_clock_of_a_host_is_its_owner_s_to_lend_and_never_a_lab_s() {
+    let address = "address = \"10.0.0.1\"\n";
+    let clock = format!("{address}[host.clock]\nallow = [\"bump\", \"strobe\"]\n");
+    check_says(address, &clock, "host[1].clock: the hosts of a lab share this machine's clock");
+    let staging = GOOD.replacen("environment = \"lab\"", "environment = \"staging\"", 1);
+    let inventory = parse(&staging.replacen(address, &clock, 1)).unwrap();
+    let of_host = inventory.host("b1").unwrap().clock.as_ref().unwrap();
+    assert_eq!(of_host.allows(ClockFault::Strobe), Ok(()));
+    assert!(of_host.allows(ClockFault::Skew).unwrap_err().contains("allow = [\"skew\"]"));
+    assert!(inventory.host("b2").unwrap().clock.is_none());
+    assert_eq!(parse(&toml::to_string(&inventory).unwrap()).unwrap(), inventory);
+    let contained = staging.replacen(address, &clock, 1).replacen(BY_SCRIPTS, "manager = \"docker\"\ncontainer = \"kafka1\"\n", 1);
+    let error = parse(&contained).unwrap_err().to_string();
+    assert!(error.contains("a container has the clock of its engine's host"), "{error}");
+}
+
+#[test]
 fn a_disk_that_could_reach_a_hosts_own_file_system_is_an_error() {
     let disk = |lines: &str| format!("{LOG_DIR}[host.daemon.disk]\n{lines}\n");
     let of_loop = "kind = \"loop\"\ndata_dir = \"/d\"\ndevice = \"/dev/d\"\nbacking_file = \"/i\"\nmark = \"m\"";
@@ -117,7 +157,12 @@ fn a_disk_that_could_reach_a_hosts_own_file_system_is_an_error() {
     check_says(LOG_DIR, &disk("kind = \"directory\"\ndata_dir = \"/d\"\nmark = \"m\""), "mark is of a loop disk");
     check_says(LOG_DIR, &disk(&of_loop.replace("mark", "marc")), "kchaos.toml:38:1: host[1].daemon[1].disk.marc: unknown key `marc`");
     check_says(LOG_DIR, &disk(&of_loop.replace("\"/dev/d\"", "\"dev\"")), "disk.device: a loop disk has a device");
+    let of_fuse = "kind = \"fuse\"\ndata_dir = \"/d\"\nmark = \"m\"";
+    check_says(LOG_DIR, &disk(&of_fuse.replace("\"m\"", "\"\"")), "disk.mark: a FUSE disk has a mark");
+    check_says(LOG_DIR, &disk(&format!("{of_fuse}\ndevice = \"/dev/d\"")), "device is of a loop disk, and this is a FUSE disk");
     let staging = GOOD.replacen("environment = \"lab\"", "environment = \"staging\"", 1);
+    let error = parse(&staging.replacen(LOG_DIR, &disk(of_fuse), 1)).unwrap_err().to_string();
+    assert!(error.contains("a FUSE disk is a lab's"), "{error}");
     let error = parse(&staging.replacen(LOG_DIR, &disk(of_loop), 1)).unwrap_err().to_string();
     assert!(error.contains("a loop disk is a lab's"), "{error}");
 }
@@ -127,7 +172,9 @@ fn loop_disks_and_clocks_are_for_daemons_that_scripts_start() {
     let disk = "[host.daemon.disk]\nkind = \"loop\"\ndata_dir = \"/d\"\ndevice = \"/dev/d\"\nbacking_file = \"/i\"\nmark = \"m\"\n";
     let clock = "[host.daemon.clock]\nkind = \"faketime\"\nfile = \"/c\"\n";
     let by_systemd = GOOD.replacen(BY_SCRIPTS, "manager = \"systemd\"\nunit = \"kafka.service\"\n", 1);
-    for (more, says) in [(disk, "a loop disk is for manager = \"scripts\" alone"), (clock, "faketime is for manager = \"scripts\" alone")] {
+    for (more, says) in
+        [(disk, "a loop disk, and one of FUSE, is for manager = \"scripts\" alone"), (clock, "faketime is for manager = \"scripts\" alone")]
+    {
         let of = |text: &str| parse(&text.replacen(LOG_DIR, &format!("{LOG_DIR}{more}"), 1));
         assert!(of(GOOD).is_ok(), "{:?}", of(GOOD));
         let error = of(&by_systemd).unwrap_err().to_string();

@@ -196,11 +196,22 @@ fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findin
 
 /// What belongs to a lab alone is refused elsewhere, by whoever reads the file first.
 fn check_disks_and_clocks(index: usize, host: &Host, environment: Environment, findings: &mut Findings) {
+    if host.clock.is_some() {
+        let key = || in_host(index, &["clock"]);
+        findings.require_at(environment != Environment::Lab, key(), || {
+            "the hosts of a lab share this machine's clock, which is never set: leave [host.clock] out, and give its daemons clocks of their own \
+             (kchaos lab up --clock faketime)"
+                .to_owned()
+        });
+        findings.require_at(host.container().is_none(), key(), || {
+            "a container has the clock of its engine's host, and of everything else there: leave [host.clock] out".to_owned()
+        });
+    }
     for (daemon_index, daemon) in host.daemons.iter().enumerate() {
         let by_scripts = daemon.manager == ManagerKind::Scripts;
         if let Some(disk) = &daemon.disk {
-            findings.require_at(by_scripts || disk.kind != DiskKind::Loop, in_daemon(index, daemon_index, &["disk", "kind"]), || {
-                "a loop disk is for manager = \"scripts\" alone: another manager would start the daemon while its disk is gone".to_owned()
+            findings.require_at(by_scripts || disk.kind == DiskKind::Directory, in_daemon(index, daemon_index, &["disk", "kind"]), || {
+                "a loop disk, and one of FUSE, is for manager = \"scripts\" alone: another manager would start the daemon while its disk is gone".to_owned()
             });
             check_disk(|key| in_daemon(index, daemon_index, &[&["disk"], key].concat()), disk, environment, findings);
         }
@@ -238,11 +249,23 @@ fn check_disk(key: impl Fn(&[&str]) -> Vec<Step>, disk: &Disk, environment: Envi
                 });
             }
         }
+        DiskKind::Fuse => {
+            findings.require_at(environment == Environment::Lab, key(&["kind"]), || {
+                "a FUSE disk is a lab's, and may lose power: elsewhere write kind = \"directory\"".to_owned()
+            });
+            let [device, file, (_, mark)] = of_loop;
+            findings.require_at(mark == Some(true), key(&["mark"]), || {
+                "a FUSE disk has a mark of one line; `kchaos lab up --disks fuse` writes it".to_owned()
+            });
+            for (name, given) in [device, file] {
+                findings.require_at(given.is_none(), key(&[name]), || format!("{name} is of a loop disk, and this is a FUSE disk"));
+            }
+        }
         DiskKind::Directory => {
             for (name, given) in of_loop {
                 findings.require_at(given.is_none(), key(&[name]), || format!("{name} is of a loop disk, and this is a directory"));
             }
-            for fault in [DiskFault::PowerLoss, DiskFault::DeadDisk] {
+            for fault in [DiskFault::PowerLoss, DiskFault::DeadDisk, DiskFault::SlowDisk, DiskFault::IoError] {
                 findings.require_at(!disk.allow.contains(&fault), key(&["allow"]), || {
                     format!("{} cannot be allowed of a directory: it would hit the host's own file system", fault.name())
                 });

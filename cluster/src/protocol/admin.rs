@@ -17,18 +17,18 @@ const CONTROLLER_TRIES: u32 = 3;
 
 /// An answer that is one error code, the worst of all that it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Verdict {
-    error: i16,
+pub(super) struct Verdict {
+    pub(super) error: i16,
 }
 
-fn worst(codes: impl IntoIterator<Item = i16>) -> Verdict {
+pub(super) fn worst(codes: impl IntoIterator<Item = i16>) -> Verdict {
     Verdict { error: codes.into_iter().find(|code| *code != 0).unwrap_or(0) }
 }
 
 /// Of one partition, to its preferred replica.
-struct ElectLeadersRequest<'a> {
-    topic: &'a str,
-    partition: i32,
+pub(super) struct ElectLeadersRequest<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
 }
 
 impl Request for ElectLeadersRequest<'_> {
@@ -61,10 +61,10 @@ impl Request for ElectLeadersRequest<'_> {
     }
 }
 
-struct AlterReassignmentRequest<'a> {
-    topic: &'a str,
-    partition: i32,
-    replicas: &'a [i32],
+pub(super) struct AlterReassignmentRequest<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) replicas: &'a [i32],
 }
 
 impl Request for AlterReassignmentRequest<'_> {
@@ -107,10 +107,10 @@ impl Request for AlterReassignmentRequest<'_> {
 }
 
 /// One setting; `None` takes it away, so that the default holds again.
-struct AlterConfigRequest<'a> {
-    resource: Resource<'a>,
-    name: &'a str,
-    value: Option<&'a str>,
+pub(super) struct AlterConfigRequest<'a> {
+    pub(super) resource: Resource<'a>,
+    pub(super) name: &'a str,
+    pub(super) value: Option<&'a str>,
 }
 
 impl Request for AlterConfigRequest<'_> {
@@ -143,10 +143,10 @@ impl Request for AlterConfigRequest<'_> {
 }
 
 /// All records below this offset of one partition.
-struct DeleteRecordsRequest<'a> {
-    topic: &'a str,
-    partition: i32,
-    before: i64,
+pub(super) struct DeleteRecordsRequest<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) before: i64,
 }
 
 impl Request for DeleteRecordsRequest<'_> {

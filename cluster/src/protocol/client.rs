@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::coordinator::{self, CoordinatorKind, FindCoordinatorRequest};
 use super::error::{Peer, ProtocolError};
 use super::messages::{
-    ConfigEntry, DescribeConfigsRequest, EARLIEST, LATEST, ListOffsetsRequest, Metadata, MetadataRequest, Request, Resource,
+    ConfigEntry, DescribeConfigsRequest, EARLIEST, LATEST, ListOffsets, ListOffsetsRequest, Metadata, MetadataRequest, Request, Resource,
 };
 use crate::inventory::{DaemonKind, Inventory};
 
@@ -141,7 +141,23 @@ impl Client {
         Err(ProtocolError::NoneAnswered { what: DescribeConfigsRequest::NAME, last: Box::new(last) })
     }
 
+    /// The first record whose timestamp is at this time or later (-1 offset: none), or an end of the log, asked as [`Self::log_bounds`] asks.
+    pub async fn list_offset(
+        &self,
+        broker: i32,
+        topic: &str,
+        partition: i32,
+        leader_epoch: i32,
+        timestamp: i64,
+    ) -> Result<ListOffsets, ProtocolError> {
+        self.list_offsets(broker, ListOffsetsRequest { topic, partition, leader_epoch, timestamp, is_committed: false }).await
+    }
+
     async fn log_offset(&self, broker: i32, request: ListOffsetsRequest<'_>) -> Result<i64, ProtocolError> {
+        Ok(self.list_offsets(broker, request).await?.offset)
+    }
+
+    async fn list_offsets(&self, broker: i32, request: ListOffsetsRequest<'_>) -> Result<ListOffsets, ProtocolError> {
         let peer = self.peer(broker).await?;
         let answer = self.call(&peer, &request).await?;
         if answer.error != 0 {
@@ -149,7 +165,7 @@ impl Client {
             let what = format!("ListOffsets of {topic}-{partition} at leader epoch {leader_epoch}");
             return Err(ProtocolError::Refused { peer, what, code: answer.error });
         }
-        Ok(answer.offset)
+        Ok(answer)
     }
 
     async fn describe(&self, peer: &Peer, resource: Resource<'_>, what: String) -> Result<ConfigMap, ProtocolError> {
@@ -158,6 +174,16 @@ impl Client {
             return Err(ProtocolError::Refused { peer: peer.clone(), what, code: answer.error });
         }
         Ok(answer.configs.into_iter().collect())
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// A topic's settings as this broker tells them.
+    pub async fn topic_config_at(&self, broker: i32, topic: &str) -> Result<ConfigMap, ProtocolError> {
+        let peer = self.peer(broker).await?;
+        self.describe(&peer, Resource::Topic(topic), format!("DescribeConfigs of topic {topic}")).await
     }
 
     pub(super) async fn peer(&self, broker: i32) -> Result<Peer, ProtocolError> {

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::error::{Peer, ProtocolError};
 use super::messages::{ApiRange, ApiVersionsRequest, Request};
+use super::own_ports::OwnPort;
 use super::wire::{Decoder, Encoder, WireError};
 
 /// Larger than the metadata of any cluster worth looking at, smaller than what a wrong port's bytes announce.
@@ -23,6 +24,8 @@ pub struct Connection<S> {
     apis: Vec<ApiRange>,
     correlation: i32,
     in_call: bool,
+    /// Where it comes from, of a socket.
+    _own_port: Option<OwnPort>,
 }
 
 impl Connection<TcpStream> {
@@ -35,14 +38,16 @@ impl Connection<TcpStream> {
         };
         // Small requests, each waited for: Nagle could only hold them back.
         stream.set_nodelay(true).map_err(|reason| ProtocolError::Connect { peer: peer.clone(), reason })?;
-        Self::handshake(stream, peer, request_timeout).await
+        let _own_port = stream.local_addr().ok().map(|own| OwnPort::of(own.port()));
+        let connection = Self::handshake(stream, peer, request_timeout).await?;
+        Ok(Self { _own_port, ..connection })
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes a stream that is connected (and, later, authenticated) and asks for ApiVersions.
     pub async fn handshake(stream: S, peer: Peer, request_timeout: Duration) -> Result<Self, ProtocolError> {
-        let mut connection = Self { stream, peer, apis: Vec::new(), correlation: 0, in_call: false };
+        let mut connection = Self { stream, peer, apis: Vec::new(), correlation: 0, in_call: false, _own_port: None };
         let answer = connection.call(&ApiVersionsRequest, request_timeout).await?;
         if answer.error != 0 {
             return Err(connection.refused(ApiVersionsRequest::NAME.to_owned(), answer.error));

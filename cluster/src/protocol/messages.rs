@@ -97,6 +97,8 @@ pub const EARLIEST: i64 = -2;
 pub struct ListOffsets {
     pub error: i16,
     pub offset: i64,
+    /// Of the record there; -1 where a start or an end was asked for.
+    pub timestamp_ms: i64,
     pub leader_epoch: i32,
 }
 
@@ -225,8 +227,8 @@ impl Request for ListOffsetsRequest<'_> {
             decoder.array(|decoder| {
                 let _partition = decoder.i32()?;
                 let error = decoder.i16()?;
-                let _timestamp = decoder.i64()?;
-                Ok(ListOffsets { error, offset: decoder.i64()?, leader_epoch: decoder.i32()? })
+                let timestamp_ms = decoder.i64()?;
+                Ok(ListOffsets { error, offset: decoder.i64()?, timestamp_ms, leader_epoch: decoder.i32()? })
             })
         })?;
         only(answers.into_iter().flatten(), "a partition")

@@ -10,7 +10,7 @@
 //!
 //! Promises: a timeout on everything; one request in flight per connection, its answer matched by correlation id; a bound on every frame and
 //! every array; malformed bytes are an error that names broker and address, never a panic. All calls only read or are idempotent ([`admin`]),
-//! so a call that met a connection which the broker had closed while idle is made once more.
+//! so a call that met a connection which the broker had closed while idle is made once more; but for those of [`topics`], which are asked once.
 //!
 //! Limit: `security.protocol` other than PLAINTEXT is refused by name.
 
@@ -20,8 +20,10 @@ mod connection;
 mod coordinator;
 mod error;
 pub mod messages;
+mod own_ports;
 #[cfg(test)]
 mod tests;
+mod topics;
 pub mod wire;
 
 pub use client::{Client, ConfigMap, LogBounds, Timeouts};
@@ -30,3 +32,5 @@ pub use connection::Connection;
 pub use coordinator::CoordinatorKind;
 pub use error::{Peer, ProtocolError, error_name};
 pub use messages::{BrokerEndpoint, ConfigEntry, ConfigSource, Metadata, MetadataPartition, MetadataTopic};
+pub use own_ports::own_ports;
+pub use topics::{Ask, Unanswered};

@@ -6,12 +6,12 @@ use super::{Decoder, unknown};
 use crate::block::Fault;
 use crate::kind::{Kind, Way};
 use crate::layout::Id;
-use crate::ops::{KEEP_RECORDS, Ops, PORTION_OPS};
+use crate::ops::{KEEP_RECORDS, Ops, TOLD_OPS};
 
 impl Decoder {
     /// Tells of the next of the block. What was told before an error is not to be believed.
     pub(crate) fn tell(&mut self, ops: &mut Ops, sink: &mut impl OpSink) -> Result<(), Fault> {
-        let count = self.ops_left.min(PORTION_OPS as u64) as usize;
+        let count = self.ops_left.min(TOLD_OPS as u64) as usize;
         self.fill(count);
         ops.grow(1);
         let (first_index, mut time_ns) = (self.next_index, self.time_ns);
@@ -24,24 +24,19 @@ impl Decoder {
             time_ns = time_ns.wrapping_add(time as u64);
             let index = first_index + position as u64;
             // What is all JSON has no actor.
-            if way == Way::Long {
+            let known = self.block.actors.get_mut(actor as usize).filter(|known| known.plain.0 & way.bit() != 0);
+            let Some(known) = known else {
                 others += 1;
                 self.tell_op(kind, actor, (index, time_ns), ops, sink)?;
                 continue;
-            }
-            let Some(known) = self.block.actors.get_mut(actor as usize) else { return Err(unknown("actor", actor)) };
-            let process = known.number;
-            if way >= Way::PollBegins && known.is_client {
+            };
+            let process = known.plain.1;
+            if way >= Way::PollBegins {
                 others += u64::from(way == Way::PollEnds);
                 self.tell_poll(way, actor as usize, PollBegin { index, time_ns, process }, ops, sink)?;
                 continue;
             }
             let (client, flags) = (known.client, kind.0 & Kind::DECORATED);
-            if known.flags != 0 || !known.is_client {
-                others += 1;
-                self.tell_op(kind, actor, (index, time_ns), ops, sink)?;
-                continue;
-            }
             let (columns, bytes, keys) = (&mut self.block.columns, &self.block.bytes, &mut self.block.keys);
             // Two calls, and each knows what it tells of.
             if way == Way::SendEnds {

@@ -6,7 +6,7 @@
 
 mod plain;
 
-use crate::{Body, Key, MicroOp, Offset, Op, OpType, PlainSend, Polled, Process, Send, Value};
+use crate::{Body, Key, MicroOp, Offset, Op, OpType, PlainSend, PollBegin, Polled, Process, Send, Value};
 
 type Records = Vec<(Offset, Value)>;
 
@@ -313,28 +313,24 @@ impl Quick<'_> {
                     op.extra.commit_time_ns = Some(self.number()?);
                 }
                 b'c' => {
-                    self.name(b"\"client\":")?;
-                    op.client = Some(u32::try_from(self.short()?).ok()?);
+                    op.client = Some(self.client()?);
                 }
                 b'i' if self.literal(b"\"intended\":") => {
                     self.blank();
                     op.extra.intended_ns = Some(self.number()?);
                 }
                 b'i' => {
-                    self.name(b"\"isolation\":")?;
-                    self.eat(b'"').then_some(())?;
-                    op.extra.isolation = Some(self.text()?.to_owned());
+                    op.extra.isolation = Some(self.named_text(b"\"isolation\":")?.to_owned());
                 }
                 b'l' => {
                     self.name(b"\"leader-epochs\":")?;
                     self.leader_epochs(op)?;
                 }
                 b'n' => {
-                    self.name(b"\"node\":")?;
-                    self.eat(b'"').then_some(())?;
+                    let told = self.named_text(b"\"node\":")?;
                     let text = op.node.get_or_insert_with(|| spare.texts.pop().unwrap_or_default());
                     text.clear();
-                    text.push_str(self.text()?);
+                    text.push_str(told);
                 }
                 b'f' => {
                     self.name(b"\"final\":")?;
@@ -343,6 +339,19 @@ impl Quick<'_> {
                 _ => return None,
             }
         }
+    }
+
+    #[inline(always)]
+    fn client(&mut self) -> Option<u32> {
+        self.name(b"\"client\":")?;
+        u32::try_from(self.short()?).ok()
+    }
+
+    #[inline(always)]
+    fn named_text<const N: usize>(&mut self, name: &[u8; N]) -> Option<&str> {
+        self.name(name)?;
+        self.eat(b'"').then_some(())?;
+        self.text()
     }
 
     /// The rest of a string without escapes, and its quote.
@@ -501,6 +510,12 @@ impl Quick<'_> {
                 return Some(Line::Plain(plain));
             }
             self.at = start;
+        } else if wanted && matches!(head.3, Kind { op_type: OpType::Invoke, f: Shape::Poll }) {
+            let start = self.at;
+            if let Some(begin) = self.poll_begin(head) {
+                return Some(Line::PollBegin(begin));
+            }
+            self.at = start;
         }
         self.op(head, op, spare).map(|(index, time_ns)| Line::Op(Some(index), Some(time_ns)))
     }
@@ -531,6 +546,8 @@ impl Quick<'_> {
 pub enum Line {
     /// The op says nothing.
     Plain(PlainSend),
+    /// Nor of this.
+    PollBegin(PollBegin),
     /// The op was filled, and these are the index and the time that the line tells.
     Op(Option<u64>, Option<u64>),
 }
@@ -540,11 +557,11 @@ impl Op {
     pub fn read_json_into(&mut self, line: &[u8], spare: &mut Spare) -> Result<(Option<u64>, Option<u64>), super::OpError> {
         match (Quick { bytes: line, at: 0 }).line(self, spare, false) {
             Some(Line::Op(index, time_ns)) => Ok((index, time_ns)),
-            Some(Line::Plain(_)) | None => self.read_slowly(line, spare),
+            Some(Line::Plain(_) | Line::PollBegin(_)) | None => self.read_slowly(line, spare),
         }
     }
 
-    /// The same, but a plain send written as recorders write it leaves the op as it is.
+    /// The same, but a plain send or the invocation of a poll, written as recorders write them, leave the op as it is.
     #[inline]
     pub fn read_json_or_plain(&mut self, line: &[u8], spare: &mut Spare) -> Result<Line, super::OpError> {
         match (Quick { bytes: line, at: 0 }).line(self, spare, true) {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::OpError;
 use super::cursor::Cursor;
 use super::write::rebalance_name;
+use crate::op::OPEN;
 use crate::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
 
 type Result<T> = std::result::Result<T, OpError>;
@@ -181,7 +182,7 @@ fn op_type(cursor: &mut Cursor<'_>) -> Result<OpType> {
 
 /// What an op without a value says. Nothing of what took effect may be left out.
 fn without_value(process: Process, op_type: OpType, f: &str) -> Option<Body> {
-    if process == Process::Nemesis {
+    if is_open(process, f) {
         return Some(Body::Nemesis { f: f.to_owned(), value: serde_json::Value::Null });
     }
     let unfinished = matches!(op_type, OpType::Fail | OpType::Info);
@@ -200,8 +201,13 @@ fn without_value(process: Process, op_type: OpType, f: &str) -> Option<Body> {
     }
 }
 
+/// Whether the value is open data: of the nemesis always, and of what clients ask of the cluster itself.
+fn is_open(process: Process, f: &str) -> bool {
+    process == Process::Nemesis || OPEN.contains(&f)
+}
+
 fn body(cursor: &mut Cursor<'_>, process: Process, op_type: OpType, f: &str) -> Result<Body> {
-    if process == Process::Nemesis {
+    if is_open(process, f) {
         let range = cursor.skip()?;
         let start = range.start;
         return match serde_json::from_str(cursor.text(range)) {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::{Body, Extra, Line, MicroOp, Op, OpType, PlainSend, Polled, Process, RebalanceEvent, RebalanceType, Send, Spare};
+use crate::{Body, Extra, Line, MicroOp, Op, OpType, PlainSend, PollBegin, Polled, Process, RebalanceEvent, RebalanceType, Send, Spare};
 
 fn read(line: &str) -> Op {
     Op::read_json(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}")).0
@@ -252,7 +252,8 @@ fn a_nemesis_value_is_kept_as_it_is() {
 fn fields_that_stand_twice_and_blanks_are_read_alike_by_both_readers() {
     let head = r#"{"index": 0, "time": 1, "process": 2, "type": "ok", "f": "send", "value": [["send", 0, [17, 4]]]"#;
     let poll = r#"{"index":0,"time":1,"process":2,"type":"ok","f":"poll","value":[["poll",{"0":[[1,2],[null,3]],"1":[]}]]"#;
-    for head in [head, poll] {
+    let begin = r#"{"index":0,"time":1,"process":2,"type":"invoke","f":"poll","value":[["poll"]]"#;
+    for head in [head, poll, begin] {
         for rest in [
             "}",
             r#", "client": 3}"#,
@@ -294,6 +295,10 @@ fn read_as_plain(line: &[u8]) {
         (Ok((same, index, time_ns)), Ok(Line::Plain(plain))) => {
             let same = Op { index: index.unwrap_or(0), time_ns: time_ns.unwrap_or(0), ..same };
             assert_eq!(PlainSend::of(&same), Some(plain), "{}", String::from_utf8_lossy(line));
+        }
+        (Ok((same, index, time_ns)), Ok(Line::PollBegin(begin))) => {
+            let same = Op { index: index.unwrap_or(0), time_ns: time_ns.unwrap_or(0), ..same };
+            assert_eq!(PollBegin::of(&same), Some(begin), "{}", String::from_utf8_lossy(line));
         }
         (Ok((same, index, time_ns)), told) => assert_eq!((op, told), (same, Ok(Line::Op(index, time_ns)))),
         (Err(error), told) => assert_eq!(told, Err(error)),

@@ -83,8 +83,12 @@ fn histories_made_of_bytes_are_long_enough_to_be_packed() {
 /// Inputs that failed once.
 #[test]
 fn what_failed_once_does_not_fail_again() {
-    // Eight searches of four million steps each.
-    let failed: [(&str, &[u8]); 1] = [("structured", include_bytes!("failed/structured-long-search"))];
+    let failed: [(&str, &[u8]); 2] = [
+        // Eight searches of four million steps each.
+        ("structured", include_bytes!("failed/structured-long-search")),
+        // A group's polls lost its name on their way through columns.
+        ("structured", include_bytes!("failed/structured-group-in-columns")),
+    ];
     for (target, bytes) in failed {
         let (_, body) = BODIES.iter().find(|(name, _)| *name == target).unwrap();
         body(bytes);

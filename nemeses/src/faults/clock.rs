@@ -1,14 +1,13 @@
 //! What `bump`, `skew` and `strobe` share: one daemon's wall clock is wrong, by libfaketime, while the host's and everybody else's is right.
 //!
-//! The machine's clock is never set. What a daemon's clock says is read from the stamps of its own daemon log, held against the time at which
+//! The machine's clock is never set by this; where the inventory lets that of a whole host be set, it is `wall`'s. What a daemon's clock says is read from the stamps of its own daemon log, held against the time at which
 //! the host's kernel saw that log change; a broker is made to log a line by a request that it must refuse, a ZooKeeper by `srvr`.
-//! Setting the clock of a real host, with its time daemon stopped, is not done: it is refused, since it could not be proved to be harmless here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::{DaemonClock, DaemonKind};
+use kchaos_cluster::inventory::{ClockFault, DaemonClock, DaemonKind};
 use kchaos_core::{Chosen, Effect, Interval, Proof, Target};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -18,6 +17,7 @@ use crate::error::FaultError;
 use crate::fault::{HostFault, Injected, Undo};
 use crate::faults::bring_up;
 use crate::faults::daemon::Daemon;
+use crate::faults::wall;
 use crate::ground::Ground;
 use crate::host::{self, Answers, CLOCK, quote};
 
@@ -46,8 +46,18 @@ pub(crate) struct Wrong {
     offset_s: i64,
 }
 
-pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, offset_s: i64) -> Result<Box<dyn HostFault>, FaultError> {
-    Ok(Box::new(Wrong::plan(ground, chosen, offset_s).await?))
+pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, fault: ClockFault, offset_s: i64) -> Result<Box<dyn HostFault>, FaultError> {
+    if is_of_host(&ground, &chosen) {
+        return wall::plan(ground, chosen, fault).await;
+    }
+    Ok(Box::new(Wrong::plan(ground, chosen, fault, offset_s).await?))
+}
+
+/// Whether it has no clock of its own, and the inventory says of its host's what may be done to it.
+pub(crate) fn is_of_host(ground: &Ground, chosen: &Chosen) -> bool {
+    let host = ground.shared.doors.inventory().host(&chosen.host);
+    let is_own = ground.daemon(&chosen.host, &chosen.daemon).is_some_and(|entry| entry.clock.is_some());
+    !is_own && host.is_some_and(|host| host.clock.is_some())
 }
 
 #[async_trait]
@@ -92,21 +102,16 @@ impl HostFault for Wrong {
         if !right.proved {
             return right;
         }
-        let up = bring_up::is_up(&self.daemon).await;
-        Proof { proved: up.proved, text: format!("{}; {}", right.text, up.text) }
+        right.and(&bring_up::is_up(&self.daemon).await)
     }
 }
 
 impl Wrong {
-    pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, offset_s: i64) -> Result<Self, FaultError> {
+    pub(crate) async fn plan(ground: Arc<Ground>, chosen: Chosen, fault: ClockFault, offset_s: i64) -> Result<Self, FaultError> {
         let entry = ground.daemon(&chosen.host, &chosen.daemon);
         let Some(clock) = entry.and_then(|entry| entry.clock.clone()) else {
-            let what = format!(
-                "{} on {} has no clock of its own: `kchaos lab up --clock faketime` gives daemons one; the clocks of other hosts are not set by \
-                 this version, because it cannot be proved here that they are right again afterwards",
-                chosen.daemon, chosen.host
-            );
-            return Err(FaultError::refused(&ground.nemesis, what));
+            let (daemon, host) = (&chosen.daemon, &chosen.host);
+            return Err(FaultError::refused(&ground.nemesis, format!("{daemon} on {host} has no clock of its own; {}", no_clock(fault))));
         };
         Ok(Self { daemon: Daemon::find(ground, chosen).await?, clock, offset_s })
     }
@@ -186,6 +191,15 @@ impl Wrong {
         };
         let _ = tokio::time::timeout(POKE_TIMEOUT, poke).await;
     }
+}
+
+/// What gives a daemon a clock that can be wrong.
+pub(crate) fn no_clock(fault: ClockFault) -> String {
+    format!(
+        "`kchaos lab up --clock faketime` gives the daemons of a lab one (with --manager scripts), and of a host that is no lab's and no container \
+         the inventory may let the host's own be set: [host.clock] with allow = [\"{}\"]",
+        fault.name()
+    )
 }
 
 /// Offset and age in seconds.

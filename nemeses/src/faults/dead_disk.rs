@@ -11,7 +11,7 @@ pub(crate) const SPEC: Spec = Spec {
     name: "dead-disk",
     about: "every access to the daemon's disk fails; mounted anew and started when mended (lab up --disks loop)",
     targets: power_loss::TARGETS,
-    needs: &[Need::Signals, Need::Manager, Need::LoopDisk],
+    needs: &[Need::Signals, Need::Manager, Need::OwnDisk],
     scope: Scope::Daemon,
     plan: |ground, chosen| Box::pin(disk::plan(ground, chosen, disk::Way::DeadDisk)),
 };

@@ -3,7 +3,9 @@
 //! The client's kernel goes on sending it again, and still does when the client has given the connection up and made another: then an old
 //! request arrives after newer ones. Every other connection goes on. It is what breaks Kafka's transactions (KAFKA-17754).
 //!
-//! The connection is the one, of those from outside the cluster, on which most is being said. What the broker says is not dropped: an answer
+//! The connection is the one, of those from outside the cluster, on which most is being said; but for those by which kchaos itself looks at the
+//! brokers, which outdo a client that says little. Of a coordinator of transactions it is the one on which least is being said, but something
+//! in each of three looks: librdkafka asks a coordinator on a connection of its own, beside which reading and writing say much more. What the broker says is not dropped: an answer
 //! that came after the client had gone would be refused (RST), and that would end the connection before what is late could arrive.
 
 use std::collections::BTreeMap;
@@ -14,26 +16,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kchaos_cluster::remote::Means;
-use kchaos_core::{Chosen, Interval, Proof};
+use kchaos_core::{Chosen, Interval, Proof, Target};
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
 use tokio::time::Instant;
 
 use crate::error::{Because, FaultError};
 use crate::fault::{HostFault, Injected, Need, Scope, Undo};
-use crate::faults::BROKERS;
 use crate::faults::cut::{Cut, Facts, addresses_of};
 use crate::faults::cut_lines::Way;
 use crate::faults::cut_seen::Counted;
 use crate::ground::Ground;
 use crate::helper::{self, InWords};
 use crate::host::{Answers, CONNECTION, CUT};
-use crate::registry::Spec;
+use crate::registry::{self, Spec};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "delay-connection",
     about: "one client's connection: what it says is dropped, and delivered late after the heal",
-    targets: BROKERS,
+    targets: &[Target::Leader, Target::Controller, Target::TxnCoordinator, Target::Follower, Target::Random],
     needs: &[Need::Firewall, Need::Sockets],
     scope: Scope::Link,
     plan: |ground, chosen| Box::pin(plan(ground, chosen)),
@@ -43,6 +44,7 @@ pub(crate) const SPEC: Spec = Spec {
 const PROOF_TIMEOUT: Duration = Duration::from_secs(6);
 /// The longer it was cut, the longer the client's kernel waits before it sends again.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+const QUIET_LOOKS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// Their address and port.
@@ -63,36 +65,63 @@ async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>,
     let daemon = ground.daemon(&on, &chosen.daemon).ok_or_else(|| refused(format!("{} on {on} is not in the inventory", chosen.daemon)))?;
     let port = daemon.port;
     let facts = Facts::of(&ground, &on).await?;
+    let is_quiet = registry::parse(&ground.nemesis).is_ok_and(|name| name.target == Target::TxnCoordinator);
+    let mut grown = grown(&ground, &chosen, port, &facts).await?;
+    if is_quiet {
+        for _ in 1..QUIET_LOOKS {
+            let again = self::grown(&ground, &chosen, port, &facts).await?;
+            grown.retain(|end, bytes| *bytes > 0 && again.get(end).is_some_and(|more| *more > 0));
+            grown.iter_mut().for_each(|(end, bytes)| *bytes += again[end]);
+        }
+    }
+    let best = if is_quiet { grown.values().min() } else { grown.values().max() };
+    let Some(best) = best.copied() else {
+        return Err(refused(format!(
+            "no client from outside the cluster {} {} on {on}",
+            if is_quiet { "goes on saying something to" } else { "is connected to" },
+            chosen.daemon
+        )));
+    };
+    let candidates: Vec<End> = grown.iter().filter(|(_, bytes)| **bytes == best).map(|(end, _)| *end).collect();
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(ground.seed);
+    let Some(end) = candidates.choose(&mut random).copied() else {
+        return Err(refused(format!("no client is connected to {} on {on}", chosen.daemon)));
+    };
+    let why = if is_quiet {
+        format!(
+            "{best} bytes came on it within three looks of 0.7 s, the least of {} clients' connections that were used in each",
+            grown.len()
+        )
+    } else {
+        format!("{best} bytes came on it within 0.7 s, the most of {} clients' connections", grown.len())
+    };
+    let mut cut = Cut::bare(ground, chosen, &facts);
+    cut.lines.way = Way::In;
+    cut.lines.connections.insert((end.0, end.1, port));
+    cut.client = cut.find_client().await;
+    Ok(Box::new(Delay { cut, end, port, why, received: AtomicU64::new(0) }))
+}
+
+/// What came on each client's connection within 0.7 s.
+async fn grown(ground: &Ground, chosen: &Chosen, port: u16, facts: &Facts) -> Result<BTreeMap<End, u64>, FaultError> {
+    let on = &chosen.host;
     let call = format!("k_connections {port}\nk_nap 0.7\necho mark\nk_connections {port}");
-    let answers = ground.ask_as(&on, &[CONNECTION], &call, &connections_of(port), "the connections of its clients").await;
+    let answers = ground.ask_as(on, &[CONNECTION], &call, &connections_of(port), "the connections of its clients").await;
     let answers = answers.map_err(|error| FaultError::environment(&ground.nemesis, format!("{on} could not be looked at"), error))?;
     if answers.has("missing") {
         let why = Because("ss is not there (Debian's iproute2)".to_owned());
         return Err(FaultError::environment(&ground.nemesis, format!("the connections of {on} cannot be told apart"), why));
     }
     let hosts = ground.shared.doors.inventory().hosts.iter();
-    let peers: Vec<IpAddr> = hosts.flat_map(|host| addresses_of(&ground, host, &Default::default())).collect();
-    let is_client = |(address, _): &End| !peers.contains(address) || facts.controller.is_some_and(|(own, _)| own == *address);
+    let peers: Vec<IpAddr> = hosts.flat_map(|host| addresses_of(ground, host, &Default::default())).collect();
+    let looks = kchaos_cluster::protocol::own_ports();
+    let is_client = |(address, port): &End| {
+        let is_ours = facts.controller.is_some_and(|(own, _)| own == *address);
+        if is_ours { !looks.contains(port) } else { !peers.contains(address) }
+    };
     let (before, after) = connections(&answers);
-    let grown: Vec<(End, u64)> = after
-        .iter()
-        .filter(|(end, _)| is_client(end))
-        .filter_map(|(end, bytes)| Some((*end, bytes.saturating_sub(*before.get(end)?))))
-        .collect();
-    let Some(most) = grown.iter().map(|(_, grown)| *grown).max() else {
-        return Err(refused(format!("no client from outside the cluster is connected to {} on {on}", chosen.daemon)));
-    };
-    let busiest: Vec<End> = grown.iter().filter(|(_, grown)| *grown == most).map(|(end, _)| *end).collect();
-    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(ground.seed);
-    let Some(end) = busiest.choose(&mut random).copied() else {
-        return Err(refused(format!("no client is connected to {} on {on}", chosen.daemon)));
-    };
-    let why = format!("{most} bytes came on it within 0.7 s, the most of {} clients' connections", grown.len());
-    let mut cut = Cut::bare(ground, chosen, &facts);
-    cut.lines.way = Way::In;
-    cut.lines.connections.insert((end.0, end.1, port));
-    cut.client = cut.find_client().await;
-    Ok(Box::new(Delay { cut, end, port, why, received: AtomicU64::new(0) }))
+    let grown = after.iter().filter(|(end, _)| is_client(end));
+    Ok(grown.filter_map(|(end, bytes)| Some((*end, bytes.saturating_sub(*before.get(end)?)))).collect())
 }
 
 /// In the helper's words: a look, and another behind a mark.

@@ -1,9 +1,10 @@
 //! A daemon's disk as a fault sees it, and what `power-loss` and `dead-disk` share: a file system that is shut down, and mounted anew.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::{Disk, DiskFault, ManagerKind};
+use kchaos_cluster::inventory::{Disk, DiskFault, DiskKind, ManagerKind};
 use kchaos_cluster::remote::RemoteError;
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
@@ -107,7 +108,12 @@ impl OnDisk {
 pub(crate) fn settings(disk: &Disk) -> String {
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map_or_else(String::new, |path| path.display().to_string());
     format!(
-        "D_DIR={}\nD_DEVICE={}\nD_BACKING={}\nD_MARK={}\n",
+        "D_KIND={}\nD_DIR={}\nD_DEVICE={}\nD_BACKING={}\nD_MARK={}\n",
+        match disk.kind {
+            DiskKind::Directory => "directory",
+            DiskKind::Loop => "loop",
+            DiskKind::Fuse => "fuse",
+        },
         quote(disk.data_dir.to_string_lossy().trim_end_matches('/')),
         quote(&path(&disk.device)),
         quote(&path(&disk.backing_file)),
@@ -183,7 +189,7 @@ impl HostFault for ShutDown {
         {
             return Err(self.on.refused(&answers));
         }
-        let device = self.on.disk.device.as_ref().map_or_else(String::new, |device| device.display().to_string());
+        let device = self.on.disk.device.as_ref().map_or_else(|| "FUSE".to_owned(), |device| device.display().to_string());
         let pids = if self.way == Way::PowerLoss { vec![(daemon.before.pid, daemon.before.start_time)] } else { Vec::new() };
         let files = vec![format!("{} on {device}", self.on.disk.data_dir.display())];
         if self.way == Way::PowerLoss {
@@ -200,7 +206,7 @@ impl HostFault for ShutDown {
                 let call = format!("k_gone {} 100", self.on.daemon.arguments());
                 let gone = self.on.look(&call).await?.has("gone");
                 let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Ok(losses(&self.on.daemon.name(), gone, counted.as_ref()))
+                Ok(losses(&self.on.daemon.name(), self.on.disk.kind, gone, counted.as_ref()))
             }
             Way::DeadDisk => {
                 let answers = self.on.look("echo \"write $(k_disk_write)\"").await?;
@@ -255,12 +261,32 @@ impl ShutDown {
 }
 
 /// What power loss took, from what the host counted.
-fn losses(name: &str, gone: bool, counted: Option<&Answers>) -> Proof {
+fn losses(name: &str, kind: DiskKind, gone: bool, counted: Option<&Answers>) -> Proof {
     let Some(answers) = counted.filter(|answers| answers.has("counted")) else {
         let said = counted.map_or_else(|| "no answer".to_owned(), Answers::text);
         return Proof { proved: false, text: format!("what {name} lost could not be counted: {said}") };
     };
-    let dead = answers.get("write") == Some("dead");
+    let (lost_power, how) = match kind {
+        DiskKind::Fuse => {
+            let (before, after) = (counts(answers, "before-losses"), counts(answers, "after-losses"));
+            let took = |word: &str| after.get(word).unwrap_or(&0).saturating_sub(*before.get(word).unwrap_or(&0));
+            let how = format!(
+                "says that it lost {} bytes in {} files that were not synced, and {} names; it",
+                took("bytes"),
+                took("files"),
+                took("names")
+            );
+            (took("losses") == 1, how)
+        }
+        DiskKind::Loop | DiskKind::Directory => {
+            let dead = answers.get("write") == Some("dead");
+            (
+                dead,
+                if dead { "refused a write with an I/O error, and mounted again it" } else { "took a write, and mounted again it" }
+                    .to_owned(),
+            )
+        }
+    };
     let forgot = answers.get("canary") == Some("lost");
     let shorter: Vec<(u64, u64, &str)> = answers.all("shorter").filter_map(shorter).collect();
     let bytes: u64 = shorter.iter().map(|(before, after, _)| before.saturating_sub(*after)).sum();
@@ -270,13 +296,19 @@ fn losses(name: &str, gone: bool, counted: Option<&Answers>) -> Proof {
     let more = if named.is_empty() { String::new() } else { format!(" (in bytes: {})", named.join(", ")) };
     let said = |is, yes: &'static str, no: &'static str| if is { yes } else { no };
     let text = format!(
-        "{name} is {}; its disk {}, and mounted again it {} the file written a moment before; {bytes} bytes of {} logs are gone{more}",
+        "{name} is {}; its disk {how} {} the file written a moment before; {bytes} bytes of {} logs are gone{more}",
         said(gone, "gone", "still there"),
-        said(dead, "refused a write with an I/O error", "took a write"),
         said(forgot, "does not hold", "still holds"),
         shorter.len(),
     );
-    Proof { proved: gone && dead && forgot, text }
+    Proof { proved: gone && lost_power && forgot, text }
+}
+
+/// The counts of a FUSE disk on a line like `losses 1 files 2 bytes 300 names 4`.
+pub(crate) fn counts<'a>(answers: &'a Answers, line: &'a str) -> BTreeMap<&'a str, u64> {
+    let first = line.rsplit('-').next().unwrap_or(line);
+    let words: Vec<&str> = std::iter::once(first).chain(answers.get(line).unwrap_or_default().split(' ')).collect();
+    words.chunks_exact(2).filter_map(|pair| Some((pair[0], pair[1].parse().ok()?))).collect()
 }
 
 fn shorter(rest: &str) -> Option<(u64, u64, &str)> {
@@ -291,7 +323,11 @@ mod tests {
     use super::*;
 
     fn check(gone: bool, text: &str, proved: bool, part: &str) {
-        let proof = losses("kafka:1 on b1 (pid 7)", gone, Some(&Answers::parse(text)));
+        check_of(DiskKind::Loop, gone, text, proved, part);
+    }
+
+    fn check_of(kind: DiskKind, gone: bool, text: &str, proved: bool, part: &str) {
+        let proof = losses("kafka:1 on b1 (pid 7)", kind, gone, Some(&Answers::parse(text)));
         assert_eq!(proof.proved, proved, "{proof:?}");
         assert!(proof.text.contains(part), "{proof:?}");
     }
@@ -307,10 +343,21 @@ mod tests {
         check(true, "write dead\ncanary lost\n", false, "could not be counted");
     }
 
+    #[test]
+    fn of_a_fuse_disk_power_loss_is_proved_by_its_own_count_and_by_what_it_forgot() {
+        let all = "before-losses 1 files 2 bytes 30 names 4\nafter-losses 2 files 5 bytes 230 names 10\ncanary lost\ncounted\n";
+        check_of(DiskKind::Fuse, true, all, true, "it lost 200 bytes in 3 files that were not synced, and 6 names");
+        check_of(DiskKind::Fuse, true, &all.replace("after-losses 2", "after-losses 1"), false, "lost");
+        check_of(DiskKind::Fuse, true, &all.replace("canary lost", "canary kept"), false, "still holds");
+        check_of(DiskKind::Fuse, true, "canary lost\ncounted\n", false, "it lost 0 bytes");
+    }
+
     proptest! {
         #[test]
-        fn no_answer_of_a_host_makes_it_panic(text in "((shorter|write|canary|counted) \\PC{0,30}\n){0,5}") {
-            let _ = losses("a", true, Some(&Answers::parse(&text)));
+        fn no_answer_of_a_host_makes_it_panic(text in "((shorter|write|canary|counted|before-losses|after-losses) \\PC{0,30}\n){0,5}") {
+            for kind in [DiskKind::Loop, DiskKind::Fuse] {
+                let _ = losses("a", kind, true, Some(&Answers::parse(&text)));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! writing. A disk that shares its file system with the host's root is never filled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kchaos_cluster::inventory::DiskFault;
@@ -41,6 +42,9 @@ const LEFT_BYTES: u64 = 64 * 1024;
 /// A write that must fail.
 const TOO_MUCH_BYTES: u64 = 4 * LEFT_BYTES;
 
+/// A daemon whose write has failed is on its way out when the room comes back, and runs for another moment.
+const SETTLES_S: u64 = 3;
+
 struct Fill {
     on: OnDisk,
 }
@@ -60,7 +64,7 @@ impl HostFault for Fill {
             about: format!("{}: the disk of {} filled", self.on.ground().nemesis, self.on.daemon.chosen.daemon),
             parts: &[PROCESS, DISK],
             setup: self.on.setup(),
-            mend: "rm -f \"$D_DIR/.kchaos-fill\"\nk_nurse".to_owned(),
+            mend: format!("rm -f \"$D_DIR/.kchaos-fill\"\nsleep {SETTLES_S}\nk_nurse"),
             verify: "[ ! -e \"$D_DIR/.kchaos-fill\" ] && [ -n \"$(k_find_daemon)\" ]".to_owned(),
         }
     }
@@ -102,7 +106,7 @@ impl HostFault for Fill {
         let after_ns = self.on.ground().now();
         self.on.mend("rm -f \"$D_DIR/.kchaos-fill\" && echo removed", "the removal of what fills the disk").await?;
         let removed = Interval { after_ns, before_ns: self.on.ground().now() };
-        let was_up = bring_up::is_up(&self.on.daemon).await.proved;
+        let was_up = self.stays_up().await;
         let up = bring_up::bring_up(&self.on.daemon).await?;
         if !was_up {
             self.on.ground().note(format!("{} had stopped for want of room; it was started again", self.on.daemon.name()));
@@ -121,6 +125,16 @@ impl HostFault for Fill {
             }
             Err(error) => Proof { proved: false, text: format!("the disk of {} could not be looked at: {error}", self.on.daemon.name()) },
         }
+    }
+}
+
+impl Fill {
+    async fn stays_up(&self) -> bool {
+        if !bring_up::is_up(&self.on.daemon).await.proved {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_secs(SETTLES_S)).await;
+        bring_up::is_up(&self.on.daemon).await.proved
     }
 }
 

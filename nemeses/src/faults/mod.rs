@@ -1,4 +1,4 @@
-//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `disk`, `damage`, `clock`, `asked`, `down`, `revival` and `bring_up` are what several of them share.
+//! One file for each fault; `cut` (with `cut_lines` and `cut_seen`), `link`, `daemon`, `disk`, `fuse_disk`, `damage`, `clock`, `wall`, `asked`, `down`, `revival` and `bring_up` are what several of them share.
 
 pub(crate) mod asked;
 pub(crate) mod bring_up;
@@ -24,6 +24,8 @@ pub(crate) mod down;
 pub(crate) mod expire_session;
 pub(crate) mod fill;
 pub(crate) mod flap;
+pub(crate) mod fuse_disk;
+pub(crate) mod io_error;
 pub(crate) mod isolate;
 pub(crate) mod kill;
 pub(crate) mod link;
@@ -34,13 +36,16 @@ pub(crate) mod partition;
 pub(crate) mod pause;
 pub(crate) mod power_loss;
 pub(crate) mod reassign;
+pub(crate) mod remove;
 pub(crate) mod restart;
 pub(crate) mod revival;
 pub(crate) mod rolling_restart;
 pub(crate) mod skew;
+pub(crate) mod slow_disk;
 pub(crate) mod stop;
 pub(crate) mod strobe;
 pub(crate) mod truncate;
+pub(crate) mod wall;
 
 use kchaos_core::Target;
 

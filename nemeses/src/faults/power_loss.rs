@@ -5,7 +5,7 @@
 //! gone, though it was acknowledged. The kernel of the host lives on here and closes the daemon's connections, which a dead machine's would not.
 //!
 //! kill -9, file-system shutdown without a flush of the journal, unmount, mount: what is then on the disk is what a real one would hold, as
-//! ext4 recovers it. The daemon stays down until it is mended.
+//! ext4 recovers it. On a FUSE disk (`kchaos lab up --disks fuse`) everything goes that was not synced, whatever its age. The daemon stays down until it is mended.
 
 use kchaos_core::Target;
 
@@ -13,7 +13,7 @@ use crate::fault::{Need, Scope};
 use crate::faults::disk;
 use crate::registry::Spec;
 
-/// Of a loop disk, which a lab's daemons have.
+/// Of a disk of its own, which a lab's daemons have.
 pub(crate) const TARGETS: &[Target] = &[
     Target::Leader,
     Target::Controller,
@@ -32,9 +32,9 @@ pub(crate) const TARGETS: &[Target] = &[
 
 pub(crate) const SPEC: Spec = Spec {
     name: "power-loss",
-    about: "SIGKILL, and the disk forgets what was not synced; down until mended (lab up --disks loop)",
+    about: "SIGKILL, and the disk forgets what was not synced; down until mended (lab up --disks loop, or fuse)",
     targets: TARGETS,
-    needs: &[Need::Signals, Need::Manager, Need::LoopDisk],
+    needs: &[Need::Signals, Need::Manager, Need::OwnDisk],
     scope: Scope::Daemon,
     plan: |ground, chosen| Box::pin(disk::plan(ground, chosen, disk::Way::PowerLoss)),
 };

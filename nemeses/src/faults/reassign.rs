@@ -48,7 +48,7 @@ async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>,
 }
 
 /// Where it cannot be asked, no less than there is.
-async fn min_insync(client: &Client, topic: &str) -> usize {
+pub(crate) async fn min_insync(client: &Client, topic: &str) -> usize {
     let config = client.topic_config(topic).await.ok();
     let value = config.and_then(|config| config.get("min.insync.replicas")?.value.clone()?.parse().ok());
     value.unwrap_or(usize::MAX)

@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use kchaos_cluster::inventory::ClockFault;
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
 use crate::error::FaultError;
 use crate::fault::{HostFault, Injected, Need, Scope, Undo};
 use crate::faults::clock::{self, Wrong};
+use crate::faults::wall;
 use crate::ground::Ground;
 use crate::host::{CLOCK, feed};
 use crate::registry::Spec;
@@ -20,7 +22,7 @@ const AHEAD_S: i64 = 30;
 
 pub(crate) const SPEC: Spec = Spec {
     name: "strobe",
-    about: "the daemon's wall clock goes 30 s ahead and back again, every 4 s (lab up --clock faketime)",
+    about: "the daemon's wall clock goes 30 s ahead and back again, every 4 s (lab up --clock faketime; elsewhere the host's clock, with consent)",
     targets: clock::TARGETS,
     needs: &[Need::Clock],
     scope: Scope::Daemon,
@@ -32,7 +34,10 @@ struct Strobe {
 }
 
 async fn plan(ground: Arc<Ground>, chosen: Chosen) -> Result<Box<dyn HostFault>, FaultError> {
-    Ok(Box::new(Strobe { wrong: Wrong::plan(ground, chosen, AHEAD_S).await? }))
+    if clock::is_of_host(&ground, &chosen) {
+        return wall::plan(ground, chosen, ClockFault::Strobe).await;
+    }
+    Ok(Box::new(Strobe { wrong: Wrong::plan(ground, chosen, ClockFault::Strobe, AHEAD_S).await? }))
 }
 
 #[async_trait]

@@ -1,4 +1,5 @@
-# The disk of one daemon. D_DIR: its data. Of a loop disk also D_DEVICE, D_BACKING and D_MARK, as the inventory names them; else they are empty.
+# The disk of one daemon. D_DIR: its data. D_KIND: directory, loop or fuse. Of a loop disk also D_DEVICE, D_BACKING and D_MARK, as the inventory names
+# them; of a FUSE disk D_MARK; else they are empty.
 
 # What is mounted at exactly D_DIR: K_DEV (major:minor), K_FS, K_OPTIONS; the topmost, if several are.
 k_disk_mounted() {
@@ -40,6 +41,7 @@ k_disk_is_loop() {
 
 # The same, and it carries its mark. Only then is it ever shut down.
 k_disk_is_ours() {
+    [ "${D_KIND-}" = fuse ] && { k_fuse_is_ours; return; }
     k_disk_is_loop || return 1
     { IFS= read -r _k_mark <"$D_DIR/.kchaos-disk"; } 2>/dev/null || { echo "$D_DIR carries no mark of a lab"; return 1; }
     [ "$_k_mark" = "$D_MARK" ] || { echo "the mark at $D_DIR is another lab's"; return 1; }
@@ -118,14 +120,24 @@ k_lose_power() {
     while k_same_process "$1" "$2" && [ "$_k_turn" -lt 40 ]; do _k_turn=$((_k_turn + 1)) && k_nap 0.05; done
     k_disk_sizes >"$(k_lease_dir)/sizes"
     echo "written a moment before the power went" >"$D_DIR/.kchaos-unsynced"
-    k_disk_shut_down || return 1
+    if [ "${D_KIND-}" = fuse ]; then
+        k_fuse_counts before >"$(k_lease_dir)/counts"
+        k_fuse_order "lose all" || return 1
+    else
+        k_disk_shut_down || return 1
+    fi
     echo lost
 }
 
 # Power is back and nothing runs: what is on the disk, against what was written.
 k_count_losses() {
-    echo "write $(k_disk_write)"
-    k_disk_revive || return 1
+    if [ "${D_KIND-}" = fuse ]; then
+        cat "$(k_lease_dir)/counts"
+        k_fuse_counts after
+    else
+        echo "write $(k_disk_write)"
+        k_disk_revive || return 1
+    fi
     k_disk_sizes >"$(k_lease_dir)/sizes.after"
     if [ -s "$D_DIR/.kchaos-unsynced" ]; then echo "canary kept"; else echo "canary lost"; fi
     rm -f "$D_DIR/.kchaos-unsynced"

@@ -8,7 +8,7 @@ use super::{DISK, GUARD, LIBRARY, PROCESS, quote};
 /// What the script says, with a disk of which the inventory says this.
 fn said(data_dir: &Path, device: &str, backing: &str, mark: &str, call: &str) -> String {
     let settings = format!(
-        "D_DIR={}\nD_DEVICE={}\nD_BACKING={}\nD_MARK={}\n",
+        "D_KIND=loop\nD_DIR={}\nD_DEVICE={}\nD_BACKING={}\nD_MARK={}\n",
         quote(data_dir.to_str().unwrap()),
         quote(device),
         quote(backing),
@@ -62,6 +62,30 @@ fn the_last_guard_refuses_a_directory_that_is_on_no_loop_device() {
     let call = "k_disk_is_ours() { K_WANT=7:0; }\nk_disk_shut_down && echo DONE";
     let said = said(directory.path(), "", "", "", call);
     assert!(said.contains(" is on ") && !said.contains("DONE"), "{said}");
+}
+
+#[test]
+fn nothing_but_a_fuse_disk_of_a_lab_is_ever_given_an_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join(".kchaos-disk"), "m\n").unwrap();
+    let control = path.join(".kchaos-control");
+    std::fs::write(&control, "kchaos-disk 1\nmark m\nhealthy\n").unwrap();
+    let claims = "k_disk_mounted() { K_FS=fuse.kchaos; }\n";
+    for (data_dir, before, mark, why) in [
+        (path, "", "", "the inventory names no disk"),
+        (path, "", "m", "nothing is mounted at"),
+        (Path::new("/"), "", "m", "is of the kind"),
+        (Path::new("/proc"), "", "m", "/proc is of the kind proc, not fuse.kchaos"),
+        // As if our kind of file system were mounted there.
+        (path, claims, "m", "is on the file system of the host"),
+    ] {
+        for call in ["k_fuse_is_ours", "k_fuse_order off", "D_KIND=fuse; k_disk_is_ours", "D_KIND=fuse; k_lose_power $$ 0"] {
+            let said = said(data_dir, "", "", mark, &format!("{before}{call} && echo DONE"));
+            assert!(said.contains(why) && !said.contains("DONE"), "{call} of {}: {said}", data_dir.display());
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&control).unwrap(), "kchaos-disk 1\nmark m\nhealthy\n");
 }
 
 #[test]

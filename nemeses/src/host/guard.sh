@@ -144,6 +144,13 @@ k_watchdog_start() {
     return 1
 }
 
+# DIRECTORY. The watchdog alone: a daemon that it started may be in its process group.
+k_watchdog_end() {
+    if { read -r _k_pid _k_start <"$1/watchdog"; } 2>/dev/null && k_same_process "$_k_pid" "$_k_start"; then
+        kill -9 "$_k_pid"
+    fi
+}
+
 # DIRECTORY LEASE, and the watchdog's text on standard input.
 k_arm_files() {
     k_private mkdir -p "$1" && k_private k_write "$1/watchdog.sh" || return 1
@@ -156,6 +163,8 @@ k_arm() {
     k_refuse_halted && return
     _k_dir=$(k_lease_dir)
     [ -e "$(k_undo_file).sh" ] || { echo "refused there is no undo script"; return; }
+    # One of an earlier lease of this fault would find none in the moment between both, and mend.
+    k_watchdog_end "$_k_dir"
     rm -rf "$_k_dir"
     if ! _k_why=$(k_arm_files "$_k_dir" "$1" 2>&1); then
         rm -rf "$_k_dir"
@@ -218,13 +227,11 @@ k_renew() {
     k_mutex_drop "$_k_dir/mutex"
 }
 
-# Only after it was seen to be mended. Kills the watchdog alone: a daemon that it started may be in its process group.
+# Only after it was seen to be mended.
 k_disarm() {
     _k_dir=$(k_lease_dir)
     [ -e "$_k_dir/fired" ] && echo fired
-    if { read -r _k_pid _k_start <"$_k_dir/watchdog"; } 2>/dev/null && k_same_process "$_k_pid" "$_k_start"; then
-        kill -9 "$_k_pid"
-    fi
+    k_watchdog_end "$_k_dir"
     _k_file=$(k_undo_file)
     _k_others=no
     for _k_other in "$K_STATE"/undo.d/*.sh; do

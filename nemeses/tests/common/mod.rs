@@ -221,7 +221,8 @@ impl Drop for Fake {
 impl Fake {
     /// Hosts `b1`, `b2`, `b3`, each with a broker and a ZooKeeper; broker 1 leads keys 0 and 1, broker 2 key 2; ZooKeeper 2 leads.
     pub fn new(name: &str, firewall: Firewall, addresses: &[&str], net: Option<&net::Net>) -> Arc<Self> {
-        let root = tempfile::Builder::new().prefix(&format!("kchtest-{name}-")).tempdir().unwrap();
+        net::sweep();
+        let root = tempfile::Builder::new().prefix(&format!("kchtest-{}-{name}-", std::process::id())).tempdir().unwrap();
         let mut hosts = BTreeMap::new();
         let mut entries = Vec::new();
         let mut view = View { cluster_id: "test".into(), controller: Some(3), ..View::default() };
@@ -260,6 +261,7 @@ impl Fake {
                 ssh: SshOverride::default(),
                 opt_in_file: PathBuf::from("/etc/kchaos/allow"),
                 docker_host: None,
+                clock: None,
                 daemons: vec![daemon(DaemonKind::Zookeeper, 2181, &[2888, 3888]), daemon(DaemonKind::Kafka, 9092, &[])],
             });
             view.brokers.insert(id, BrokerView { host: Some(name.clone()), ..BrokerView::default() });

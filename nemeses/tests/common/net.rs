@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ pub const CLIENT: &str = "10.213.7.9";
 
 impl Net {
     pub fn new() -> Self {
+        sweep();
         let prefix = format!("kchtest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let net = Self { hosts: (1..=3).map(|n| format!("{prefix}-b{n}")).collect(), client: format!("{prefix}-c"), prefix };
         let bridge = net.bridge();
@@ -60,6 +63,38 @@ impl Net {
     pub fn rules(namespace: &str) -> String {
         let text = Self::run(namespace, "nft -s list ruleset; iptables-save; ip6tables-save; tc qdisc show");
         text.lines().filter(|line| !line.starts_with('#')).map(strip_counters).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A test that was killed could not remove its namespaces and its directory: whoever comes next does, if the process that they are named after is gone.
+pub fn sweep() {
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(|| {
+        for name in left_in("/run/netns".as_ref()) {
+            let _ = Command::new("ip").args(["netns", "del", &name]).status();
+        }
+        for name in left_in(&std::env::temp_dir()) {
+            let _ = std::fs::remove_dir_all(std::env::temp_dir().join(name));
+        }
+    });
+}
+
+fn left_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_dead_test_s(name)).collect()
+}
+
+/// `kchtest-PID-…`, and there is no such process.
+fn is_dead_test_s(name: &str) -> bool {
+    let pid = name.strip_prefix("kchtest-").and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+#[test]
+fn only_what_a_dead_test_left_is_swept() {
+    let mine = format!("kchtest-{}-0-b1", std::process::id());
+    for (name, expect) in [("kchtest-4294967295-0-b1", true), (mine.as_str(), false), ("kchtest-net-x", false), ("kchaos-net", false)] {
+        assert_eq!(is_dead_test_s(name), expect, "{name}");
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn render(data: &RunData) -> String {
     }
     section(&mut html, "time", "What happened", &timeline_section(data));
     section(&mut html, "recovery", "Recovery: where the time went", &recovery::render(data));
-    section(&mut html, "latency", "Latency of writes", &latency::render(&data.latency));
+    section(&mut html, "latency", "Latency of writes", &(latency::render(&data.latency) + &super::sizes::html(&data.sizes)));
     section(&mut html, "faults", "Faults, and how they were known", &faults::render(data));
     section(&mut html, "unavailable", "Unavailable windows", &faults::unavailable(data));
     if !data.verdict.checkers.is_empty() || !data.verdict.thresholds.is_empty() {
@@ -169,6 +169,7 @@ fn figures(html: &mut String, data: &RunData) {
         (_, 1.., _) => figure(html, "alarm", "Acknowledged and lost", &words::count(lost), &anomaly_kinds(broken)),
         (_, _, 1..) => figure(html, "alarm", "Kinds of anomalies", &broken.to_string(), "none of them a loss"),
         (Validity::Unknown, ..) => figure(html, "caution", "Acknowledged and lost", "not proved", "the evidence is not complete"),
+        _ if verdict.is_of_registers => figure(html, "", "Writes without an order", "0", "every answer agrees with one"),
         _ => figure(html, "", "Acknowledged and lost", "0", "every one was read back"),
     }
     let faults = &verdict.faults;

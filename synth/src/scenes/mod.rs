@@ -1,6 +1,7 @@
 //! Anomalies, each a scene that is played when nothing is in flight: by clients of its own, in one key (two, where it needs two), at the
 //! end of the log. What it appends stays in the log, for all readers.
 
+mod asked;
 mod cluster;
 mod cycles;
 mod groups;
@@ -138,7 +139,7 @@ pub(crate) fn play(name: &str, stage: &mut Stage, with: With<'_>, rng: &mut ChaC
         With::Txns(txns) => txns::play(name, scene, txns).or_else(|| cycles::play(name, scene)),
         With::Registers(registers) => registers::play(name, scene, registers),
     };
-    if let Some(shown) = own.or_else(|| cluster::play(name, scene)) {
+    if let Some(shown) = own.or_else(|| cluster::play(name, scene)).or_else(|| asked::play(name, scene)) {
         return shown;
     }
     match name {

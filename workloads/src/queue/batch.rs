@@ -150,7 +150,7 @@ impl Gathering {
     /// Whether an error ends the poll. librdkafka repeats what it mends by itself, several times a second.
     fn judge(&mut self, error: &KafkaError) -> Option<GatherEnd> {
         let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        let code = raw::code(error);
         let is_repeated = self.last_error.is_some_and(|(last, at)| last == code && at.elapsed() < REPEATED);
         if is_repeated && !is_fatal {
             return None;

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use kchaos_core::{Key, Offset, OpType};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::errors::{Definite, ErrorRow, definite, never};
-use crate::raw;
+use crate::errors::{Definite, ErrorRow, definite, never, table_row};
 
 const DEFERRED: &str = "librdkafka rdkafka_cgrp.c, rd_kafka_cgrp_defer_offset_commit";
 const KAFKA: &str = "Kafka GroupMetadataManager.storeOffsets";
@@ -63,7 +62,7 @@ pub(crate) fn document() -> String {
     );
     for row in TABLE {
         let definite = if row.definite == Definite::OnFirstAttempt { "yes" } else { "no" };
-        text.push_str(&format!("| `{}` | {} | {definite} | {} | {} |\n", raw::code_name(row.code), row.code as i32, row.why, row.source));
+        text.push_str(&table_row(row.code, definite, row.why, row.source));
     }
     text
 }

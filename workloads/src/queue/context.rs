@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kchaos_core::{Offset, RebalanceType};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::client_log::ClientLog;
+use crate::client_log::{ClientLog, log_by};
+use crate::raw;
 
 /// One thing that was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,17 +50,7 @@ pub(crate) struct MemberContext {
     pub(crate) mailbox: Mailbox,
 }
 
-impl ClientContext for MemberContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.log.log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.log.error(error, reason);
-    }
-
-    fn stats_raw(&self, _: &[u8]) {}
-}
+log_by!(MemberContext, log);
 
 impl ConsumerContext for MemberContext {
     // rust-rdkafka assigns and unassigns itself between this and `post_rebalance`, incrementally where the protocol is cooperative.
@@ -77,7 +66,7 @@ impl ConsumerContext for MemberContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let code = result.err().map(|error| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown));
+        let code = result.err().map(|error| raw::code(&error));
         self.mailbox.put(Told::Commit { code, offsets: absolute(offsets) });
     }
 }

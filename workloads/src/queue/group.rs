@@ -9,7 +9,6 @@ use kchaos_core::{Body, Draft, Key, Offset, OpType};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
-use rdkafka::types::RDKafkaErrorCode;
 
 use super::context::absolute;
 use super::options::GroupOptions;
@@ -112,8 +111,4 @@ impl Group {
 
 pub(crate) fn named(error: &KafkaError) -> String {
     error.rdkafka_error_code().map_or_else(|| error.to_string(), raw::code_name)
-}
-
-pub(crate) fn code(error: &KafkaError) -> RDKafkaErrorCode {
-    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
 }

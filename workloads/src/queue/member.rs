@@ -24,7 +24,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::batch::{Batch, GatherEnd, Gathering};
 use super::commits::{self, Commits, Ended};
 use super::context::{Mailbox, MemberContext, Told};
-use super::group::{Group, code, named};
+use super::group::{Group, named};
 use super::options::GroupCommit;
 use super::trouble::{Trouble, Troubles};
 use crate::client_log::ClientLog;
@@ -319,7 +319,7 @@ impl Member {
         self.record(OpType::Invoke, body.clone(), None);
         let list = self.group.list(offsets.iter().map(|(key, offset)| (*key, Some(*offset))));
         let error = consumer.commit(&list, CommitMode::Sync).err();
-        let op_type = commits::classify(error.as_ref().map(code));
+        let op_type = commits::classify(error.as_ref().map(raw::code));
         self.record(op_type, body, error.as_ref().map(named));
         match op_type {
             OpType::Ok => offsets.iter().for_each(|(key, offset)| self.group.saw_committed(*key, *offset)),
@@ -347,7 +347,7 @@ impl Member {
         for (key, offset) in offsets {
             self.begin_commit(*key, *offset);
             if let Err(error) = consumer.store_offsets(&self.group.list([(*key, Some(*offset))])) {
-                self.end_commit(*key, *offset, Some(code(&error)));
+                self.end_commit(*key, *offset, Some(raw::code(&error)));
             }
         }
     }

@@ -21,13 +21,15 @@ use kchaos_core::KeyEntry;
 pub(crate) use commits::document;
 pub use options::{GroupAssignor, GroupCommit, GroupOptions, GroupProtocol};
 
+use crate::append::{keys_of, topic_that_keeps_all};
 use crate::options::Options;
 use crate::topics::TopicSpec;
-use crate::{Context, Running, Spec, Workload, WorkloadError};
+use crate::{Context, Load, Running, Spec, Workload, WorkloadError};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "queue",
     about: "a consumer group processes and commits what producers write, while members crash, pause, join and leave; nothing may go unprocessed",
+    load: Load::PLAIN,
     build: |options| {
         options.check()?;
         options.group.check()?;
@@ -52,12 +54,11 @@ fn group(run_id: &str) -> String {
 
 impl Workload for Queue {
     fn keys(&self, run_id: &str) -> Vec<KeyEntry> {
-        let partitions = i32::try_from(self.options.partitions).unwrap_or(i32::MAX);
-        (0..partitions).map(|partition| KeyEntry { key: i64::from(partition), topic: self.topic(run_id), partition }).collect()
+        keys_of(&self.topic(run_id), &self.options)
     }
 
     fn topics(&self, run_id: &str) -> Vec<TopicSpec> {
-        vec![crate::append::topic_that_keeps_all(self.topic(run_id), &self.options)]
+        vec![topic_that_keeps_all(self.topic(run_id), &self.options)]
     }
 
     fn groups(&self, run_id: &str) -> Vec<String> {

@@ -20,6 +20,7 @@ use crate::counts::Counts;
 use crate::options::Options;
 use crate::run::{ClientsRun, join, wait_until_made};
 use crate::shared::Shared;
+use crate::sizes::SizeClass;
 use crate::{Context, FinalGroup, FinalTarget, FinaleOutcome, Outstanding, Running, Stopped, WorkloadError};
 
 /// A member that comes late comes within this time.
@@ -153,6 +154,10 @@ impl Running for QueueRun {
             key.read_next = if readers { key.read_next.min(committed) } else { committed };
         }
         counts
+    }
+
+    fn latency_by_size(&self) -> Vec<SizeClass> {
+        self.clients.latency_by_size()
     }
 
     fn stop_writes(&mut self, deadline: Duration) -> Outstanding {

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed};
 
-use kchaos_core::{Body, Draft, MicroOp, Offset, OpType, Process};
+use kchaos_core::{Body, Draft, MicroOp, Offset, OpType, Process, Send};
 
 use crate::producer::GIVEN_UP;
 use crate::shared::Shared;
 
 /// The offsets of what did not fail; what failed was promised no place.
-pub(super) fn fill_in(mut parts: Vec<MicroOp>, op_type: OpType, offsets: &[Option<Offset>]) -> Vec<MicroOp> {
+pub(crate) fn fill_in(mut parts: Vec<MicroOp>, op_type: OpType, offsets: &[Option<Offset>]) -> Vec<MicroOp> {
     let mut offsets = offsets.iter();
     for part in &mut parts {
         match part {
@@ -21,25 +21,33 @@ pub(super) fn fill_in(mut parts: Vec<MicroOp>, op_type: OpType, offsets: &[Optio
 }
 
 /// The transactions of one client that are invoked and not completed, so that each is completed once, by whomever.
-pub(super) struct Book {
+pub(crate) struct Book {
     shared: Arc<Shared>,
+    /// Else they are sends that only belong together.
+    is_transactional: bool,
     open: Mutex<Vec<Draft>>,
 }
 
 impl Book {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), open: Mutex::default() }
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), is_transactional: true, open: Mutex::default() }
     }
 
-    pub(super) fn draft(&self, process: u32, client: u32, intended_ns: u64, op_type: OpType, parts: Vec<MicroOp>) -> Draft {
-        let mut draft = Draft::new(Process::Client(process), op_type, Body::Txn(parts));
+    /// Of a client that sends what belongs together without a transaction.
+    pub(crate) fn of_sends(shared: &Arc<Shared>) -> Self {
+        Self { is_transactional: false, ..Self::new(shared) }
+    }
+
+    pub(crate) fn draft(&self, process: u32, client: u32, intended_ns: u64, op_type: OpType, parts: Vec<MicroOp>) -> Draft {
+        let body = if self.is_transactional { Body::Txn(parts) } else { Body::Send(parts.iter().filter_map(sent).collect()) };
+        let mut draft = Draft::new(Process::Client(process), op_type, body);
         draft.client = Some(client);
         draft.extra.intended_ns = Some(intended_ns);
         draft.extra.isolation = Some(self.shared.options.isolation.name().to_owned());
         draft
     }
 
-    pub(super) fn invoke(&self, process: u32, client: u32, intended_ns: u64, parts: &[MicroOp]) {
+    pub(crate) fn invoke(&self, process: u32, client: u32, intended_ns: u64, parts: &[MicroOp]) {
         self.shared.counters.invoked.fetch_add(1, Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.record(self.draft(process, client, intended_ns, OpType::Invoke, parts.to_vec()));
@@ -49,14 +57,14 @@ impl Book {
     }
 
     /// A second completion, if there ever is one, is nobody's.
-    pub(super) fn complete(&self, process: u32, draft: Draft) {
+    pub(crate) fn complete(&self, process: u32, draft: Draft) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(place) = open.iter().position(|given_up| given_up.process == Process::Client(process)) else { return };
         open.swap_remove(place);
         self.record(draft);
     }
 
-    pub(super) fn give_up(&self) -> u64 {
+    pub(crate) fn give_up(&self) -> u64 {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
         let count = open.len() as u64;
         open.into_iter().for_each(|draft| self.record(draft));
@@ -66,16 +74,23 @@ impl Book {
     fn record(&self, draft: Draft) {
         let op_type = draft.op_type;
         let sends: Vec<_> = match &draft.body {
-            Body::Txn(parts) => parts.iter().filter_map(|part| self.sent(part)).collect(),
+            Body::Txn(parts) => parts.iter().filter_map(sent).filter_map(|send| self.placed(send)).collect(),
+            Body::Send(sends) => sends.iter().filter_map(|send| self.placed(*send)).collect(),
             _ => Vec::new(),
         };
         self.shared.record(draft);
         self.shared.counters.txn_completed(op_type, sends.into_iter());
     }
 
-    fn sent(&self, part: &MicroOp) -> Option<(usize, Option<Offset>)> {
-        let MicroOp::Send(send) = part else { return None };
+    fn placed(&self, send: Send) -> Option<(usize, Option<Offset>)> {
         Some((self.shared.keys.iter().position(|entry| entry.key == send.key)?, send.offset))
+    }
+}
+
+fn sent(part: &MicroOp) -> Option<Send> {
+    match part {
+        MicroOp::Send(send) => Some(*send),
+        MicroOp::Poll(_) => None,
     }
 }
 
@@ -83,7 +98,7 @@ impl Book {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kchaos_core::{Clock, KeyEntry, Polled, Recorder, Send, Stamp};
+    use kchaos_core::{Clock, KeyEntry, Polled, Recorder, Stamp};
 
     use super::*;
     use crate::{Context, LogRing, Options};
@@ -115,10 +130,12 @@ mod tests {
             run_id: "r".into(),
             seed: 0,
             bootstrap: String::new(),
+            zookeeper: None,
             properties: BTreeMap::new(),
             recorder: memory.clone(),
             clock: memory.clone(),
             log: Arc::new(LogRing::new(1)),
+            admin: None,
         };
         let keys = vec![KeyEntry { key: 7, topic: "t".into(), partition: 0 }];
         (Book::new(&Arc::new(Shared::new(Options::default(), keys, context).unwrap())), memory)

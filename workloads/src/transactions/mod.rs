@@ -10,11 +10,12 @@
 //!
 //! What this does not do: commit a group's offsets in transactions (`send_offsets_to_transaction`, KIP-447).
 
-mod book;
+pub(crate) mod book;
 mod client;
 mod outcome;
-mod plan;
-mod producer;
+pub(crate) mod plan;
+pub(crate) mod producer;
+pub(crate) mod seat;
 mod tail;
 
 use kchaos_core::KeyEntry;
@@ -25,11 +26,14 @@ use crate::append::{keys_of, topic_that_keeps_all};
 use crate::options::{Acks, Options, OptionsError};
 use crate::run::ClientsRun;
 use crate::topics::TopicSpec;
-use crate::{Context, Running, Spec, Workload, WorkloadError};
+use crate::{Context, Load, Running, Spec, Workload, WorkloadError};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "transactions",
     about: "transactions send to several keys and read; what commits is seen whole, what aborts is never seen, zombies are fenced",
+    // Transactions. One takes several round trips and writes to the coordinator's log and a marker to each partition, so a client makes a few
+    // tens of them a second, and must catch up after an election.
+    load: Load::at(20.0),
     build: |options| {
         options.check()?;
         if !options.idempotence || options.acks != Acks::All {
@@ -38,10 +42,6 @@ pub(crate) const SPEC: Spec = Spec {
         Ok(Box::new(Transactions { options: options.clone() }))
     },
 };
-
-/// Transactions a second. One takes several round trips and writes to the coordinator's log and a marker to each partition, so a client
-/// makes a few tens of them a second, and must catch up after an election.
-pub(crate) const DEFAULT_RATE: f64 = 20.0;
 
 struct Transactions {
     options: Options,
@@ -54,7 +54,7 @@ impl Transactions {
 }
 
 /// Of a client that counts from 0.
-fn transactional_id(run_id: &str, number: usize) -> String {
+pub(crate) fn transactional_id(run_id: &str, number: usize) -> String {
     format!("kchaos-{run_id}-txn-{}", number + 1)
 }
 
@@ -73,7 +73,7 @@ impl Workload for Transactions {
 
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let keys = self.keys(&context.run_id);
-        Ok(Box::new(ClientsRun::start_with(self.options.clone(), keys, context, "txn", client::spawn)?))
+        Ok(Box::new(ClientsRun::start_with(self.options.clone(), keys, context, Box::new(client::Clients))?))
     }
 }
 

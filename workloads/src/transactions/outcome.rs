@@ -22,8 +22,7 @@
 use kchaos_core::OpType;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::errors::Attempt;
-use crate::raw;
+use crate::errors::{Attempt, table_row};
 
 /// Whether a code can mean that the coordinator certainly did not commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +132,7 @@ pub(crate) fn document() -> String {
             Refusal::OnFirstAttempt => "on the first attempt",
             Refusal::Never => "never",
         };
-        text.push_str(&format!("| `{}` | {} | {refusal} | {} | {} |\n", raw::code_name(row.code), row.code as i32, row.why, row.source));
+        text.push_str(&table_row(row.code, refusal, row.why, row.source));
     }
     text
 }

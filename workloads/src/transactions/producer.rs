@@ -11,14 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kchaos_core::Offset;
-use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::client_log::ClientLog;
+use crate::client_log::{ClientLog, log_by};
 use crate::errors::{self, Attempt, Status};
 use crate::lanes::OffsetGuard;
 use crate::options::Options;
@@ -45,6 +44,7 @@ pub(crate) struct TxnProducer {
     pub(crate) log: ClientLog,
     /// An answer that comes sooner is about the first attempt.
     pub(crate) first_attempt_ns: u64,
+    is_transactional: bool,
     producer: Arc<BaseProducer<Context>>,
     reports: Arc<Mutex<Reports>>,
     is_over: Arc<AtomicBool>,
@@ -69,8 +69,13 @@ struct Sent {
 }
 
 impl TxnProducer {
-    pub(crate) fn new(shared: &Arc<Shared>, name: &str, transactional_id: &str) -> Result<Self, String> {
-        let properties = properties_of(shared.properties(Role::Producer, name), &shared.options, transactional_id);
+    /// Without a transactional id it sends like any other, and a transaction is nothing but the sends of which the offsets are wanted together.
+    pub(crate) fn new(shared: &Arc<Shared>, name: &str, transactional_id: Option<&str>) -> Result<Self, String> {
+        let properties = shared.properties(Role::Producer, name);
+        let properties = match transactional_id {
+            Some(id) => properties_of(properties, &shared.options, id),
+            None => properties,
+        };
         let guards = vec![OffsetGuard::default(); shared.keys.len()];
         let reports = Arc::new(Mutex::new(Reports { transaction: 0, sends: Vec::new(), guards, failed: None }));
         let context = Context { log: shared.log(name), reports: Arc::clone(&reports) };
@@ -88,12 +93,27 @@ impl TxnProducer {
             thread.map_err(|error| format!("cannot start a thread for delivery reports: {error}"))?
         };
         let (client, log, first_attempt_ns) = (shared.new_client(), shared.log(name), first_attempt_ns(&properties));
-        Ok(Self { client, log, first_attempt_ns, producer, reports, is_over, acks: Some(acks), transaction: 0, sequence: 0 })
+        let is_transactional = transactional_id.is_some();
+        Ok(Self {
+            client,
+            log,
+            first_attempt_ns,
+            is_transactional,
+            producer,
+            reports,
+            is_over,
+            acks: Some(acks),
+            transaction: 0,
+            sequence: 0,
+        })
     }
 
     /// Completes or aborts what an earlier producer with this id had begun, and fences it.
     pub(crate) fn init(&self, timeout: Duration) -> Result<(), CallError> {
-        self.producer.init_transactions(timeout).map_err(|error| CallError::of(&error))
+        match self.is_transactional {
+            true => self.producer.init_transactions(timeout).map_err(|error| CallError::of(&error)),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn begin(&mut self) -> Result<(), CallError> {
@@ -103,7 +123,10 @@ impl TxnProducer {
             (reports.transaction, reports.failed) = (self.transaction, None);
             reports.sends.clear();
         }
-        self.producer.begin_transaction().map_err(|error| CallError::of(&error))
+        match self.is_transactional {
+            true => self.producer.begin_transaction().map_err(|error| CallError::of(&error)),
+            false => Ok(()),
+        }
     }
 
     /// A number for the next record of this client.
@@ -122,7 +145,7 @@ impl TxnProducer {
         let opaque = (self.transaction << PLACE_BITS) | place;
         let record = BaseRecord::with_opaque_to(topic, opaque).partition(partition).key(record_key).payload(payload);
         self.producer.send(record).map_err(|(error, _)| {
-            let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+            let code = raw::code(&error);
             errors::describe(code, Status::NotPersisted, Attempt::Refused)
         })
     }
@@ -148,6 +171,12 @@ impl TxnProducer {
     /// Where the sends of the transaction landed, in the order of sending.
     pub(crate) fn offsets(&self) -> Vec<Option<Offset>> {
         self.lock().sends.iter().map(|sent| sent.offset).collect()
+    }
+
+    /// The end of a partition as its leader tells it.
+    pub(crate) fn end_of(&self, topic: &str, partition: i32, timeout: Duration) -> Result<Offset, CallError> {
+        let bounds = self.producer.client().fetch_watermarks(topic, partition, timeout);
+        bounds.map(|(_, end)| end).map_err(|error| CallError::of(&error))
     }
 
     /// For a client that may have forgotten its brokers.
@@ -186,7 +215,7 @@ impl CallError {
                 requires_abort: false,
             },
             other => {
-                let code = other.rdkafka_error_code().unwrap_or(Code::Unknown);
+                let code = raw::code(other);
                 Self { code, text: other.to_string(), is_retriable: false, requires_abort: false }
             }
         }
@@ -214,17 +243,7 @@ struct Context {
     reports: Arc<Mutex<Reports>>,
 }
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.log.log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.log.error(error, reason);
-    }
-
-    fn stats_raw(&self, _: &[u8]) {}
-}
+log_by!(Context, log);
 
 impl ProducerContext for Context {
     type DeliveryOpaque = usize;
@@ -243,7 +262,7 @@ impl ProducerContext for Context {
                 reports.sends[place].offset = offset;
             }
             Err((error, message)) => {
-                let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                let code = raw::code(error);
                 let text = errors::describe(code, raw::status(message), Attempt::Any);
                 reports.failed.get_or_insert(text);
             }

@@ -167,7 +167,7 @@ impl Tail {
 
     /// librdkafka mends most by itself, and says so several times a second.
     fn judge(&mut self, error: &KafkaError) {
-        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        let code = raw::code(error);
         if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
             self.log.say("error", "KCHAOS", &format!("the consumer is dead: {}", raw::code_name(code)));
             self.is_dead = true;

@@ -16,7 +16,7 @@ impl Clock for RunClock {
 }
 
 #[derive(Default)]
-pub(crate) struct Memory(Mutex<Vec<Draft>>);
+pub(crate) struct Memory(pub(crate) Mutex<Vec<Draft>>);
 
 impl Recorder for Memory {
     fn record(&self, draft: Draft) -> Stamp {
@@ -38,10 +38,12 @@ pub(crate) fn context(run_id: &str, bootstrap: String) -> (Context, Arc<Memory>)
         run_id: run_id.to_owned(),
         seed: 7,
         bootstrap,
+        zookeeper: None,
         properties: BTreeMap::new(),
         recorder: memory.clone(),
         clock: Arc::new(RunClock(Instant::now())),
         log: Arc::new(LogRing::new(100)),
+        admin: None,
     };
     (context, memory)
 }

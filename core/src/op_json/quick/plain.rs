@@ -1,7 +1,7 @@
 //! Lines of plain sends, into no op.
 
 use super::{Kind, Quick};
-use crate::{PlainSend, Send};
+use crate::{PlainSend, PollBegin, Send};
 
 impl Quick<'_> {
     /// A line of a plain send, after its head.
@@ -28,17 +28,14 @@ impl Quick<'_> {
             self.comma()?;
             match self.bytes.get(self.at + 1)? {
                 b'c' => {
-                    self.name(b"\"client\":")?;
-                    plain.client = Some(u32::try_from(self.short()?).ok()?);
+                    plain.client = Some(self.client()?);
                 }
                 b'i' => {
                     self.name(b"\"intended\":")?;
                     plain.start_ns = self.number()?;
                 }
                 b'n' => {
-                    self.name(b"\"node\":")?;
-                    self.eat(b'"').then_some(())?;
-                    self.text()?;
+                    self.named_text(b"\"node\":")?;
                 }
                 b'f' => {
                     self.name(b"\"final\":")?;
@@ -47,5 +44,27 @@ impl Quick<'_> {
                 _ => return None,
             }
         }
+    }
+
+    /// The rest of the invocation of a poll.
+    pub(super) fn poll_begin(&mut self, (index, time_ns, process, _): (u64, u64, u64, Kind)) -> Option<PollBegin> {
+        self.literal(b"]]").then_some(())?;
+        let process = u32::try_from(process).ok()?;
+        while !self.eat(b'}') {
+            self.comma()?;
+            match self.bytes.get(self.at + 1)? {
+                b'c' => {
+                    self.client()?;
+                }
+                b'i' => {
+                    self.named_text(b"\"isolation\":")?;
+                }
+                b'n' => {
+                    self.named_text(b"\"node\":")?;
+                }
+                _ => return None,
+            }
+        }
+        (self.at == self.bytes.len()).then_some(PollBegin { index, time_ns, process })
     }
 }
