@@ -9,6 +9,7 @@ use kchaos_synth::{INJECTABLE, Injection, InjectionError, Workload};
 use crate::history::HistoryFormat;
 
 mod bank;
+mod conclude;
 mod elections;
 mod group;
 mod load;
@@ -19,6 +20,7 @@ mod safety;
 mod soak;
 mod transactions;
 
+pub(crate) use conclude::ConcludeArgs;
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Test(Box<TestArgs>),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
+    /// Read a run to its end whose kchaos was killed, and judge it
+    Conclude(ConcludeArgs),
     /// Write a history in another format
     Convert(ConvertArgs),
     /// Write a made-up history: clean, or with anomalies at chosen places

@@ -50,14 +50,41 @@ struct State {
     failed: Option<String>,
 }
 
-impl FileRecorder {
-    pub(crate) fn create(path: &Path, format: RunHistory, clock: Arc<dyn Clock>, listener: Listener) -> Result<Self> {
+/// A history before the run goes on: empty, or with what another process had recorded of it.
+pub(crate) struct Beginning {
+    output: Output,
+    next_index: u64,
+}
+
+impl Beginning {
+    /// The file is locked as long as this process lives, so that nobody takes the run for one that was cut off.
+    pub(crate) fn create(path: &Path, format: RunHistory) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-        let shared = Arc::new(Shared { clock, state: Mutex::new(State::default()), changed: Condvar::new() });
+        // A file system without locks has runs all the same.
+        let _ = file.try_lock();
+        Ok(Self { output: Output::new(file, format), next_index: 0 })
+    }
+
+    pub(crate) fn op(&mut self, op: &Op) {
+        self.output.op(op);
+        self.next_index = op.index + 1;
+    }
+
+    /// Why it cannot be written, if so.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.output.failed.as_deref()
+    }
+}
+
+impl FileRecorder {
+    pub(crate) fn go_on(beginning: Beginning, clock: Arc<dyn Clock>, listener: Listener) -> Result<Self> {
+        let Beginning { output, next_index } = beginning;
+        let state = Mutex::new(State { next_index, ..State::default() });
+        let shared = Arc::new(Shared { clock, state, changed: Condvar::new() });
         let for_writer = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("history".into())
-            .spawn(move || write_until_closed(&for_writer, Output::new(file, format), listener))
+            .spawn(move || write_until_closed(&for_writer, output, listener))
             .context("start the history's thread")?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
@@ -279,7 +306,7 @@ mod tests {
             assert_eq!(op.index, *counter.lock().unwrap());
             *counter.lock().unwrap() += 1;
         });
-        let recorder = Arc::new(FileRecorder::create(&path, format, Arc::new(Zero), listener).unwrap());
+        let recorder = Arc::new(FileRecorder::go_on(Beginning::create(&path, format).unwrap(), Arc::new(Zero), listener).unwrap());
         let threads: Vec<_> = (0..4)
             .map(|process| {
                 let recorder = Arc::clone(&recorder);
@@ -316,7 +343,7 @@ mod tests {
         let listener_saw = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&listener_saw);
         let listener: Listener = Box::new(move |_: Op| *counter.lock().unwrap() += 1);
-        let recorder = FileRecorder::create(Path::new("/dev/full"), format, Arc::new(Zero), listener).unwrap();
+        let recorder = FileRecorder::go_on(Beginning::create(Path::new("/dev/full"), format).unwrap(), Arc::new(Zero), listener).unwrap();
         recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
         let error = recorder.sync().unwrap_err().to_string();
         assert!(error.contains("No space left"), "{error}");
@@ -329,7 +356,8 @@ mod tests {
     fn a_compact_history_of_a_run_that_was_killed_has_what_was_synced_and_says_that_it_was_cut() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history.kch");
-        let recorder = FileRecorder::create(&path, RunHistory::Columns, Arc::new(Zero), Box::new(|_| ())).unwrap();
+        let recorder =
+            FileRecorder::go_on(Beginning::create(&path, RunHistory::Columns).unwrap(), Arc::new(Zero), Box::new(|_| ())).unwrap();
         recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
         recorder.sync().unwrap();
         let mut ops = 0;

@@ -34,6 +34,11 @@ impl RunDirectory {
         Ok(directory)
     }
 
+    /// One that is there.
+    pub(crate) fn of(run: &Path) -> Self {
+        Self { path: run.to_owned() }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

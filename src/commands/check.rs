@@ -92,7 +92,7 @@ fn check(input: &Path, args: &CheckArgs) -> Result<CheckReport, Failure> {
     kchaos_checkers::check(open, reading, options).map_err(Failure::environment)
 }
 
-fn plan(run: &Path) -> Result<Plan, Failure> {
+pub(super) fn plan(run: &Path) -> Result<Plan, Failure> {
     let path = run.join("plan.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} is no run's directory: cannot read plan.json", run.display()))?;
     Ok(serde_json::from_str(&text).with_context(|| format!("malformed {}", path.display()))?)

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod check;
+mod conclude;
 mod convert;
 mod doctor;
 mod halt;
@@ -33,6 +34,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Test(args) => test::run(*args),
         Command::Check(args) => check::run(&args),
+        Command::Conclude(args) => conclude::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Status(args) => status::run(&args),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use kchaos_cluster::cluster::{Cluster, HostCheck};
-use kchaos_cluster::inventory::{Host, Inventory, Privilege};
+use kchaos_cluster::inventory::{Host, Privilege};
 use kchaos_cluster::remote::{Means, Remote};
 use kchaos_nemeses::{Doors, HostPaths, Leftovers, Unbearable};
 
@@ -42,7 +42,7 @@ pub(super) async fn examine(setup: &Setup, cluster: &Cluster, doors: &dyn Doors)
     }));
     for (host, (left, offset)) in reached.iter().zip(looks) {
         match left {
-            Ok(left) => lines.extend(of_leftovers(&setup.inventory, host, &left)),
+            Ok(left) => lines.extend(of_leftovers(setup, host, &left)),
             Err(error) => lines.push(Line::fails("leftovers", &host.name, error.to_string(), "kchaos heal")),
         }
         lines.extend(offset.map(|offset| of_clock(&host.name, offset)));
@@ -92,8 +92,8 @@ fn of_check(cluster: &Cluster, check: &HostCheck) -> Vec<Line> {
     lines
 }
 
-fn of_leftovers(inventory: &Inventory, host: &Host, left: &Leftovers) -> Vec<Line> {
-    let on = &host.name;
+fn of_leftovers(setup: &Setup, host: &Host, left: &Leftovers) -> Vec<Line> {
+    let (inventory, on) = (&setup.inventory, &host.name);
     let full = too_full(host, &left.glance.room_kib, inventory.limits.disk_free_min_mib, &[]);
     let least = left.glance.room_kib.iter().map(|(_, kib)| kib / 1_024).min().unwrap_or(0);
     let mut lines: Vec<Line> =
@@ -114,7 +114,8 @@ fn of_leftovers(inventory: &Inventory, host: &Host, left: &Leftovers) -> Vec<Lin
         Some(halt) => Line::fails("halt", on, format!("kchaos is halted there {halt}"), "kchaos halt --release, if that may be lifted"),
     });
     lines.push(match &left.lock {
-        Some(lock) if lock.seconds > 0 => Line::fails(
+        // A run that was cut off is concluded under its own name.
+        Some(lock) if lock.seconds > 0 && lock.run != setup.run_id => Line::fails(
             "lock",
             on,
             format!("it is locked by run {} ({}) for another {} s", lock.run, lock.holder, lock.seconds),

@@ -4,6 +4,7 @@
 //! A check that believed it once called 1,189 safe records lost. So the log's end is asked of the leader that ZooKeeper names, under the leader epoch
 //! that ZooKeeper names; a broker that knows another epoch answers with an error instead of a number.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kchaos_cluster::protocol;
@@ -17,6 +18,8 @@ use super::whole::{self, Whole};
 use super::{Clients, Live, lock, replica_logs, stable};
 
 const FIRST_ACKS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Partitions that are seldom written to, clients that wait before they try again.
+const ACKS_AGAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Sends that are still open when writing stops are given this long before they are called undecided.
 const DECIDE_TIMEOUT: Duration = Duration::from_secs(70);
@@ -53,6 +56,18 @@ pub(super) async fn wait_for_first_acks(live: &Live, clients: &Clients) {
         }
     }
     live.note("not every partition acknowledged a write within 30 s of the start");
+}
+
+/// Waits until every key that was written to is written to again, so that the run does not end before its partitions have shown that they came
+/// back. One that does not is judged.
+pub(super) async fn wait_for_acks_again(live: &Live, clients: &Clients) {
+    let acked = || lock(clients).counts().keys.iter().map(|key| (key.key, key.acked)).collect::<BTreeMap<_, _>>();
+    let (before, deadline) = (acked(), Instant::now() + ACKS_AGAIN_TIMEOUT);
+    let is_again = |now: BTreeMap<Key, u64>| before.iter().all(|(key, then)| *then == 0 || now.get(key).is_some_and(|now| now > then));
+    // A run that was told to end does not wait for those that nobody is asking for.
+    while live.abort.reason().is_none() && Instant::now() < deadline && !is_again(acked()) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 pub(super) async fn run(live: &Live, clients: Clients) -> Finale {

@@ -9,6 +9,7 @@ mod analysis;
 mod client_log;
 mod conclude;
 mod conditions;
+mod cut_off;
 mod daemon_logs;
 mod exact;
 mod finale;
@@ -19,6 +20,7 @@ mod resources;
 mod schedule;
 mod setup;
 mod stable;
+mod start;
 mod trouble;
 mod watch;
 mod whole;
@@ -41,6 +43,7 @@ pub(crate) use abort::{Abort, AbortReason};
 pub(crate) use analysis::{Analysed, judge_options};
 pub(crate) use conclude::{conclude, conclude_failed};
 pub(crate) use conditions::{refuse_abort_conditions, too_full};
+pub(crate) use cut_off::{Left, life as life_of_cut_off, refuse_what_is_not_cut_off};
 pub(crate) use daemon_logs::Fetched;
 pub(crate) use finale::Finale;
 pub(crate) use preflight::schedule_of;
@@ -52,7 +55,7 @@ pub(crate) use whole::what_is_missing;
 
 use crate::clock::RunClock;
 use crate::exit::Failure;
-use crate::recorder::FileRecorder;
+use crate::recorder::{Beginning, FileRecorder};
 use crate::store::{Lines, RunDirectory};
 use analysis::Analysis;
 use client_log::ClientLog;
@@ -108,6 +111,8 @@ pub(crate) struct Ended {
     pub(crate) resources: Resources,
     pub(crate) recovery_timeout_s: u64,
     pub(crate) abort: Option<AbortReason>,
+    /// Nobody wrote in the end, since kchaos had been killed.
+    pub(crate) is_cut_off: bool,
     /// A bug of ours, or the environment's failure, on the way; what could be judged was judged.
     pub(crate) failures: Vec<Failure>,
 }
@@ -154,6 +159,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     directory.write_json("plan.json", plan)?;
     let marks = daemon_logs::mark(&live.cluster).await;
     let daemons = preflight::daemons(&live.cluster).await;
+    directory.write_json("start.json", &start::Start::of(&daemons, &marks))?;
 
     let engine = Engine::new(live.doors.clone(), live.engine_options(directory, books)).await.map_err(environment)?;
     let engine = Arc::new(engine);
@@ -191,6 +197,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
         resources,
         recovery_timeout_s: live.recovery_timeout().as_secs(),
         abort: live.abort.reason(),
+        is_cut_off: false,
         failures,
     })
 }
@@ -213,7 +220,8 @@ async fn after_and_finale(live: Arc<Live>, clients: Clients, is_lost_cause: bool
             whole::Whole::No(text) => Some(text),
             whole::Whole::Aborted => Some("aborted".into()),
         };
-        patience.sleep(QUIET).await;
+        let quiet = patience.sleep(QUIET);
+        let (_, ()) = tokio::join!(quiet, finale::wait_for_acks_again(&live, &clients));
     }
     live.phase("finale");
     let mut finale = finale::run(&live, clients).await;
@@ -318,13 +326,17 @@ struct Books {
 
 impl Books {
     fn open(directory: &RunDirectory, setup: &Setup, plan: &Plan, abort: &Abort) -> Result<Self, Failure> {
-        let clock = Arc::clone(&setup.clock);
-        let analysis = Arc::new(Mutex::new(Analysis::new(plan, setup.args.fail_fast.then(|| abort.clone()))?));
+        let analysis = Analysis::new(plan, setup.args.fail_fast.then(|| abort.clone()))?;
+        let format = setup.args.history_format;
+        Self::of(directory, setup, analysis, Beginning::create(&directory.file(format.file_name()), format)?)
+    }
+
+    fn of(directory: &RunDirectory, setup: &Setup, analysis: Analysis, beginning: Beginning) -> Result<Self, Failure> {
+        let analysis = Arc::new(Mutex::new(analysis));
         let listening = Arc::clone(&analysis);
         let listener: crate::recorder::Listener = Box::new(move |op| lock(&listening).op(op));
-        let format = setup.args.history_format;
-        let history = directory.file(format.file_name());
-        let recorder = Arc::new(FileRecorder::create(&history, format, clock.clone(), listener)?);
+        let history = directory.file(setup.args.history_format.file_name());
+        let recorder = Arc::new(FileRecorder::go_on(beginning, setup.clock.clone(), listener)?);
         Ok(Self {
             history,
             witness: Arc::new(Witness::new(recorder.clone())),

@@ -13,7 +13,7 @@ use kchaos_cluster::inventory::DaemonKind;
 use kchaos_cluster::protocol::ConfigMap;
 use kchaos_cluster::view::{self, ViewError};
 use kchaos_core::{FaultEvent, Plan};
-use kchaos_nemeses::{Doors, HealOptions, HostPaths, HostState, LockOptions};
+use kchaos_nemeses::{Doors, HealOptions, HostPaths, HostReport, HostState, LockOptions};
 
 use kchaos_workloads::Context;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ pub(super) async fn refuse_unhealthy(setup: &Setup) -> Result<(), Failure> {
 }
 
 /// Mends what an earlier run may have left. The hosts are locked for this run by now, so it cannot be another's fault at work.
-pub(super) async fn sweep(doors: &Arc<dyn Doors>, setup: &Setup, display: &Display) -> Result<(), Failure> {
+pub(super) async fn sweep(doors: &Arc<dyn Doors>, setup: &Setup, display: &Display) -> Result<Vec<HostReport>, Failure> {
     let options = HealOptions { run_id: Some(setup.run_id.clone()), holder: super::holder(), ..HealOptions::default() };
     let hosts = kchaos_nemeses::heal_cluster(Arc::clone(doors), options).await;
     for host in &hosts {
@@ -83,7 +83,7 @@ pub(super) async fn sweep(doors: &Arc<dyn Doors>, setup: &Setup, display: &Displ
             HostState::Unreachable(why) => return Err(Failure::environment(anyhow!("{} could not be swept: {why}", host.host))),
         }
     }
-    Ok(())
+    Ok(hosts)
 }
 
 /// The locks on every host, held for the run.
@@ -93,9 +93,20 @@ pub(super) struct Locks {
 }
 
 impl Locks {
-    pub(super) async fn take(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
+    /// Of a run that was cut off: its own, if they have not lapsed yet, are given up first. That nobody holds them was seen by its history, which
+    /// is locked as long as it is written.
+    pub(super) async fn take_over(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
+        kchaos_nemeses::unlock_hosts(doors.as_ref(), &Self::options(setup)).await;
+        Self::take(doors, setup).await
+    }
+
+    fn options(setup: &Setup) -> LockOptions {
         let lease = kchaos_nemeses::lock_lease(setup.args.lease);
-        let options = LockOptions { run_id: setup.run_id.clone(), holder: super::holder(), lease, paths: HostPaths::default() };
+        LockOptions { run_id: setup.run_id.clone(), holder: super::holder(), lease, paths: HostPaths::default() }
+    }
+
+    pub(super) async fn take(doors: &Arc<dyn Doors>, setup: &Setup) -> Result<Self, Failure> {
+        let options = Self::options(setup);
         kchaos_nemeses::lock_hosts(doors.as_ref(), &options).await.map_err(Failure::environment)?;
         Ok(Self { doors: Arc::clone(doors), options })
     }

@@ -8,12 +8,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
-use kchaos_workloads::{LogSink, Options, Workload};
+use kchaos_workloads::{CutOff, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
 
 use super::admin::ProtocolAdmin;
+use super::cut_off::Left;
 use super::exact;
 use super::schedule::{Schedule, millis};
 use crate::cli::{KillArg, TestArgs, named};
@@ -37,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) run_id: String,
     pub(crate) clock: Arc<RunClock>,
+    /// Of a run that was cut off and is taken up again.
+    cut_off: Option<CutOff>,
     left_out: OnceLock<Vec<String>>,
 }
 
@@ -57,7 +60,35 @@ impl Setup {
         let seed = args.seed.unwrap_or_else(|| u64::from(draw::<u32>()));
         let started: DateTime<Utc> = Utc::now();
         let run_id = format!("{}-{:04x}", started.format("%Y%m%d%H%M%S"), draw::<u16>());
-        Ok(Self { args, command, inventory, nemeses, exact, workload, options, slos, seed, run_id, clock, left_out: OnceLock::new() })
+        Ok(Self {
+            args,
+            command,
+            inventory,
+            nemeses,
+            exact,
+            workload,
+            options,
+            slos,
+            seed,
+            run_id,
+            clock,
+            cut_off: None,
+            left_out: OnceLock::new(),
+        })
+    }
+
+    /// The same run once more, after it was cut off: what it was told to do, under its own name, from where its history ends.
+    pub(crate) fn take_up(args: TestArgs, inventory: Arc<Inventory>, plan: &Plan, left: &Left) -> Result<Self, Failure> {
+        let setup = Self::resolve(args, plan.command.clone(), inventory)?;
+        if !setup.workload.can_be_concluded() {
+            return Err(Failure::usage(anyhow!(
+                "runs of the workload {} cannot be read to their end by other clients: what was recorded is judged by `kchaos check`",
+                plan.workload
+            )));
+        }
+        let cut_off = CutOff { first_process: left.processes, first_client: left.clients };
+        let clock = Arc::new(RunClock::take_up(plan.started_at_unix_ns, left.last_ns));
+        Ok(Self { run_id: plan.run_id.clone(), seed: plan.seed, clock, cut_off: Some(cut_off), ..setup })
     }
 
     /// What can be wrong with the flags alone, found before a lab is brought up for them.
@@ -117,6 +148,7 @@ impl Setup {
             recorder,
             clock: self.clock.clone(),
             log,
+            cut_off: self.cut_off,
             admin: ProtocolAdmin::new(&self.inventory).map(|admin| Arc::new(admin) as Arc<dyn kchaos_workloads::Admin>),
         })
     }

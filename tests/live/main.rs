@@ -5,6 +5,7 @@
 
 mod bank;
 mod conditions;
+mod cut_off;
 mod daemon_log;
 mod disks;
 mod elections;
@@ -16,6 +17,7 @@ mod inhabited;
 mod interruptions;
 mod kills;
 mod lab;
+mod late;
 mod least;
 mod leftovers;
 mod moments;

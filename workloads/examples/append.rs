@@ -124,6 +124,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         clock,
         log: log.clone(),
         admin: None,
+        cut_off: None,
     };
     let workload = (find("append").ok_or("no append")?.build)(&options)?;
     let topics = workload.topics(&run_id);

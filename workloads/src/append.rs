@@ -40,6 +40,10 @@ impl Workload for Append {
         vec![topic_that_keeps_all(self.topic(run_id), &self.options)]
     }
 
+    fn can_be_concluded(&self) -> bool {
+        true
+    }
+
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let keys = self.keys(&context.run_id);
         Ok(Box::new(ClientsRun::start(self.options.clone(), keys, context)?))

@@ -105,6 +105,15 @@ pub struct Context {
     pub log: Arc<dyn LogSink>,
     /// What changes the cluster and looks at single brokers, where that can be had.
     pub admin: Option<Arc<dyn Admin>>,
+    /// Of a run that was cut off, and is only read to its end now.
+    pub cut_off: Option<CutOff>,
+}
+
+/// Numbers that no client of the run had before it was cut off. Nobody writes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    pub first_process: u32,
+    pub first_client: u32,
 }
 
 /// Where ZooKeeper is.
@@ -132,6 +141,10 @@ pub trait Workload: Send + Sync {
     /// Refuses a cluster that cannot bear it, before anything is made. It may ask the cluster, and block.
     fn refuse_cluster(&self, _context: &Context) -> Result<(), WorkloadError> {
         Ok(())
+    }
+    /// Whether a run of it that was cut off can be read to its end by other clients ([`Context::cut_off`]).
+    fn can_be_concluded(&self) -> bool {
+        false
     }
     /// Why a fault of this name cannot be had beside it, if it cannot.
     fn clashes_with(&self, _nemesis: &str) -> Option<&'static str> {

@@ -110,7 +110,8 @@ impl ClientsRun {
             wait_until_made(&name, &made)?;
         }
         let start_ns = shared.clock.now_ns();
-        for number in 0..self.clients.writers(&shared) {
+        let writers = if shared.is_cut_off { 0 } else { self.clients.writers(&shared) };
+        for number in 0..writers {
             let (ready, made): (SyncSender<_>, Ready) = sync_channel(1);
             let name = self.clients.writer_name(number);
             let producer = self.clients.spawn_writer(&shared, number, start_ns, ready);

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) is_calm: AtomicBool,
     /// Where values are of many sizes: how long their sends took.
     pub(crate) sizes: Option<Sizes>,
+    /// The run was cut off, and nobody writes any more.
+    pub(crate) is_cut_off: bool,
     run_id: String,
     bootstrap: String,
     /// May hold secrets.
@@ -70,8 +72,9 @@ impl Shared {
             bootstrap: context.bootstrap,
             properties: context.properties,
             log: context.log,
-            next_process: AtomicU32::new(0),
-            next_client: AtomicU32::new(1),
+            is_cut_off: context.cut_off.is_some(),
+            next_process: AtomicU32::new(context.cut_off.map_or(0, |cut_off| cut_off.first_process)),
+            next_client: AtomicU32::new(context.cut_off.map_or(1, |cut_off| cut_off.first_client)),
             next_values: keys.iter().map(|_| AtomicI64::new(1)).collect(),
             keys,
             options,

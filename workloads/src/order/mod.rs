@@ -72,6 +72,10 @@ impl Workload for Order {
         (0..self.options.partitions).map(|channel| topic_that_keeps_all(self.topic(run_id, channel), &one)).collect()
     }
 
+    fn can_be_concluded(&self) -> bool {
+        true
+    }
+
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let keys = self.keys(&context.run_id);
         Ok(Box::new(run::OrderRun::start(self.options.clone(), keys, context)?))

@@ -69,6 +69,10 @@ impl Workload for Queue {
         probe::refuse_cluster(&self.options, context)
     }
 
+    fn can_be_concluded(&self) -> bool {
+        true
+    }
+
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let name = group(&context.run_id);
         let (keys, topic) = (self.keys(&context.run_id), self.topic(&context.run_id));

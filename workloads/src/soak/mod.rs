@@ -133,6 +133,10 @@ impl Workload for Soak {
         self.parts.iter().try_for_each(|part| part.workload.refuse_cluster(context))
     }
 
+    fn can_be_concluded(&self) -> bool {
+        self.parts.iter().all(|part| part.workload.can_be_concluded())
+    }
+
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let count = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         let mut parts = Vec::new();

@@ -71,6 +71,10 @@ impl Workload for Transactions {
         (0..self.options.producers as usize).map(|number| transactional_id(run_id, number)).collect()
     }
 
+    fn can_be_concluded(&self) -> bool {
+        true
+    }
+
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let keys = self.keys(&context.run_id);
         Ok(Box::new(ClientsRun::start_with(self.options.clone(), keys, context, Box::new(client::Clients))?))

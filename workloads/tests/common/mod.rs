@@ -44,6 +44,7 @@ pub(crate) fn context(run_id: &str, bootstrap: String) -> (Context, Arc<Memory>)
         clock: Arc::new(RunClock(Instant::now())),
         log: Arc::new(LogRing::new(100)),
         admin: None,
+        cut_off: None,
     };
     (context, memory)
 }
