@@ -89,7 +89,8 @@ impl Workload for Queue {
     }
 
     fn refuse_cluster(&self, context: &Context) -> Result<(), WorkloadError> {
-        probe::refuse_cluster(&self.options, context)
+        probe::refuse_cluster(&self.options, context)?;
+        if self.options.group.exactly_once { transact::refuse_cluster(&self.options, context) } else { Ok(()) }
     }
 
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {

@@ -25,18 +25,44 @@ use super::context::MemberContext;
 use super::group::{Group, named};
 use super::member::{End, Member};
 use super::trouble::Trouble;
+use crate::options::Options;
 use crate::payload::{self, Record};
 use crate::raw;
+use crate::shared::Shared;
 use crate::transactions::book::Book;
 use crate::transactions::plan::Ending;
 use crate::transactions::producer::TxnProducer;
 use crate::transactions::seat::{CALL, Open, SETTLE, Seat};
+use crate::{Context, WorkloadError};
 
 const SEEK: Duration = Duration::from_secs(5);
+/// For the first coordinator of all.
+const COORDINATOR: Duration = Duration::from_secs(90);
 
 /// One for each member: after a crash the next client with it settles what the last one left.
 pub(super) fn transactional_id(run_id: &str, member: usize) -> String {
     format!("kchaos-{run_id}-member-{}", member + 1)
+}
+
+/// The first transactional id of a cluster makes the topic of the coordinators. This may take a minute: it is waited for here, or a run's trouble would
+/// begin before its group.
+pub(super) fn refuse_cluster(options: &Options, context: &Context) -> Result<(), WorkloadError> {
+    let name = "coordinator-probe";
+    let shared = Arc::new(Shared::new(options.clone(), Vec::new(), context.clone())?);
+    let id = transactional_id(&context.run_id, 0);
+    let unmade = |reason: String| WorkloadError::Client { name: name.to_owned(), reason };
+    let producer = TxnProducer::new(&shared, name, Some(&id)).map_err(unmade)?;
+    let until = Instant::now() + COORDINATOR;
+    loop {
+        match producer.init(CALL) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_retriable && Instant::now() < until => {}
+            Err(error) => {
+                let reason = format!("no coordinator takes the transactions of --exactly-once: {}", error.text);
+                return Err(WorkloadError::Unsupported { reason });
+            }
+        }
+    }
 }
 
 /// What a member produces with.
