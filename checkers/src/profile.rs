@@ -128,7 +128,9 @@ impl Profile {
         if !differences.is_empty() {
             profile.name = format!("{} ({})", profile.name, differences.join(", "));
         }
-        Ok(profile)
+        // A group whose polls are as good as its transactions is promised that it is given nothing again.
+        let is_exactly_once = plan.options.get("group").is_some_and(|group| group["exactly_once"] == true);
+        Ok(if is_exactly_once { profile.exactly_once() } else { profile })
     }
 
     /// What was promised to be processed exactly once may not be delivered again: `redelivered` is a violation.

@@ -18,6 +18,7 @@ pub(crate) mod lost_write;
 pub(crate) mod lso_passed;
 pub(crate) mod lso_stall;
 pub(crate) mod offsets;
+mod outputs;
 pub(crate) mod phantom;
 pub(crate) mod poll_order;
 pub(crate) mod registers;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{check, judge, polled, sent};
+use common::{check, check_with, complete, judge, polled, sent};
 use kchaos_checkers::JudgeOptions;
 
 const BASES: [i64; 2] = [0, 1_000_000_000_000];
@@ -184,4 +184,65 @@ fn a_group_that_did_not_come_to_the_end_leaves_the_run_unknown() {
     check(&(log(0) + &told("0,1")), "unknown: because: group-behind");
     check(&(log(0) + &told("0,1") + &told("")), "valid");
     check(&(log(0) + "nemesis info final-groups {\"group\":\"g\",\"behind\":7}\n"), "valid");
+}
+
+/// Value 10 of key 0 at offset 0, whose outputs stand in key 1; a member of the group was given it by a poll that ended so, and committed past it.
+fn made(poll: &str, outputs: &str) -> String {
+    let told = "nemesis info outputs {\"group\":\"g\",\"keys\":{\"0\":1},\"modulus\":1000}\n";
+    let poll = format!("1 invoke poll [[\"poll\"]]\n1 {poll} poll [[\"poll\",{{\"0\":[[0,10]]}}]]\n");
+    told.to_owned() + &sent(10, 0) + &polled(9, "[0,10]") + &subscribe(1, EARLIEST) + outputs + &poll + &commit(1, 1, "ok")
+}
+
+fn output(process: u32, value: i64, offset: &str, outcome: &str) -> String {
+    let line = |op_type: &str, send: &str| format!("{process} {op_type} txn [[\"send\",1,{send}]]\n");
+    line("invoke", &value.to_string()) + &line(outcome, &format!("[{offset},{value}]"))
+}
+
+fn read_outputs(records: &str) -> String {
+    format!("9 invoke poll [[\"poll\"]]\n9 ok poll [[\"poll\",{{\"1\":[{records}]}}]]\n")
+}
+
+#[test]
+fn what_only_a_poll_of_unknown_outcome_returned_is_processed_if_its_output_was_committed() {
+    let unread = output(3, 1010, "null", "info");
+    for poll in ["ok", "info", "fail"] {
+        check_with(&(made(poll, &unread) + &read_outputs("[0,1010]")), complete(), "valid");
+        check_with(&made(poll, &unread), complete(), "invalid: unprocessed 1");
+    }
+    // Nobody looked to the end.
+    check(&made("info", &unread), "unknown: because: unknown-outputs");
+    check(&made("fail", &unread), "invalid: unprocessed 1");
+    check(&made("ok", &unread), "valid");
+}
+
+#[test]
+fn an_input_with_two_committed_outputs_is_processed_twice_however_they_are_known_to_be_committed() {
+    let made = |second: &str, read: &str| made("ok", &(output(3, 1010, "0", "ok") + second)) + &read_outputs(read);
+    check(&made(&output(4, 2010, "2", "ok"), "[0,1010],[2,2010]"), "invalid: processed-twice 1");
+    check(&made(&output(4, 2010, "null", "info"), "[0,1010],[2,2010]"), "invalid: processed-twice 1");
+    check(&made(&output(4, 2010, "null", "info"), "[0,1010]"), "valid");
+    check(&made(&output(4, 2010, "null", "fail"), "[0,1010]"), "valid");
+    // Of another input, and what is none's.
+    check(&made(&output(4, 2011, "2", "ok"), "[0,1010],[2,2011]"), "valid");
+    check(&made(&output(4, 10, "2", "ok"), "[0,1010],[2,10]"), "valid");
+    // Once for each input.
+    let three = output(4, 2010, "2", "ok") + &output(5, 3010, "4", "ok");
+    check(&made(&three, "[0,1010],[2,2010],[4,3010]"), "invalid: processed-twice 1");
+}
+
+#[test]
+fn outputs_that_were_packed_are_compared_and_cited_like_others() {
+    let (count, twice) = (3_000_i64, 700);
+    let told = "nemesis info outputs {\"group\":\"g\",\"keys\":{\"1\":0},\"modulus\":1000000}\n".to_owned();
+    let value = |n: i64| if n == count - 1 { 2_000_000 + twice } else { 1_000_000 + n };
+    let sends: String = (0..count).map(|n| sent(value(n), n)).collect();
+    let records = (0..count).map(|n| format!("[{n},{}]", value(n))).collect::<Vec<_>>().join(",");
+    let history = common::history(&(told + &sends + &polled(9, &records)));
+    let reading = kchaos_checkers::Reading { name: "test", threads: 1 };
+    let open = || Ok(Box::new(history.as_bytes()) as kchaos_checkers::Input<'_>);
+    let report = kchaos_checkers::check(open, reading, JudgeOptions::default()).unwrap();
+    assert_eq!(common::summary(&report), "invalid: processed-twice 1");
+    let example = &report.anomalies["processed-twice"].examples[0];
+    assert_eq!((&example.values[..], &example.offsets[..]), (&[1_000_700, 2_000_700][..], &[700, count - 1][..]));
+    assert!(example.ops.contains(&(twice as u64 * 2 + 2)) && example.ops.contains(&(count as u64 * 2)), "{:?}", example.ops);
 }

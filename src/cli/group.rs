@@ -50,6 +50,14 @@ pub(crate) struct GroupArgs {
     /// The same for members that leave as they should, and come back
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) group_leave_every: Duration,
+    /// Members consume, transform and produce: the outputs of each batch and its offsets are one transaction. Each acknowledged input must have
+    /// exactly one committed output
+    #[arg(long)]
+    pub(crate) exactly_once: bool,
+    /// The same with offsets that are committed after the transaction and not in it: a crash in between, or a member that was thrown out, processes
+    /// twice
+    #[arg(long)]
+    pub(crate) exactly_once_unsafe: bool,
 }
 
 impl GroupArgs {
@@ -68,6 +76,8 @@ impl GroupArgs {
             crash_every_ms: crate::run::millis(self.group_crash_every),
             pause_every_ms: crate::run::millis(self.group_pause_every),
             leave_every_ms: crate::run::millis(self.group_leave_every),
+            exactly_once: self.exactly_once || self.exactly_once_unsafe,
+            exactly_once_unsafe: self.exactly_once_unsafe,
         })
     }
 }

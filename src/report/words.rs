@@ -71,6 +71,12 @@ const ANOMALIES: &[(&str, &str, &str, &str)] = &[
         "Within one op a later send got a lower offset.",
     ),
     (
+        "processed-twice",
+        "input was processed twice",
+        "inputs were processed twice",
+        "A group that makes each output in one transaction with the offset of its input committed two outputs of one input.",
+    ),
+    (
         "never-recovered",
         "partition never came back",
         "partitions never came back",

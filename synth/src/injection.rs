@@ -65,6 +65,7 @@ pub const INJECTABLE: &[Injectable] = &[
     of("offsets-expired", GROUPS, &[]),
     of("unprocessed", GROUPS, &[]),
     of("redelivered", GROUPS, &[]),
+    of("processed-twice", LOGS, &[]),
     of("nonmonotonic-send", LOGS, &[]),
     of("int-nonmonotonic-send", LOGS, &[]),
     of("int-send-skip", LOGS, &[]),

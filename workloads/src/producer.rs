@@ -280,7 +280,7 @@ struct Report {
 
 impl Instance {
     fn new(shared: &Arc<Shared>, writer: &Writer) -> Self {
-        let keys = shared.keys.len();
+        let keys = shared.written;
         let properties = shared.properties(writer.role, &writer.name);
         let gate = shared.options.idempotence.then(|| gate(writer.value_bytes, &properties));
         let lanes = Lanes::new(writer.in_flight, keys, gate);

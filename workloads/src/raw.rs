@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rdkafka::bindings;
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -91,6 +91,29 @@ pub(crate) fn commit_async<C: ConsumerContext>(consumer: &BaseConsumer<C>, offse
         error
     };
     if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR { Ok(()) } else { Err(error.into()) }
+}
+
+/// A member's standing in its group, for the coordinator of a transaction; `None` if it is in no generation of it.
+///
+/// Why it is asked for: a coordinator fences by generation only if it is told one, and rust-rdkafka does not show what it would tell.
+pub(crate) fn standing<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<ConsumerGroupMetadata> {
+    let before = generation(consumer)?;
+    let standing = consumer.group_metadata()?;
+    (generation(consumer) == Some(before)).then_some(standing)
+}
+
+fn generation<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<i32> {
+    // SAFETY: the client lives as long as the borrow; what it gives is ours, and is given back once.
+    let generation = unsafe {
+        let metadata = bindings::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
+        if metadata.is_null() {
+            return None;
+        }
+        let generation = bindings::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        bindings::rd_kafka_consumer_group_metadata_destroy(metadata);
+        generation
+    };
+    (generation >= 0).then_some(generation)
 }
 
 /// The code of an error; one without is unknown, which the tables call nobody's knowledge.

@@ -36,6 +36,11 @@ pub(crate) type Ready = Receiver<Result<(), String>>;
 
 /// What is a workload's own about its clients; as it stands here, of `append`.
 pub(crate) trait Clients: Send + Sync {
+    /// How many of the keys, the first ones, the writers write to.
+    fn written(&self, keys: &[KeyEntry]) -> usize {
+        keys.len()
+    }
+
     fn writers(&self, shared: &Shared) -> usize {
         shared.options.producers as usize
     }
@@ -86,7 +91,9 @@ impl ClientsRun {
         context: Context,
         clients: Box<dyn Clients>,
     ) -> Result<Self, WorkloadError> {
-        let shared = Arc::new(Shared::new(options, keys, context)?);
+        let mut shared = Shared::new(options, keys, context)?;
+        shared.written = clients.written(&shared.keys);
+        let shared = Arc::new(shared);
         let mut run = Self { clients, producers: Vec::new(), readers: Vec::new(), left_behind: Vec::new(), finales: 0, shared };
         if let Err(error) = run.start_clients() {
             run.end(Duration::ZERO);

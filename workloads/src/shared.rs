@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Arc<dyn Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Vec<KeyEntry>,
+    /// So many of them, the first ones, are written to by the run's producers.
+    pub(crate) written: usize,
     pub(crate) places: Vec<Place>,
     pub(crate) counters: Counters,
     /// Set once: no new sends, and open ones are waited for until then.
@@ -76,6 +78,7 @@ impl Shared {
             next_process: AtomicU32::new(context.cut_off.map_or(0, |cut_off| cut_off.first_process)),
             next_client: AtomicU32::new(context.cut_off.map_or(1, |cut_off| cut_off.first_client)),
             next_values: keys.iter().map(|_| AtomicI64::new(1)).collect(),
+            written: keys.len(),
             keys,
             options,
         })
@@ -102,6 +105,11 @@ impl Shared {
     /// Values count from 1 for each key, over all producers.
     pub(crate) fn new_value(&self, key: usize) -> Value {
         self.next_values[key].fetch_add(1, Relaxed)
+    }
+
+    /// No greater value was sent to the key.
+    pub(crate) fn greatest_value(&self, key: usize) -> Value {
+        self.next_values[key].load(Relaxed) - 1
     }
 
     pub(crate) fn record(&self, draft: Draft) {

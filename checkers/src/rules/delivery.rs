@@ -4,6 +4,12 @@
 //! `redelivered`: a group delivers an offset again. That is what at-least-once means, so it is counted and allowed;
 //! a profile made `exactly_once` (`kchaos check --exactly-once`) does not.
 //!
+//! A group that makes outputs of what it is given ([`outputs`], where `processed-twice` is told of) has processed a value when a committed output of it
+//! is there, if the outputs were read to their end: what polls say counts only until then, and of a value that only polls of unknown outcome returned
+//! nothing is known before (`unknown-outputs`).
+//!
+//! [`outputs`]: super::outputs
+//!
 //! A member is a process whose last assign or subscribe was a subscribe; what others with its `client` commit, it commits. Its group stands beside the poll or the subscribe; without a
 //! name, who is in which group is not known, and nothing counts as delivered again. Counted by value, and by offset. Offsets below the log's
 //! start are exempt.
@@ -38,13 +44,14 @@ use crate::log::{KeyLog, OpRef};
 use crate::pages::Slot;
 use crate::rule::{Findings, JudgeOptions, Rule, Spec, cite, example, hears};
 use crate::rules::commit_regression::group;
+use crate::rules::outputs::{Committed, Outputs};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "delivery",
-    about: "a group processes every value before its committed offset; what it is given again is counted",
-    anomalies: &["unprocessed", "redelivered"],
+    about: "a group processes every value before its committed offset, and makes one output of it where it makes any; what it is given again is counted",
+    anomalies: &["unprocessed", "redelivered", "processed-twice"],
     stable: false,
-    hears: hears::ENDS_OF_POLLS | hears::PLACES | hears::COMMITS,
+    hears: hears::ENDS_OF_POLLS | hears::PLACES | hears::COMMITS | hears::NEMESIS,
     build: || Box::new(Delivery::default()),
 };
 
@@ -57,6 +64,7 @@ struct Delivery {
     first: BTreeMap<(u32, Key), Offset>,
     /// Processes that log rebalances.
     logging: BTreeSet<u32>,
+    outputs: Outputs,
 }
 
 #[derive(Default)]
@@ -73,6 +81,8 @@ struct Group {
 #[derive(Default)]
 struct Place {
     delivered: Bits,
+    /// By polls of unknown outcome.
+    doubtful: Bits,
     again: BTreeMap<Offset, OpRef>,
     /// The greatest offset committed for certain.
     committed: Option<(Offset, OpRef)>,
@@ -109,7 +119,7 @@ impl Bits {
 
 impl Rule for Delivery {
     fn update(&mut self, op: &Op, _: &Facts) {
-        let Process::Client(process) = op.process else { return };
+        let Process::Client(process) = op.process else { return self.outputs.hear(op) };
         self.reset(process, op);
         match (&op.body, op.op_type) {
             (Body::Commit(offsets), OpType::Invoke | OpType::Info) => self.try_commit(process, op, offsets),
@@ -127,7 +137,7 @@ impl Rule for Delivery {
                 self.members.remove(&process);
                 self.forget(process);
             }
-            (Body::Poll(_) | Body::Txn(_), op_type) => self.poll(process, op, op_type == OpType::Ok),
+            (Body::Poll(_) | Body::Txn(_), _) => self.poll(process, op),
             (Body::Commit(offsets), OpType::Ok) => self.commit(process, op, offsets),
             (Body::Committed { offsets, .. }, OpType::Ok) => self.fetched(process, op, offsets),
             _ => {}
@@ -138,6 +148,8 @@ impl Rule for Delivery {
         let mut findings = Findings::new(options);
         let mut doubts = Vec::new();
         let mut is_proved = false;
+        let mut unread = 0;
+        self.outputs.accuse(facts, options, &mut findings);
         for (name, group) in &self.groups {
             for (key, place) in group.places.iter().filter(|(_, place)| place.has_members) {
                 for (offset, op) in place.again.iter().filter(|_| !name.is_empty()) {
@@ -147,10 +159,16 @@ impl Rule for Delivery {
                     });
                 }
                 let (Some((committed, op)), Some(log)) = (place.committed, facts.log(*key)) else { continue };
-                for missed in missed(log, facts.log_start(*key), place, committed) {
+                let outputs = self.outputs.of(name, *key, facts, options);
+                let outputs = outputs.as_ref();
+                for missed in missed(log, facts.log_start(*key), place, outputs, committed) {
+                    if outputs.is_some_and(|outputs| !outputs.is_complete) && place.doubtful.contains(missed.offset) {
+                        unread += 1;
+                        continue;
+                    }
                     match group.owes(place, missed.offset) {
                         Some(true) => {
-                            findings.add("unprocessed", || missed.told(log, name, *key, committed, op));
+                            findings.add("unprocessed", || missed.told(log, name, *key, committed, op, outputs));
                             is_proved = true;
                         }
                         Some(false) => {}
@@ -166,9 +184,16 @@ impl Rule for Delivery {
                 doubts.len()
             );
             for (log, name, key, missed, committed, op) in doubts.iter().filter(|_| !is_proved) {
-                findings.add("unprocessed", || missed.told(log, name, *key, *committed, *op));
+                findings.add("unprocessed", || missed.told(log, name, *key, *committed, *op, None));
             }
             if is_proved { findings.reason("unknown-beginning", text) } else { findings.unproved("unprocessed", "unknown-beginning", text) }
+        }
+        if unread > 0 {
+            let text = format!(
+                "{unread} acknowledged values lie below a group's committed offset, and only polls of unknown outcome returned them; no output of them \
+                 was read, and no complete final read of the outputs is proved"
+            );
+            findings.reason("unknown-outputs", text);
         }
         findings.verdict()
     }
@@ -254,7 +279,7 @@ impl Delivery {
         }
     }
 
-    fn poll(&mut self, process: u32, op: &Op, ok: bool) {
+    fn poll(&mut self, process: u32, op: &Op) {
         let rebalanced = |key: Key| op.extra.rebalance_log.iter().filter(move |event| event.keys.contains(&key));
         if !op.extra.rebalance_log.is_empty() {
             self.logging.insert(process);
@@ -262,8 +287,15 @@ impl Delivery {
                 self.first.remove(&(process, *key));
             }
         }
-        let Some(member) = self.members.get(&process).filter(|_| ok) else { return };
+        let Some(member) = self.members.get(&process) else { return };
         let Some(group) = self.groups.get_mut(op.extra.group.as_ref().unwrap_or(member)) else { return };
+        if op.op_type != OpType::Ok {
+            for (key, records) in polls(&op.body).filter(|_| op.op_type == OpType::Info).flat_map(|polled| &polled.0) {
+                let place = group.places.entry(*key).or_default();
+                records.iter().filter(|(offset, _)| *offset >= 0).for_each(|(offset, _)| _ = place.doubtful.insert(*offset));
+            }
+            return;
+        }
         // Of one poll no offset counts twice: that is `int-nonmonotonic-poll`.
         let mut here = BTreeSet::new();
         for (key, records) in polls(&op.body).flat_map(|polled| &polled.0) {
@@ -312,28 +344,36 @@ struct Missed {
 }
 
 impl Missed {
-    fn told(self, log: &KeyLog, group: &str, key: Key, committed: Offset, op: OpRef) -> Example {
+    fn told(self, log: &KeyLog, group: &str, key: Key, committed: Offset, op: OpRef, outputs: Option<&Committed>) -> Example {
         let Missed { offset, slot } = self;
         let written = log.tell(offset, slot);
+        let value = written.value;
+        let lacks = match outputs.filter(|outputs| outputs.is_complete) {
+            Some(outputs) => {
+                format!("key {}, which was read to its end, has no committed output of value {value} at offset {offset}", outputs.key)
+            }
+            None => format!("no member's ok poll returned value {value} at offset {offset}"),
+        };
         let explanation = format!(
-            "group \"{group}\" committed offset {committed} of key {key}{}, and no member's ok poll returned value {} at offset {offset}, \
-             which was acknowledged{}: it should have been processed before",
+            "group \"{group}\" committed offset {committed} of key {key}{}, and {lacks}, which was acknowledged{}: it should have been processed before",
             cite(op),
-            written.value,
             cite(written.completed),
         );
         example(key, vec![written.value], vec![offset], &[written.invoked, written.completed, op], explanation)
     }
 }
 
-/// What lies between the log's start and the committed offset, and was not delivered.
-fn missed(log: &KeyLog, start: Offset, place: &Place, committed: Offset) -> Vec<Missed> {
+/// What lies between the log's start and the committed offset, and was not processed.
+fn missed(log: &KeyLog, start: Offset, place: &Place, outputs: Option<&Committed>, committed: Offset) -> Vec<Missed> {
+    let is_output = |value| outputs.is_some_and(|outputs| outputs.has(value));
+    let is_delivered = |offset| outputs.is_none_or(|outputs| !outputs.is_complete) && place.delivered.contains(offset);
     let live = log.written(|written| written.is_acknowledged() && !written.is_sent_twice() && written.offset >= 0);
-    let live = live.into_iter().filter(|(id, _)| match log.places(*id) {
-        Some(places) => !places.keys().any(|offset| place.delivered.contains(*offset)),
-        None => !place.delivered.contains(log.last_offset(*id)),
+    let live = live.into_iter().filter(|(id, written)| match log.places(*id) {
+        _ if is_output(written.value) => false,
+        Some(places) => !places.keys().any(|offset| is_delivered(*offset)),
+        None => !is_delivered(log.last_offset(*id)),
     });
-    let packed = log.packed().filter(|(offset, _, acknowledged)| *acknowledged && !place.delivered.contains(*offset));
+    let packed = log.packed().filter(|(offset, value, acknowledged)| *acknowledged && !is_delivered(*offset) && !is_output(*value));
     let packed = packed.map(|(offset, value, _)| Missed { offset, slot: Slot::Packed(value) });
     let mut missed: Vec<_> = live.map(|(id, _)| Missed { offset: log.last_offset(id), slot: Slot::Live(id) }).chain(packed).collect();
     missed.retain(|missed| (start..committed).contains(&missed.offset));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{Body, Extra, Key, OpType};
+use kchaos_core::{Body, Extra, Key, OpType, Value};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
@@ -11,6 +11,8 @@ use crate::groups::extra;
 
 /// How long committed offsets are kept.
 const RETENTION_MS: u64 = 600_000;
+/// An output is this times the attempt, plus its input.
+const MODULUS: Value = 1_000_000_000_000;
 
 /// A group of its own, that only keeps offsets: commits one, and is given less.
 pub(super) fn commit_regression(scene: &mut Scene<'_, '_>) -> Shown {
@@ -61,6 +63,22 @@ pub(super) fn redelivered(scene: &mut Scene<'_, '_>, rng: &mut ChaCha8Rng) -> Sh
     let owner = scene.stage.world.group.owner(scene.key);
     scene.stage.world.group.poll_all(owner, scene.out);
     scene.shown(&[])
+}
+
+/// A group of its own makes two outputs of one value, in the key of its inputs.
+pub(super) fn processed_twice(scene: &mut Scene<'_, '_>) -> Shown {
+    let (input, _) = scene.sent();
+    let key = scene.key;
+    let group = format!("maker-{}", scene.stage.process());
+    scene.out.nemesis("outputs", json!({"group": group, "keys": {key.to_string(): key}, "modulus": MODULUS}));
+    let outputs = [1, 2].map(|attempt| MODULUS * attempt + input);
+    for output in outputs {
+        let process = scene.stage.process();
+        scene.invoke(process, &[output]);
+        let offset = scene.append(output);
+        scene.complete(process, OpType::Ok, &[(output, Some(offset))]);
+    }
+    scene.shown(&outputs)
 }
 
 /// The key's owner, who was given all there is and committed it.

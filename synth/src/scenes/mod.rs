@@ -163,6 +163,7 @@ pub(crate) fn play(name: &str, stage: &mut Stage, with: With<'_>, rng: &mut ChaC
         "offsets-expired" => groups::offsets_expired(scene),
         "unprocessed" => groups::unprocessed(scene, rng),
         "redelivered" => groups::redelivered(scene, rng),
+        "processed-twice" => groups::processed_twice(scene),
         _ => scene.shown(&[]),
     }
 }

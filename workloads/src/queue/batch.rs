@@ -31,6 +31,7 @@ pub(crate) struct Batch {
 struct OfKey {
     records: Vec<(Offset, Value)>,
     corrupt: Vec<(Offset, String)>,
+    first: Option<Offset>,
     next: Option<Offset>,
     leader_epoch: Option<i32>,
 }
@@ -61,6 +62,17 @@ impl Batch {
         self.keys.iter().enumerate().filter_map(|(index, key)| Some((index, key.next?))).collect()
     }
 
+    /// Where each key of the batch was to be gone on with before it.
+    pub(crate) fn first_offsets(&self) -> BTreeMap<usize, Offset> {
+        self.keys.iter().enumerate().filter_map(|(index, key)| Some((index, key.first?))).collect()
+    }
+
+    /// What there is to process.
+    pub(crate) fn values(&self) -> Vec<(usize, Value)> {
+        let of = |(index, key): (usize, &OfKey)| key.records.iter().map(move |(_, value)| (index, *value)).collect::<Vec<_>>();
+        self.keys.iter().enumerate().flat_map(of).collect()
+    }
+
     /// The key is not the member's any more.
     pub(crate) fn let_go(&mut self, index: usize) {
         let gone = std::mem::take(&mut self.keys[index]);
@@ -88,6 +100,7 @@ impl Batch {
             Ok(value) => key.records.push((offset, value)),
             Err(wrong) => key.corrupt.push((offset, wrong)),
         }
+        key.first.get_or_insert(offset);
         key.next = Some(offset + 1);
         key.leader_epoch = leader_epoch;
         self.count += 1;
@@ -177,6 +190,7 @@ mod tests {
         batch.put(1, 8, Ok(80), Some(2));
         batch.put(1, 9, Err("torn".to_owned()), Some(2));
         assert_eq!(batch.next_offsets(), [(0, 6), (1, 10)].into());
+        assert_eq!((batch.first_offsets(), batch.values()), ([(0, 5), (1, 8)].into(), vec![(0, 50), (1, 80)]));
         batch.let_go(0);
         assert_eq!((batch.is_empty(), batch.next_offsets()), (false, [(1, 10)].into()));
         let taken = batch.take(|index| index as Key + 100);

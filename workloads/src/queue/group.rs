@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 
 use super::context::absolute;
 use super::options::GroupOptions;
+use super::outputs::Outputs;
 use crate::properties::{self, Role};
 use crate::raw;
 use crate::shared::Shared;
@@ -30,6 +31,8 @@ pub(crate) struct Group {
     /// By key: the greatest offset known to be committed.
     pub(crate) committed: Vec<AtomicI64>,
     pub(crate) figures: Figures,
+    /// With `--exactly-once`.
+    pub(super) outputs: Option<Outputs>,
 }
 
 /// What happened to members, over all of them.
@@ -39,6 +42,21 @@ pub(crate) struct Figures {
     pub(crate) pauses: AtomicU64,
     pub(crate) leaves: AtomicU64,
     pub(crate) rebalances: AtomicU64,
+    /// Transactions, with `--exactly-once`.
+    pub(crate) committed: AtomicU64,
+    pub(crate) aborted: AtomicU64,
+    pub(crate) unknown: AtomicU64,
+}
+
+impl Figures {
+    pub(crate) fn transaction(&self, op_type: OpType) {
+        let figure = match op_type {
+            OpType::Ok => &self.committed,
+            OpType::Fail => &self.aborted,
+            OpType::Info | OpType::Invoke => &self.unknown,
+        };
+        figure.fetch_add(1, Relaxed);
+    }
 }
 
 impl Group {
@@ -65,9 +83,14 @@ impl Group {
         list
     }
 
+    /// Keys that the group is given; those of its outputs, if it has any, stand behind them.
+    pub(crate) fn inputs(&self) -> usize {
+        self.shared.written
+    }
+
     pub(crate) fn key_of(&self, partition: i32) -> Option<usize> {
         // Key k is partition k.
-        usize::try_from(partition).ok().filter(|index| *index < self.shared.keys.len())
+        usize::try_from(partition).ok().filter(|index| *index < self.inputs())
     }
 
     pub(crate) fn key(&self, index: usize) -> Key {

@@ -26,9 +26,11 @@ use super::commits::{self, Commits, Ended};
 use super::context::{Mailbox, MemberContext, Told};
 use super::group::{Group, named};
 use super::options::GroupCommit;
+use super::transact::Producing;
 use super::trouble::{Trouble, Troubles};
 use crate::client_log::ClientLog;
 use crate::raw;
+use crate::transactions::book::Book;
 
 /// Before a member that crashed or left comes back.
 const AWAY: Duration = Duration::from_secs(1);
@@ -41,6 +43,8 @@ const NAP: Duration = Duration::from_millis(20);
 pub(crate) struct MemberHandle {
     pub(crate) name: String,
     pub(crate) thread: JoinHandle<()>,
+    /// Of its transactions, with `--exactly-once`.
+    pub(crate) book: Option<Arc<Book>>,
 }
 
 /// Starts a member that joins after `joins_after`. `ready` hears whether its client could be made.
@@ -52,7 +56,8 @@ pub(crate) fn spawn(
 ) -> std::io::Result<MemberHandle> {
     let shared = &group.shared;
     let name = format!("member-{}", number + 1);
-    let member = Member {
+    let book = group.outputs.is_some().then(|| Arc::new(Book::new(shared)));
+    let mut member = Member {
         log: shared.log(&name),
         client: shared.new_client(),
         process: shared.new_process(),
@@ -62,18 +67,28 @@ pub(crate) fn spawn(
         assigned: BTreeSet::new(),
         joined: BTreeSet::new(),
         rebalances: Vec::new(),
-        batch: Batch::new(shared.keys.len()),
+        batch: Batch::new(group.inputs()),
+        producing: None,
         gathering: Gathering::default(),
         busy: Instant::now(),
         group: Arc::clone(group),
         name: name.clone(),
     };
-    let thread = std::thread::Builder::new().name(name.clone()).spawn(move || member.run(joins_after, &ready))?;
-    Ok(MemberHandle { name, thread })
+    let own_book = book.clone();
+    let run = move || {
+        let producing = own_book.map(|book| Producing::new(&member.group, &book, number, &member.name)).transpose();
+        match producing {
+            Ok(producing) => member.producing = producing,
+            Err(error) => return drop(ready.try_send(Err(error))),
+        }
+        member.run(joins_after, &ready);
+    };
+    let thread = std::thread::Builder::new().name(name.clone()).spawn(run)?;
+    Ok(MemberHandle { name, thread, book })
 }
 
-struct Member {
-    group: Arc<Group>,
+pub(super) struct Member {
+    pub(super) group: Arc<Group>,
     name: String,
     log: ClientLog,
     client: u32,
@@ -81,19 +96,21 @@ struct Member {
     troubles: Troubles,
     mailbox: Mailbox,
     commits: Commits,
-    assigned: BTreeSet<usize>,
+    pub(super) assigned: BTreeSet<usize>,
     /// Assigned, and the group's place not asked for yet.
     joined: BTreeSet<usize>,
     /// Since the last poll op ended.
     rebalances: Vec<RebalanceEvent>,
-    batch: Batch,
+    pub(super) batch: Batch,
+    /// With `--exactly-once`.
+    pub(super) producing: Option<Producing>,
     gathering: Gathering,
     /// When it last held records, or joined.
-    busy: Instant,
+    pub(super) busy: Instant,
 }
 
 /// Why a client's life ended.
-enum End {
+pub(super) enum End {
     Over,
     Leave,
     Crash,
@@ -122,10 +139,19 @@ impl Member {
             }
             self.sleep(AWAY);
         }
+        if let Some(producing) = &mut self.producing {
+            producing.settle();
+        }
     }
 
     /// The life of one client, from its subscription on.
     fn life(&mut self, consumer: &BaseConsumer<MemberContext>) -> End {
+        // What its last producer left may hold the group's place back.
+        while self.producing.as_mut().is_some_and(|producing| !producing.make_ready()) {
+            if self.group.is_over.load(Relaxed) {
+                return End::Over;
+            }
+        }
         self.busy = Instant::now();
         self.subscribe(|group| consumer.subscribe(&[&group.topic]));
         while !self.group.is_over.load(Relaxed) {
@@ -173,7 +199,7 @@ impl Member {
     }
 
     fn subscribe(&self, subscribe: impl FnOnce(&Group) -> Result<(), KafkaError>) {
-        let keys = self.group.shared.keys.iter().map(|entry| entry.key).collect();
+        let keys = (0..self.group.inputs()).map(|key| self.group.key(key)).collect();
         let body = Body::Subscribe { keys };
         let reset = |mut draft: Draft| {
             draft.extra.reset = Some("earliest".to_owned());
@@ -204,7 +230,7 @@ impl Member {
                 ended = self.suffer_idle();
             }
         } else {
-            ended = self.process(consumer);
+            ended = if self.producing.is_some() { self.transact(consumer) } else { self.process(consumer) };
             if let (None, GatherEnd::Error { text, .. }) = (&ended, &end) {
                 // What was read was read. An error gets a poll of its own.
                 self.record(OpType::Invoke, Body::Poll(None), None);
@@ -247,7 +273,7 @@ impl Member {
         matches!(trouble, Some(Trouble::Leave)).then_some(End::Leave)
     }
 
-    fn trouble(&mut self) -> Option<Trouble> {
+    pub(super) fn trouble(&mut self) -> Option<Trouble> {
         let now = self.group.started.elapsed();
         let is_due = !self.group.is_calm.load(Relaxed) && self.troubles.due().is_some_and(|due| due <= now);
         if is_due { self.troubles.take(now) } else { None }
@@ -264,7 +290,7 @@ impl Member {
         }
     }
 
-    fn pause(&self, beyond: Duration) {
+    pub(super) fn pause(&self, beyond: Duration) {
         self.group.figures.pauses.fetch_add(1, Relaxed);
         let length = Duration::from_millis(self.group.options().max_poll_interval_ms) + beyond;
         self.log.say("notice", "KCHAOS", &format!("pausing for {} ms", length.as_millis()));
@@ -272,7 +298,7 @@ impl Member {
     }
 
     /// Naps, until the run is over or is to become calm.
-    fn sleep(&self, length: Duration) {
+    pub(super) fn sleep(&self, length: Duration) {
         let group = &self.group;
         let until = Instant::now() + length;
         let is_cut_short = || group.is_over.load(Relaxed) || (length > LONG && group.is_calm.load(Relaxed));
@@ -314,7 +340,7 @@ impl Member {
         }
     }
 
-    fn commit_sync(&mut self, consumer: &BaseConsumer<MemberContext>, offsets: &BTreeMap<usize, Offset>) {
+    pub(super) fn commit_sync(&mut self, consumer: &BaseConsumer<MemberContext>, offsets: &BTreeMap<usize, Offset>) {
         let body = Body::Commit(offsets.iter().map(|(key, offset)| (self.group.key(*key), *offset)).collect());
         self.record(OpType::Invoke, body.clone(), None);
         let list = self.group.list(offsets.iter().map(|(key, offset)| (*key, Some(*offset))));
@@ -378,7 +404,7 @@ impl Member {
     }
 
     /// Ends the poll op with what the batch holds and the rebalances since the last.
-    fn complete(&mut self, op_type: OpType, error: Option<String>) {
+    pub(super) fn complete(&mut self, op_type: OpType, error: Option<String>) {
         let is_nothing = op_type == OpType::Fail && self.batch.is_empty();
         let shared = &self.group.shared;
         let keys: Vec<Key> = shared.keys.iter().map(|entry| entry.key).collect();
@@ -402,7 +428,7 @@ impl Member {
         self.group.shared.record(Draft { error, ..self.draft(op_type, body) });
     }
 
-    fn draft(&self, op_type: OpType, body: Body) -> Draft {
+    pub(super) fn draft(&self, op_type: OpType, body: Body) -> Draft {
         let mut draft = Draft::new(Process::Client(self.process), op_type, body);
         draft.client = Some(self.client);
         draft.extra.group = Some(self.group.name.clone());

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::{OptionsError, range};
+use crate::options::{Isolation, Options, OptionsError, range};
 
 /// A member's session with its coordinator, of the classic protocol: the brokers' own minimum, so that a crash is noticed soon.
 const SESSION_TIMEOUT_MS: u64 = 6_000;
@@ -36,6 +36,10 @@ pub struct GroupOptions {
     pub crash_every_ms: u64,
     pub pause_every_ms: u64,
     pub leave_every_ms: u64,
+    /// Members consume, transform and produce: the outputs of a batch and its offsets are one transaction.
+    pub exactly_once: bool,
+    /// The offsets are committed after the transaction and not in it, which is not safe.
+    pub exactly_once_unsafe: bool,
 }
 
 impl Default for GroupOptions {
@@ -54,6 +58,8 @@ impl Default for GroupOptions {
             crash_every_ms: 20_000,
             pause_every_ms: 40_000,
             leave_every_ms: 30_000,
+            exactly_once: false,
+            exactly_once_unsafe: false,
         }
     }
 }
@@ -154,6 +160,24 @@ impl GroupOptions {
         }
     }
 
+    /// What `--exactly-once` needs of the run.
+    pub(super) fn check_exactly_once(&self, options: &Options) -> Result<(), OptionsError> {
+        if !self.exactly_once {
+            return Ok(());
+        }
+        if !options.idempotence {
+            return Err(OptionsError::TransactionsNeedIdempotence);
+        }
+        if options.isolation != Isolation::ReadCommitted {
+            let allowed = "read_committed with exactly-once: members must not be told offsets of open transactions";
+            return Err(range("isolation", allowed, options.isolation));
+        }
+        if self.commit != GroupCommit::Sync {
+            return Err(range("group-commit", "left away with exactly-once: the transactions commit", self.commit));
+        }
+        Ok(())
+    }
+
     fn check_classic(&self) -> Result<(), OptionsError> {
         if self.assignor == Some(GroupAssignor::Uniform) {
             return Err(range("group-assignor", "range, roundrobin or cooperative-sticky with the classic protocol", "uniform"));
@@ -242,6 +266,22 @@ mod tests {
             |group| (group.protocol, group.session_timeout_ms) = (GroupProtocol::Consumer, Some(6_000)),
             "group.consumer.session.timeout.ms",
         );
+    }
+
+    #[test]
+    fn exactly_once_needs_what_transactions_need_and_commits_in_its_own_way() {
+        let check = |change: fn(&mut Options), expected: &str| {
+            let group = GroupOptions { exactly_once: true, ..GroupOptions::default() };
+            let mut options = Options { group, ..Options::default() };
+            change(&mut options);
+            let found = options.group.check_exactly_once(&options).map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+            assert!(found.contains(expected), "{found}");
+        };
+        check(|_| (), "ok");
+        check(|options| options.idempotence = false, "transactions need idempotence");
+        check(|options| options.isolation = Isolation::ReadUncommitted, "isolation must be read_committed");
+        check(|options| options.group.commit = GroupCommit::Stored, "group-commit must be left away");
+        check(|options| (options.group.exactly_once, options.idempotence) = (false, false), "ok");
     }
 
     #[test]

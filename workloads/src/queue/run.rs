@@ -10,15 +10,16 @@ use kchaos_core::{Body, Draft, Key, KeyEntry, Offset, OpType, Process};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 
 use super::group::{Figures, Group};
 use super::member::{self, MemberHandle};
+use super::outputs::{self, Outputs};
 use crate::client_log::ClientLog;
 use crate::counts::Counts;
 use crate::options::Options;
-use crate::run::{ClientsRun, join, wait_until_made};
+use crate::run::{Clients, ClientsRun, join, wait_until_made};
 use crate::shared::Shared;
 use crate::sizes::SizeClass;
 use crate::{Context, FinalGroup, FinalTarget, FinaleOutcome, Outstanding, Running, Stopped, WorkloadError};
@@ -29,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What the group gets for its end, however long the final reads took.
 const DRAIN_MIN: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(5);
+/// The same of one whose members have ended: its coordinator is asked where it stands.
+const ASK: Duration = Duration::from_secs(10);
+const WATERMARKS: Duration = Duration::from_secs(3);
 
 pub(super) struct QueueRun {
     clients: ClientsRun,
@@ -45,8 +49,11 @@ impl QueueRun {
         name: String,
         context: Context,
     ) -> Result<Self, WorkloadError> {
-        let clients = ClientsRun::start(options, keys, context)?;
+        let clients = ClientsRun::start_with(options, keys, context, Box::new(Producers))?;
         let group = Arc::new(group(Arc::clone(&clients.shared), topic, name));
+        if group.outputs.is_some() {
+            group.shared.record(outputs::told(&group.name, &group.shared.keys, group.inputs()));
+        }
         let mut run = Self { clients, group, members: Vec::new(), left_behind: Vec::new() };
         if let Err(error) = run.start_members() {
             Box::new(run).stop(Duration::ZERO);
@@ -101,6 +108,10 @@ impl QueueRun {
         }
     }
 
+    fn is_input(&self, key: Key) -> bool {
+        self.group.shared.keys[..self.group.inputs()].iter().any(|entry| entry.key == key)
+    }
+
     /// A client of the group that never joins it.
     fn auditor(&self) -> Result<BaseConsumer<ClientLog>, KafkaError> {
         BaseConsumer::from_config_and_context(&self.group.config("auditor"), self.group.shared.log("auditor"))
@@ -114,20 +125,75 @@ impl QueueRun {
     }
 
     fn told(&self, took: Duration) -> String {
-        let Figures { crashes, pauses, leaves, rebalances } = &self.group.figures;
+        let Figures { crashes, pauses, leaves, rebalances, committed, aborted, unknown } = &self.group.figures;
         let [crashes, pauses, leaves, rebalances] = [crashes, pauses, leaves, rebalances].map(|figure| figure.load(Relaxed));
+        let [committed, aborted, unknown] = [committed, aborted, unknown].map(|figure| figure.load(Relaxed));
+        let transactions = match self.group.outputs {
+            Some(_) => format!(", {committed} transactions committed, {aborted} aborted or left open, {unknown} of unknown outcome"),
+            None => String::new(),
+        };
         format!(
             "{} members, {crashes} crashes, {pauses} pauses beyond max.poll.interval.ms, {leaves} departures, {rebalances} assignments and \
-             revocations; after the final reads its end was waited for for {:.1} s",
-            self.members.len(),
+             revocations{transactions}; after the final reads its end was waited for for {:.1} s",
+            self.group.options().members,
             took.as_secs_f64()
         )
+    }
+
+    /// A group that writes comes to its end before it is asked where logs end, and writes no more.
+    fn finish_outputs(&mut self, until: Instant) {
+        self.group.is_calm.store(true, Relaxed);
+        let ends = self.input_ends(until);
+        self.drain(&ends, until);
+        self.end_members(until);
+    }
+
+    /// Where the inputs end, now that nobody writes them. No proof (a deposed leader may have answered): the finale's own look is.
+    fn input_ends(&self, until: Instant) -> Vec<FinalTarget> {
+        let of = |auditor: &BaseConsumer<ClientLog>, key: usize| {
+            let entry = &self.group.shared.keys[key];
+            let (start, end) = auditor.fetch_watermarks(&entry.topic, entry.partition, WATERMARKS).ok()?;
+            let end = end.max(self.group.shared.counters.acked_offset_max(key) + 1);
+            Some(FinalTarget { key: entry.key, start, end, leader_epoch: 0 })
+        };
+        loop {
+            let found = self.auditor().ok().and_then(|auditor| (0..self.group.inputs()).map(|key| of(&auditor, key)).collect());
+            match found {
+                Some(ends) => return ends,
+                None if Instant::now() >= until => return Vec::new(),
+                None => std::thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn end_members(&mut self, until: Instant) {
+        self.group.is_over.store(true, Relaxed);
+        let until = until.max(Instant::now() + END);
+        for member in std::mem::take(&mut self.members) {
+            if join(member.thread, until).is_none() {
+                if let Some(book) = member.book {
+                    book.give_up();
+                }
+                self.left_behind.push(member.name);
+            }
+        }
+    }
+}
+
+/// Producers as in `append`, but for the keys of the group's outputs.
+struct Producers;
+
+impl Clients for Producers {
+    fn written(&self, keys: &[KeyEntry]) -> usize {
+        // The inputs come first, and are in the topic of the first key.
+        keys.iter().take_while(|entry| entry.topic == keys[0].topic).count()
     }
 }
 
 pub(super) fn group(shared: Arc<Shared>, topic: String, name: String) -> Group {
     Group {
-        committed: shared.keys.iter().map(|_| AtomicI64::new(0)).collect(),
+        committed: (0..shared.written).map(|_| AtomicI64::new(0)).collect(),
+        outputs: shared.options.group.exactly_once.then(|| Outputs::new(shared.written)),
         started: Instant::now(),
         is_calm: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
@@ -161,27 +227,34 @@ impl Running for QueueRun {
     }
 
     fn stop_writes(&mut self, deadline: Duration) -> Outstanding {
-        self.clients.stop_writes(deadline)
+        let (until, info_before) = (Instant::now() + deadline, self.counts().info);
+        let mut outstanding = self.clients.stop_writes(deadline);
+        if self.group.outputs.is_some() {
+            self.finish_outputs(until);
+            outstanding.undecided = outstanding.undecided.max(self.counts().info - info_before);
+            outstanding.left_behind.extend_from_slice(&self.left_behind);
+        }
+        outstanding
     }
 
-    /// The group goes on beside the final reads.
+    /// The group goes on beside the final reads, unless it writes.
     fn finale(&mut self, targets: &[FinalTarget], deadline: Duration) -> FinaleOutcome {
         let until = Instant::now() + deadline;
         self.group.is_calm.store(true, Relaxed);
         let mut outcome = self.clients.finale(targets, deadline);
-        outcome.groups.push(self.drain(targets, until.max(Instant::now() + DRAIN_MIN)));
+        let until = match self.group.outputs {
+            Some(_) => Instant::now() + ASK,
+            None => until.max(Instant::now() + DRAIN_MIN),
+        };
+        let inputs: Vec<FinalTarget> = targets.iter().filter(|target| self.is_input(target.key)).copied().collect();
+        outcome.groups.push(self.drain(&inputs, until));
         outcome
     }
 
     fn stop(mut self: Box<Self>, deadline: Duration) -> Stopped {
         self.group.is_calm.store(true, Relaxed);
-        self.group.is_over.store(true, Relaxed);
         let until = Instant::now() + deadline.max(END);
-        for member in std::mem::take(&mut self.members) {
-            if join(member.thread, until).is_none() {
-                self.left_behind.push(member.name);
-            }
-        }
+        self.end_members(until);
         let mut stopped = Box::new(self.clients).stop(until.saturating_duration_since(Instant::now()));
         stopped.left_behind.append(&mut self.left_behind);
         stopped

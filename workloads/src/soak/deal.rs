@@ -64,6 +64,16 @@ impl Deal {
         self.body(&mut draft.body);
     }
 
+    /// Which key holds the outputs of which.
+    fn outputs(self, value: &mut serde_json::Value) {
+        let Some(keys) = value.get_mut("keys").and_then(serde_json::Value::as_object_mut) else { return };
+        let dealt = std::mem::take(keys).into_iter().filter_map(|(input, output)| {
+            let (input, output): (Key, Key) = (input.parse().ok()?, output.as_i64()?);
+            Some((self.key(input).to_string(), self.key(output).into()))
+        });
+        keys.extend(dealt.collect::<Vec<_>>());
+    }
+
     fn body(self, body: &mut Body) {
         let offsets = |map: &mut BTreeMap<Key, Offset>| *map = self.keys(std::mem::take(map));
         match body {
@@ -84,7 +94,8 @@ impl Deal {
                 offsets(map);
             }
             Body::Read { key, .. } | Body::Write { key, .. } | Body::Cas { key, .. } => *key = self.key(*key),
-            // What a workload tells in words of its own names no key: those that do have no part in a mix.
+            Body::Nemesis { f, value } if f == "outputs" => self.outputs(value),
+            // What else a workload tells in words of its own names no key: those that do have no part in a mix.
             Body::Crash | Body::Nemesis { .. } | Body::Unknown { .. } => {}
         }
     }
@@ -123,6 +134,7 @@ mod tests {
         let send = |key| Send { key, value: 7, offset: None };
         let polled = |key| Some(Polled(vec![(key, vec![(4, 7)])]));
         let map = |key| BTreeMap::from([(key, 9)]);
+        let outputs = |key: Key| serde_json::json!({"keys": {key.to_string(): key}, "modulus": 9});
         // The same op with the part's key 1, and with the history's key 4.
         let bodies = |key| {
             [
@@ -134,6 +146,7 @@ mod tests {
                 Body::Commit(map(key)),
                 Body::Committed { keys: vec![key], offsets: map(key) },
                 Body::Cas { key, old: 1, new: 2 },
+                Body::Nemesis { f: "outputs".into(), value: outputs(key) },
                 Body::Crash,
             ]
         };

@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use kchaos_core::Offset;
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::client_log::{ClientLog, log_by};
@@ -153,6 +155,16 @@ impl TxnProducer {
     /// Waits until every send has its report; `false` after the timeout. `linger.ms` is over at once.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         raw::flush(self.producer.client(), timeout)
+    }
+
+    /// Makes offsets of a group part of the transaction, if the member still stands there as it did.
+    pub(crate) fn send_offsets(
+        &self,
+        offsets: &TopicPartitionList,
+        standing: &ConsumerGroupMetadata,
+        timeout: Duration,
+    ) -> Result<(), CallError> {
+        self.producer.send_offsets_to_transaction(offsets, standing, timeout).map_err(|error| CallError::of(&error))
     }
 
     pub(crate) fn commit(&self, timeout: Duration) -> Result<(), CallError> {

@@ -143,7 +143,7 @@ impl Seat {
 
     /// Makes a producer if there is none, and lets it take the transactional id over, so that nothing of an earlier one holds the last stable offset.
     /// `false`: not yet.
-    fn make_ready(&mut self) -> bool {
+    pub(crate) fn make_ready(&mut self) -> bool {
         if self.is_ready {
             return true;
         }
@@ -284,7 +284,7 @@ impl Seat {
         }
     }
 
-    fn tell_brokers_if_stalled(&self, producer: &TxnProducer, told: &mut Instant) {
+    pub(crate) fn tell_brokers_if_stalled(&self, producer: &TxnProducer, told: &mut Instant) {
         if told.elapsed() >= STALL {
             *told = Instant::now();
             producer.log.say("warning", "KCHAOS", "a transaction has been waiting for 15 s: telling the client its brokers again");
