@@ -8,12 +8,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
-use kchaos_workloads::{LogSink, Options, Workload};
+use kchaos_workloads::{Java, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
 
 use super::admin::ProtocolAdmin;
+use super::clients;
 use super::exact;
 use super::schedule::{Schedule, millis};
 use crate::cli::{KillArg, TestArgs, named};
@@ -37,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) run_id: String,
     pub(crate) clock: Arc<RunClock>,
+    java: Option<Java>,
     left_out: OnceLock<Vec<String>>,
 }
 
@@ -47,6 +49,7 @@ impl Setup {
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
         refuse_sudo_sh(&args, &inventory)?;
+        let java = clients::java(&options, args.load.client_jars.as_deref())?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
         if longest.or(args.nemesis_duration).is_some_and(|duration| duration.as_secs() > limit) {
@@ -57,7 +60,7 @@ impl Setup {
         let seed = args.seed.unwrap_or_else(|| u64::from(draw::<u32>()));
         let started: DateTime<Utc> = Utc::now();
         let run_id = format!("{}-{:04x}", started.format("%Y%m%d%H%M%S"), draw::<u16>());
-        Ok(Self { args, command, inventory, nemeses, exact, workload, options, slos, seed, run_id, clock, left_out: OnceLock::new() })
+        Ok(Self { args, command, inventory, nemeses, exact, workload, options, slos, seed, run_id, clock, java, left_out: OnceLock::new() })
     }
 
     /// What can be wrong with the flags alone, found before a lab is brought up for them.
@@ -117,6 +120,7 @@ impl Setup {
             recorder,
             clock: self.clock.clone(),
             log,
+            java: self.java.clone(),
             admin: ProtocolAdmin::new(&self.inventory).map(|admin| Arc::new(admin) as Arc<dyn kchaos_workloads::Admin>),
         })
     }
@@ -141,6 +145,11 @@ impl Setup {
             Privilege::Helper => Some(format!("{}, by the helper alone", self.inventory.ssh.user)),
             Privilege::SudoSh => Some(format!("{}, by sudo sh, which may do anything (--allow-sudo-sh)", self.inventory.ssh.user)),
         }
+    }
+
+    /// Whose clients, of which version.
+    pub(crate) fn clients(&self) -> String {
+        clients::told(self.java.as_ref())
     }
 
     /// What mends the hosts when this run could not.
@@ -232,6 +241,7 @@ impl Setup {
         for (note, n) in cluster.notes.iter().zip(1..) {
             facts.insert(format!("note_{n}"), note.clone());
         }
+        facts.insert("clients".into(), self.clients());
         if let Some(how) = self.privilege() {
             facts.insert("privilege on the hosts".into(), how);
         }
@@ -382,6 +392,9 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
             return Err(Failure::usage(anyhow!("{flag} is of the workloads append and queue, not of {workload}: leave it out")));
         }
     }
+    if load.client != "librdkafka" && workload != "append" {
+        return Err(Failure::usage(anyhow!("--client {} is of the workload append, not of {workload}: leave it out", load.client)));
+    }
     let soak = load.soak.options(&load.order);
     let rate = if workload == "soak" { soak.default_rate() } else { spec.load.rate };
     Ok(Options {
@@ -402,6 +415,7 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
         value_bytes: load.value_bytes,
         value_bytes_max: load.value_bytes_max,
         hot_share: load.hot_share,
+        client: named("--client", &load.client)?,
         properties: load.properties.clone(),
         topic: load.topic.clone(),
         replication_factor: load.replication_factor,

@@ -353,6 +353,7 @@ mod tests {
             clock: told.clone(),
             log: Arc::new(LogRing::new(1)),
             admin: None,
+            java: None,
         };
         (Board::new(&Options::default(), context, String::new(), "/x".into()).unwrap(), told)
     }

@@ -136,6 +136,7 @@ mod tests {
             clock: memory.clone(),
             log: Arc::new(LogRing::new(1)),
             admin: None,
+            java: None,
         };
         let keys = vec![KeyEntry { key: 7, topic: "t".into(), partition: 0 }];
         (Book::new(&Arc::new(Shared::new(Options::default(), keys, context).unwrap())), memory)
