@@ -165,7 +165,7 @@ pub enum OptionsError {
     #[error("the property {name} is kchaos' own: {instead}")]
     PropertyReserved { name: String, instead: &'static str },
     #[error(
-        "the property {name} has no twin in the Java client that kchaos knows of (docs/clients.md lists them): leave it out, or --client java"
+        "the property {name} has no twin in the Java client that kchaos knows of (docs/clients.md lists them): leave out one of the two"
     )]
     PropertyWithoutTwin { name: String },
     #[error("librdkafka refuses the property {name}: {reason}")]
