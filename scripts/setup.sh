@@ -47,7 +47,8 @@ install_packages() {
         build-essential cmake pkg-config libcurl4-openssl-dev libssl-dev zlib1g-dev; do
         installed "$package" || missing="$missing $package"
     done
-    command -v java >/dev/null 2>&1 || missing="$missing default-jre-headless"
+    # A JDK and not a JRE: --client java compiles its worker.
+    { command -v java && command -v javac; } >/dev/null 2>&1 || missing="$missing default-jdk-headless"
     command -v mvn >/dev/null 2>&1 || missing="$missing maven"
     [ -n "$missing" ] || return 0
 

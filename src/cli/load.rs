@@ -1,5 +1,6 @@
 //! The flags of the load: what every workload has, and what some have.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::anyhow;
@@ -60,6 +61,12 @@ pub(crate) struct LoadArgs {
     /// What readers are given: read_committed or read_uncommitted, with which a workload of transactions shows aborted values
     #[arg(long, default_value = "read_committed")]
     pub(crate) isolation: String,
+    /// Of the workload append: whose producers and live consumers, librdkafka's or Java's kafka-clients; final reads are librdkafka's
+    #[arg(long, value_name = "LIBRARY", default_value = "librdkafka")]
+    pub(crate) client: String,
+    /// Where the jars of kafka-clients and slf4j-api are, for --client java [default: the newest Kafka that `make setup` or a lab has fetched]
+    #[arg(long, value_name = "DIR", env = "KCHAOS_CLIENT_JARS", hide_env_values = true)]
+    pub(crate) client_jars: Option<PathBuf>,
     /// A librdkafka property for every client; may be given several times
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) properties: Vec<(String, String)>,

@@ -49,6 +49,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     };
     verdict.hosts = ended.hosts.iter().map(|report| host(report, setup)).collect();
     verdict.notes = ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")).collect();
+    verdict.notes.push(format!("clients: {}", setup.clients()));
     verdict.notes.extend(setup.privilege().map(|how| format!("on the hosts: {how}")));
     verdict.notes.extend(ended.finale.groups.iter().cloned());
     verdict.notes.extend(ended.finale.order.iter().map(|order| order.told.clone()));

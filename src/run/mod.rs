@@ -7,6 +7,7 @@ mod abort;
 mod admin;
 mod analysis;
 mod client_log;
+mod clients;
 mod conclude;
 mod conditions;
 mod cut_off;

@@ -8,12 +8,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
-use kchaos_workloads::{CutOff, LogSink, Options, Workload};
+use kchaos_workloads::{CutOff, Java, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
 
 use super::admin::ProtocolAdmin;
+use super::clients;
 use super::cut_off::Left;
 use super::exact;
 use super::schedule::{Schedule, millis};
@@ -40,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<RunClock>,
     /// Of a run that was cut off and is taken up again.
     cut_off: Option<CutOff>,
+    java: Option<Java>,
     left_out: OnceLock<Vec<String>>,
 }
 
@@ -50,6 +52,7 @@ impl Setup {
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
         refuse_sudo_sh(&args, &inventory)?;
+        let java = clients::java(&options, args.load.client_jars.as_deref())?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
         if longest.or(args.nemesis_duration).is_some_and(|duration| duration.as_secs() > limit) {
@@ -73,6 +76,7 @@ impl Setup {
             run_id,
             clock,
             cut_off: None,
+            java,
             left_out: OnceLock::new(),
         })
     }
@@ -149,6 +153,7 @@ impl Setup {
             clock: self.clock.clone(),
             log,
             cut_off: self.cut_off,
+            java: self.java.clone(),
             admin: ProtocolAdmin::new(&self.inventory).map(|admin| Arc::new(admin) as Arc<dyn kchaos_workloads::Admin>),
         })
     }
@@ -173,6 +178,11 @@ impl Setup {
             Privilege::Helper => Some(format!("{}, by the helper alone", self.inventory.ssh.user)),
             Privilege::SudoSh => Some(format!("{}, by sudo sh, which may do anything (--allow-sudo-sh)", self.inventory.ssh.user)),
         }
+    }
+
+    /// Whose clients, of which version.
+    pub(crate) fn clients(&self) -> String {
+        clients::told(self.java.as_ref())
     }
 
     /// What mends the hosts when this run could not.
@@ -264,6 +274,7 @@ impl Setup {
         for (note, n) in cluster.notes.iter().zip(1..) {
             facts.insert(format!("note_{n}"), note.clone());
         }
+        facts.insert("clients".into(), self.clients());
         if let Some(how) = self.privilege() {
             facts.insert("privilege on the hosts".into(), how);
         }
@@ -414,6 +425,9 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
             return Err(Failure::usage(anyhow!("{flag} is of the workloads append and queue, not of {workload}: leave it out")));
         }
     }
+    if load.client != "librdkafka" && workload != "append" {
+        return Err(Failure::usage(anyhow!("--client {} is of the workload append, not of {workload}: leave it out", load.client)));
+    }
     let soak = load.soak.options(&load.order);
     let rate = if workload == "soak" { soak.default_rate() } else { spec.load.rate };
     Ok(Options {
@@ -434,6 +448,7 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
         value_bytes: load.value_bytes,
         value_bytes_max: load.value_bytes_max,
         hot_share: load.hot_share,
+        client: named("--client", &load.client)?,
         properties: load.properties.clone(),
         topic: load.topic.clone(),
         replication_factor: load.replication_factor,

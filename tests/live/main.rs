@@ -4,6 +4,7 @@
 //! Each test prints one line of what it measured. Durations are as short as they can be with a ZooKeeper session of 6 s (Kafka's default is 18 s).
 
 mod bank;
+mod client;
 mod conditions;
 mod cut_off;
 mod daemon_log;

@@ -5,7 +5,8 @@
 
 use kchaos_core::KeyEntry;
 
-use crate::options::Options;
+use crate::java::{self, JavaClients};
+use crate::options::{ClientLibrary, Options};
 use crate::properties;
 use crate::run::ClientsRun;
 use crate::topics::TopicSpec;
@@ -17,6 +18,9 @@ pub(crate) const SPEC: Spec = Spec {
     load: Load::PLAIN,
     build: |options| {
         options.check()?;
+        if options.client == ClientLibrary::Java {
+            java::check_properties(options.properties.iter().map(|(name, _)| name.clone()))?;
+        }
         Ok(Box::new(Append { options: options.clone() }))
     },
 };
@@ -46,7 +50,12 @@ impl Workload for Append {
 
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
         let keys = self.keys(&context.run_id);
-        Ok(Box::new(ClientsRun::start(self.options.clone(), keys, context)?))
+        let options = self.options.clone();
+        if options.client == ClientLibrary::Java {
+            let clients = JavaClients::new(context.java.as_ref(), &options, context.properties.keys().cloned())?;
+            return Ok(Box::new(ClientsRun::start_with(options, keys, context, Box::new(clients))?));
+        }
+        Ok(Box::new(ClientsRun::start(options, keys, context)?))
     }
 }
 

@@ -186,6 +186,7 @@ pub fn document() -> String {
         };
         text.push_str(&table_row(row.code, definite, row.why, row.source));
     }
+    text.push_str(&crate::java::errors::document());
     text.push_str(&crate::transactions::document());
     text.push_str(&crate::queue::document());
     text.push_str(&crate::register::document());

@@ -14,7 +14,11 @@ mod client_log;
 mod counts;
 mod elections;
 pub mod errors;
+mod instance;
+mod java;
 mod lanes;
+mod library;
+mod librdkafka;
 mod login;
 mod offsets;
 mod options;
@@ -47,9 +51,10 @@ pub use bank::BankOptions;
 pub use client_log::{LogLine, LogRing, LogSink};
 pub use counts::{Counts, KeyCounts};
 pub use elections::ElectionsOptions;
+pub use java::{Java, JavaError};
 pub use login::{Login, log_in};
 pub use offsets::OffsetsOptions;
-pub use options::{Acks, Isolation, Options, OptionsError};
+pub use options::{Acks, ClientLibrary, Isolation, Options, OptionsError};
 pub use order::OrderOptions;
 pub use payload::HEADER_BYTES;
 pub use properties::{effective_client_properties, is_hidden, shown_property};
@@ -105,6 +110,8 @@ pub struct Context {
     pub log: Arc<dyn LogSink>,
     /// What changes the cluster and looks at single brokers, where that can be had.
     pub admin: Option<Arc<dyn Admin>>,
+    /// What Java clients are made with, where they are asked for.
+    pub java: Option<Java>,
     /// Of a run that was cut off, and is only read to its end now.
     pub cut_off: Option<CutOff>,
 }
@@ -272,6 +279,11 @@ pub enum WorkloadError {
     Unsupported { reason: String },
     #[error("cannot {doing}")]
     Cluster { doing: String, source: KafkaError },
+}
+
+/// `librdkafka 2.12.1`.
+pub fn librdkafka_version() -> String {
+    format!("librdkafka {}", rdkafka::util::get_rdkafka_version().1)
 }
 
 /// The workload of this name.

@@ -75,6 +75,8 @@ pub struct Options {
     pub elections: ElectionsOptions,
     /// Of the workload `offsets`.
     pub offsets: OffsetsOptions,
+    /// Whose producers and live consumers the workload `append` has.
+    pub client: ClientLibrary,
     /// `-X key=value`, for librdkafka, in the order given: the last one wins.
     #[serde(serialize_with = "properties::as_shown")]
     pub properties: Vec<(String, String)>,
@@ -112,6 +114,7 @@ impl Default for Options {
             soak: SoakOptions::default(),
             elections: ElectionsOptions::default(),
             offsets: OffsetsOptions::default(),
+            client: ClientLibrary::default(),
             properties: Vec::new(),
         }
     }
@@ -135,6 +138,15 @@ pub enum Isolation {
     ReadUncommitted,
 }
 
+/// A client library.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientLibrary {
+    #[default]
+    Librdkafka,
+    Java,
+}
+
 /// Why a workload cannot be had with these options. Each says what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
@@ -152,6 +164,10 @@ pub enum OptionsError {
     InSyncBeyondReplication { min_insync_replicas: u32, replication_factor: u32 },
     #[error("the property {name} is kchaos' own: {instead}")]
     PropertyReserved { name: String, instead: &'static str },
+    #[error(
+        "the property {name} has no twin in the Java client that kchaos knows of (docs/clients.md lists them): leave out one of the two"
+    )]
+    PropertyWithoutTwin { name: String },
     #[error("librdkafka refuses the property {name}: {reason}")]
     PropertyRefused { name: String, reason: String },
     #[error("\"{name}\" {}", if *is_again { "twice in a mix: each workload once".to_owned() } else { format!("has no part in a mix: {parts} have") })]
@@ -264,6 +280,18 @@ impl Isolation {
         match self {
             Isolation::ReadCommitted => "read_committed",
             Isolation::ReadUncommitted => "read_uncommitted",
+        }
+    }
+}
+
+impl FromStr for ClientLibrary {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "librdkafka" => Ok(ClientLibrary::Librdkafka),
+            "java" => Ok(ClientLibrary::Java),
+            _ => Err(format!("a client is librdkafka or java, not \"{text}\"")),
         }
     }
 }

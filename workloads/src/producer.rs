@@ -1,30 +1,21 @@
-//! One producer: a thread that starts sends on time, and one that takes the delivery reports.
+//! One producer: a thread that starts sends on time. Its client takes the answers on a thread of its own, so that they are stamped when they
+//! arrive, however busy this one is.
 //!
-//! Why two: acknowledgements are stamped when they arrive, however busy the generator is. (And rust-rdkafka 0.39's `poll` spins through the
-//! last millisecond of its timeout, so short timeouts would burn a core.)
-//!
-//! What holds: the invoke is recorded before `produce()`; every invoke gets exactly one completion, if need be "no delivery report" at the
-//! end; a client that librdkafka declared dead is replaced by a new one with a new number, after a `crash`; clients are dropped on the
-//! thread that made them.
+//! What holds: the invoke is recorded before the client is told to send; every invoke gets exactly one completion, if need be "no delivery
+//! report" at the end; a client that is dead is replaced by a new one with a new number, after a `crash`; clients are dropped on the thread
+//! that made them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kchaos_core::{Body, Draft, Offset, OpType, Process, Send as SendOp};
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
-use rdkafka::types::RDKafkaErrorCode;
-
-use crate::client_log::{ClientLog, log_by};
-use crate::errors::{self, Attempt, Status};
-use crate::lanes::{Gate, Lanes, OffsetGuard, OpenSend};
+use crate::instance::Instance;
+use crate::lanes::Gate;
+use crate::library::{self, Library, Outgoing, Sending};
 use crate::payload::{self, Record};
-use crate::raw;
 use crate::schedule::Next;
 use crate::shared::Shared;
 use crate::writer::{Shape, Writer};
@@ -33,7 +24,6 @@ use crate::writer::{Shape, Writer};
 /// the end.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_millis(50);
-const POLL: Duration = Duration::from_millis(100);
 const FATAL_CHECK_EVERY: Duration = Duration::from_millis(100);
 /// A send that is open for so long may be one of a client that has forgotten its brokers.
 const STALL: Duration = Duration::from_secs(15);
@@ -62,11 +52,23 @@ impl ProducerHandle {
 
 pub(crate) const GIVEN_UP: &str = "given up: the client did not end in time";
 
-/// Starts the producer's threads. `ready` hears whether the first client could be made; of one that starts later, nothing but that it will.
+/// Starts the producer's threads, with librdkafka. `ready` hears whether the first client could be made; of one that starts later, nothing but
+/// that it will.
 pub(crate) fn spawn(shared: &Arc<Shared>, writer: Writer, ready: SyncSender<Result<(), String>>) -> std::io::Result<ProducerHandle> {
+    spawn_by(library::librdkafka(), shared, writer, ready)
+}
+
+/// The same with the clients of a library.
+pub(crate) fn spawn_by(
+    library: Arc<dyn Library>,
+    shared: &Arc<Shared>,
+    writer: Writer,
+    ready: SyncSender<Result<(), String>>,
+) -> std::io::Result<ProducerHandle> {
     let name = writer.name.clone();
     let current: Arc<Mutex<Option<Arc<Instance>>>> = Arc::default();
     let generator = Generator {
+        library,
         shared: Arc::clone(shared),
         writer,
         current: Arc::clone(&current),
@@ -83,6 +85,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, writer: Writer, ready: SyncSender<Resu
 }
 
 struct Generator {
+    library: Arc<dyn Library>,
     shared: Arc<Shared>,
     writer: Writer,
     current: Arc<Mutex<Option<Arc<Instance>>>>,
@@ -110,11 +113,10 @@ impl Generator {
             }
         }
         loop {
-            let instance = Arc::new(Instance::new(&self.shared, &self.writer));
-            let config = self.shared.config(self.writer.role, &self.writer.name);
-            match BaseProducer::from_config_and_context(&config, InstanceContext(Arc::clone(&instance))) {
+            let instance = Arc::new(Instance::new(&self.shared, &self.writer, self.gate()));
+            match self.library.producer(&self.writer, &instance) {
                 Err(error) if is_first => {
-                    let _ = ready.send(Err(error.to_string()));
+                    let _ = ready.send(Err(error));
                     return;
                 }
                 Err(error) => {
@@ -137,31 +139,12 @@ impl Generator {
     }
 
     /// The life of one client, from its first send to its end.
-    fn run_instance(&mut self, instance: &Arc<Instance>, producer: BaseProducer<InstanceContext>) {
-        let producer = Arc::new(producer);
-        let is_over = Arc::new(AtomicBool::new(false));
-        let reports = {
-            let (producer, is_over) = (Arc::clone(&producer), Arc::clone(&is_over));
-            let poll = move || {
-                while !is_over.load(Relaxed) {
-                    producer.poll(POLL);
-                }
-            };
-            std::thread::Builder::new().name(format!("{}-acks", self.writer.name)).spawn(poll)
-        };
-        let Ok(reports) = reports else {
-            instance.log.say("error", "KCHAOS", "cannot start a thread for delivery reports");
-            std::thread::sleep(RESTART_PAUSE);
-            return;
-        };
-        let end = self.generate(instance, &producer);
+    fn run_instance(&mut self, instance: &Arc<Instance>, mut producer: Box<dyn Sending>) {
+        let end = self.generate(instance, producer.as_mut());
         match &end {
             End::Stop(until) => instance.wait_until_closed(*until),
             End::Fatal(_) => instance.wait_until_closed(Instant::now() + FATAL_DRAIN),
         }
-        is_over.store(true, Relaxed);
-        let _ = reports.join();
-        // Dropping purges what is left and takes its delivery reports, with their status.
         drop(producer);
         instance.give_up("no delivery report");
         if let End::Fatal(reason) = end {
@@ -170,7 +153,13 @@ impl Generator {
         }
     }
 
-    fn generate(&mut self, instance: &Instance, producer: &BaseProducer<InstanceContext>) -> End {
+    /// Of an idempotent producer's keys: closed a millisecond before the batch is sent.
+    fn gate(&self) -> Option<Gate> {
+        let is_wanted = self.shared.options.idempotence && self.library.has_gate();
+        is_wanted.then(|| gate(self.writer.value_bytes, &self.shared.properties(self.writer.role, &self.writer.name)))
+    }
+
+    fn generate(&mut self, instance: &Instance, producer: &mut dyn Sending) -> End {
         let mut fatal_check = Instant::now();
         let mut told = Instant::now();
         loop {
@@ -179,13 +168,14 @@ impl Generator {
             }
             if fatal_check.elapsed() >= FATAL_CHECK_EVERY {
                 fatal_check = Instant::now();
-                if let Some((code, reason)) = producer.client().fatal_error() {
-                    return End::Fatal(format!("{}: {reason}", raw::code_name(code)));
+                if let Some(reason) = producer.fatal() {
+                    return End::Fatal(reason);
                 }
                 if told.elapsed() >= STALL && instance.waits_for(self.shared.clock.now_ns()) >= STALL {
                     told = Instant::now();
-                    instance.log.say("warning", "KCHAOS", "a send has been open for 15 s: telling the client its brokers again");
-                    raw::tell_brokers_again(producer.client(), self.shared.bootstrap());
+                    if producer.is_stalled(self.shared.bootstrap()) {
+                        instance.log.say("warning", "KCHAOS", "a send has been open for 15 s: telling the client its brokers again");
+                    }
                 }
             }
             if let Some(reason) = self.writer.source.is_replaced() {
@@ -210,7 +200,7 @@ impl Generator {
                     counters.shed[self.writer.number].store(self.writer.schedule.shed(), Relaxed);
                     let pause = Duration::from_nanos(until_ns.saturating_sub(now_ns)).clamp(SLEEP_MIN, SLEEP_MAX);
                     if is_blocked {
-                        drop(instance.freed.wait_timeout(state, pause));
+                        instance.wait_for_room(state, pause);
                     } else {
                         drop(state);
                         std::thread::sleep(pause);
@@ -220,181 +210,21 @@ impl Generator {
         }
     }
 
-    fn send(
-        &mut self,
-        instance: &Instance,
-        producer: &BaseProducer<InstanceContext>,
-        (key, shape): (usize, Shape),
-        intended_ns: u64,
-        now_ns: u64,
-    ) {
+    fn send(&mut self, instance: &Instance, producer: &mut dyn Sending, (key, shape): (usize, Shape), intended_ns: u64, now_ns: u64) {
         let Some((lane, send)) = instance.begin(key, &shape, intended_ns, now_ns) else { return };
-        let record = Record { client: instance.client, sequence: self.sequence, value: send.value, record_key: shape.record_key };
+        let sequence = self.sequence;
+        let record = Record { client: instance.client, sequence, value: send.value, record_key: shape.record_key };
         self.sequence += 1;
         payload::record_key_bytes(shape.record_key, &mut self.record_key);
         payload::encode(&self.shared.places[key], &record, &self.record_key, shape.value_bytes, &mut self.payload);
-        let entry = &self.shared.keys[key];
-        let record = BaseRecord::with_opaque_to(&entry.topic, lane)
-            .partition(entry.partition)
-            .key(self.record_key.as_slice())
-            .payload(self.payload.as_slice());
-        if let Err((error, _)) = producer.send(record) {
-            let code = raw::code(&error);
-            instance
-                .complete(lane, &Report { code: Some(code), status: Status::NotPersisted, is_refused: true, offset: -1, broker_id: None });
+        let (entry, record_key, payload) = (&self.shared.keys[key], self.record_key.as_slice(), self.payload.as_slice());
+        if !producer.send(&Outgoing { lane, sequence, key, entry, record_key, payload }) {
             std::thread::sleep(REFUSED_PAUSE);
         }
-        // librdkafka has copied it.
+        // The client has copied it.
         if self.payload.capacity() > PAYLOAD_KEPT_BYTES {
             self.payload = Vec::new();
         }
-    }
-}
-
-/// One client, as its two threads see it.
-struct Instance {
-    shared: Arc<Shared>,
-    client: u32,
-    log: ClientLog,
-    /// A report that comes sooner after the send is about the first attempt.
-    first_attempt_ns: u64,
-    state: Mutex<State>,
-    /// A lane was freed.
-    freed: Condvar,
-}
-
-struct State {
-    lanes: Lanes,
-    guards: Vec<OffsetGuard>,
-}
-
-/// What was said of a send.
-struct Report {
-    code: Option<RDKafkaErrorCode>,
-    status: Status,
-    /// By `produce()` itself.
-    is_refused: bool,
-    offset: Offset,
-    broker_id: Option<i32>,
-}
-
-impl Instance {
-    fn new(shared: &Arc<Shared>, writer: &Writer) -> Self {
-        let keys = shared.written;
-        let properties = shared.properties(writer.role, &writer.name);
-        let gate = shared.options.idempotence.then(|| gate(writer.value_bytes, &properties));
-        let lanes = Lanes::new(writer.in_flight, keys, gate);
-        Self {
-            client: shared.new_client(),
-            log: shared.log(&writer.name),
-            first_attempt_ns: first_attempt_ns(&properties),
-            state: Mutex::new(State { lanes, guards: vec![OffsetGuard::default(); keys] }),
-            freed: Condvar::new(),
-            shared: Arc::clone(shared),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// For how long its oldest open send has been waiting.
-    fn waits_for(&self, now_ns: u64) -> Duration {
-        let oldest_ns = self.lock().lanes.oldest_sent_ns();
-        Duration::from_nanos(oldest_ns.map_or(0, |sent_ns| now_ns.saturating_sub(sent_ns)))
-    }
-
-    /// Takes a lane and records the invoke.
-    fn begin(&self, key: usize, shape: &Shape, intended_ns: u64, now_ns: u64) -> Option<(usize, OpenSend)> {
-        let (lane, process) = self.lock().lanes.take(key, now_ns, || self.shared.new_process())?;
-        let Shape { value_bytes, is_oversize, .. } = *shape;
-        let send = OpenSend { process, key, value: self.shared.new_value(key), intended_ns, sent_ns: now_ns, value_bytes, is_oversize };
-        self.shared.counters.invoked.fetch_add(1, Relaxed);
-        self.shared.record(self.draft(&send, OpType::Invoke, None));
-        self.lock().lanes.open(lane, send);
-        Some((lane, send))
-    }
-
-    /// Records the completion and frees the lane. The second report about a lane, if there ever is one, is nobody's.
-    fn complete(&self, lane: usize, report: &Report) {
-        let (send, offset) = {
-            let mut state = self.lock();
-            let Some(send) = state.lanes.close(lane) else { return };
-            let is_acked = report.code.is_none() && report.status == Status::Persisted;
-            (send, if is_acked { state.guards[send.key].check(report.offset) } else { None })
-        };
-        let attempt = if report.is_refused {
-            Attempt::Refused
-        } else if send.is_oversize {
-            Attempt::Oversize
-        } else if self.shared.clock.now_ns().saturating_sub(send.sent_ns) < self.first_attempt_ns {
-            Attempt::First
-        } else {
-            Attempt::Any
-        };
-        let op_type = errors::classify(report.code, report.status, attempt);
-        let mut draft = self.draft(&send, op_type, offset);
-        draft.error = match report.code {
-            Some(code) => Some(errors::describe(code, report.status, attempt)),
-            None if op_type == OpType::Info => Some("not acknowledged (acks=0)".to_owned()),
-            None => None,
-        };
-        draft.node = report.broker_id.map(|id| format!("kafka:{id}"));
-        self.finish(lane, &send, draft, offset);
-    }
-
-    fn finish(&self, lane: usize, send: &OpenSend, draft: Draft, offset: Option<Offset>) {
-        let op_type = draft.op_type;
-        self.shared.record(draft);
-        self.shared.counters.completed(op_type, send.key, offset);
-        if let Some(sizes) = &self.shared.sizes {
-            sizes.completed(send, op_type, self.shared.clock.now_ns());
-        }
-        let is_room = self.lock().lanes.release(lane, send.key, op_type == OpType::Info);
-        if is_room {
-            self.freed.notify_all();
-        }
-    }
-
-    /// Completes as info what has no delivery report and will get none.
-    fn give_up(&self, reason: &str) -> u64 {
-        let open = self.lock().lanes.close_all();
-        for (lane, send) in &open {
-            let mut draft = self.draft(send, OpType::Info, None);
-            draft.error = Some(reason.to_owned());
-            self.finish(*lane, send, draft, None);
-        }
-        open.len() as u64
-    }
-
-    fn wait_until_closed(&self, until: Instant) {
-        let mut state = self.lock();
-        while state.lanes.used() > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            state = self.freed.wait_timeout(state, left.min(SLEEP_MAX)).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn record_crash(&self, reason: &str) {
-        self.shared.counters.crashed.fetch_add(1, Relaxed);
-        let process = Process::Client(self.shared.new_process());
-        for op_type in [OpType::Invoke, OpType::Info] {
-            let mut draft = Draft::new(process, op_type, Body::Crash);
-            draft.client = Some(self.client);
-            draft.error = (op_type == OpType::Info).then(|| reason.to_owned());
-            self.shared.record(draft);
-        }
-    }
-
-    fn draft(&self, send: &OpenSend, op_type: OpType, offset: Option<Offset>) -> Draft {
-        let body = Body::Send(vec![SendOp { key: self.shared.keys[send.key].key, value: send.value, offset }]);
-        let mut draft = Draft::new(Process::Client(send.process), op_type, body);
-        draft.client = Some(self.client);
-        draft.extra.intended_ns = Some(send.intended_ns);
-        draft
     }
 }
 
@@ -410,25 +240,6 @@ fn gate(value_bytes: usize, properties: &BTreeMap<String, String>) -> Gate {
     let linger_ms = linger.and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or(0.0);
     let window_ns = ((linger_ms - 1.0).max(0.0) * 1e6) as u64;
     Gate { window_ns, record_bytes: value_bytes + RECORD_OVERHEAD_BYTES }
-}
-
-/// librdkafka's callbacks, all on the report thread (and at the end on the one that drops the client).
-struct InstanceContext(Arc<Instance>);
-
-log_by!(InstanceContext, 0.log);
-
-impl ProducerContext for InstanceContext {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
-        let (message, code) = match result {
-            Ok(message) => (message, None),
-            Err((error, message)) => (message, Some(raw::code(error))),
-        };
-        let report =
-            Report { code, status: raw::status(message), is_refused: false, offset: message.offset(), broker_id: raw::broker_id(message) };
-        self.0.complete(lane, &report);
-    }
 }
 
 #[cfg(test)]

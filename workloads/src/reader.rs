@@ -22,19 +22,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kchaos_core::{Body, Draft, Offset, OpType, Polled, Process, Value};
-use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaErrorCode;
 
 use crate::client_log::ClientLog;
+use crate::library::{self, Incoming, Library, ReadError, Reading};
 use crate::options::Isolation;
 use crate::payload::{self, Record};
-use crate::properties::Role;
-use crate::raw;
 use crate::shared::Shared;
 
 const BATCH_RECORDS_MAX: usize = 500;
@@ -48,8 +40,6 @@ const OUT_OF_RANGE_TRIES: u32 = 5;
 const STALL: Duration = Duration::from_secs(15);
 /// To be told where one log starts.
 const WATERMARKS: Duration = Duration::from_secs(5);
-/// What an assignment takes at most to reach librdkafka's own thread.
-const ASSIGNED: Duration = Duration::from_secs(2);
 
 /// What a reader is there for.
 pub(crate) enum Purpose {
@@ -99,10 +89,21 @@ pub(crate) struct ReaderPlan {
     pub(crate) starts_after: Duration,
 }
 
-/// Starts a reader. `ready` hears whether the client could be made; of one that starts later, nothing but that it will.
+/// Starts a reader, with librdkafka. `ready` hears whether the client could be made; of one that starts later, nothing but that it will.
 pub(crate) fn spawn(shared: &Arc<Shared>, plan: ReaderPlan, ready: SyncSender<Result<(), String>>) -> std::io::Result<ReaderHandle> {
+    spawn_by(library::librdkafka(), shared, plan, ready)
+}
+
+/// The same with a client of a library.
+pub(crate) fn spawn_by(
+    library: Arc<dyn Library>,
+    shared: &Arc<Shared>,
+    plan: ReaderPlan,
+    ready: SyncSender<Result<(), String>>,
+) -> std::io::Result<ReaderHandle> {
     let ReaderPlan { name, keys, start, purpose, listener, starts_after } = plan;
     let reader = Reader {
+        library,
         log: shared.log(&name),
         client: shared.new_client(),
         process: shared.new_process(),
@@ -134,6 +135,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, plan: ReaderPlan, ready: SyncSender<Re
 }
 
 struct Reader {
+    library: Arc<dyn Library>,
     shared: Arc<Shared>,
     name: String,
     log: ClientLog,
@@ -152,7 +154,7 @@ struct Reader {
     /// Since when the consumer's position is of its present assignment: that of an earlier one may be told for a moment.
     position_from: Instant,
     /// The last error and when it was recorded: repetitions within a second are not.
-    last_error: Option<(RDKafkaErrorCode, Instant)>,
+    last_error: Option<(String, Instant)>,
     errors: Vec<String>,
     listener: Option<Arc<dyn Listener>>,
     /// Some key goes on elsewhere than where the last client stopped.
@@ -177,16 +179,16 @@ impl Reader {
     fn run(mut self, ready: &SyncSender<Result<(), String>>) -> ReaderOutcome {
         let mut is_first = true;
         while !self.is_over() {
-            match BaseConsumer::from_config_and_context(&self.config(), self.log.clone()) {
-                Ok(consumer) => {
+            match self.library.consumer(&self.shared, &self.name, self.isolation()) {
+                Ok(mut consumer) => {
                     let _ = ready.try_send(Ok(()));
                     self.position_from = Instant::now();
-                    self.read(&consumer, is_first);
+                    self.read(consumer.as_mut(), is_first);
                     is_first = false;
                 }
                 Err(error) => {
-                    self.errors.push(error.to_string());
-                    if ready.try_send(Err(error.to_string())).is_ok() && is_first {
+                    self.errors.push(error.clone());
+                    if ready.try_send(Err(error)).is_ok() && is_first {
                         break;
                     }
                     std::thread::sleep(PAUSE_AFTER_ERROR);
@@ -203,12 +205,6 @@ impl Reader {
         }
     }
 
-    fn config(&self) -> ClientConfig {
-        let mut config = self.shared.config(Role::Consumer, &self.name);
-        config.set("isolation.level", self.isolation().name());
-        config
-    }
-
     fn is_over(&self) -> bool {
         match &self.purpose {
             Purpose::Live { .. } => self.shared.is_reading_over.load(Relaxed),
@@ -221,7 +217,7 @@ impl Reader {
     }
 
     /// The life of one client. It returns when reading is over, or when the client is dead and a new one (a new process) must go on.
-    fn read(&mut self, consumer: &BaseConsumer<ClientLog>, is_from_start: bool) {
+    fn read(&mut self, consumer: &mut dyn Reading, is_from_start: bool) {
         let is_again = std::mem::take(&mut self.is_restarted) && self.next == self.start;
         self.assign(consumer, is_from_start || is_again);
         while !self.is_over() {
@@ -233,7 +229,7 @@ impl Reader {
                 }
                 PollEnd::Error { is_out_of_range: true, .. } => {
                     std::thread::sleep(PAUSE_AFTER_ERROR);
-                    self.position_from = Instant::now() + ASSIGNED;
+                    self.position_from = Instant::now() + consumer.settles_in();
                     self.out_of_range += 1;
                     let is_lost = self.out_of_range > OUT_OF_RANGE_TRIES;
                     if is_lost && self.skip_to_starts(consumer) {
@@ -257,19 +253,18 @@ impl Reader {
             }
             if self.progress.elapsed() >= STALL && self.has_more() {
                 self.log.say("warning", "KCHAOS", "nothing read for 15 s although there is more: assigning anew");
-                raw::tell_brokers_again(consumer.client(), self.shared.bootstrap());
-                self.position_from = Instant::now() + ASSIGNED;
+                consumer.is_stalled(self.shared.bootstrap());
+                self.position_from = Instant::now() + consumer.settles_in();
                 self.assign(consumer, false);
             }
         }
     }
 
     /// Where a log starts beyond the next offset to read: its records were deleted or have expired. Whether it is so of any key.
-    fn skip_to_starts(&mut self, consumer: &BaseConsumer<ClientLog>) -> bool {
+    fn skip_to_starts(&mut self, consumer: &mut dyn Reading) -> bool {
         let mut skipped = false;
         for (key, next) in self.keys.iter().zip(&mut self.next) {
-            let entry = &self.shared.keys[*key];
-            let Ok((start, _)) = consumer.fetch_watermarks(&entry.topic, entry.partition, WATERMARKS) else { continue };
+            let Some(start) = consumer.start_of(&self.shared.keys[*key], WATERMARKS) else { continue };
             if start > *next {
                 (*next, skipped) = (start, true);
             }
@@ -287,32 +282,28 @@ impl Reader {
     }
 
     /// Assigns all keys at their next offsets; `from_start` says that those are the starts of the logs.
-    fn assign(&mut self, consumer: &BaseConsumer<ClientLog>, from_start: bool) {
+    fn assign(&mut self, consumer: &mut dyn Reading, from_start: bool) {
         let keys = self.keys.iter().map(|key| self.shared.keys[*key].key).collect();
         let body = Body::Assign { keys, seek_to_beginning: from_start };
         self.record(OpType::Invoke, body.clone(), None);
-        let mut list = TopicPartitionList::with_capacity(self.keys.len());
-        let added = self.keys.iter().zip(&self.next).try_for_each(|(key, next)| {
-            let entry = &self.shared.keys[*key];
-            list.add_partition_offset(&entry.topic, entry.partition, rdkafka::Offset::Offset(*next))
-        });
         if let Some(listener) = &self.listener {
             self.keys.iter().zip(&self.next).for_each(|(key, next)| listener.assigned(*key, *next));
         }
-        let result = added.and_then(|()| consumer.assign(&list));
+        let places: Vec<_> = self.keys.iter().zip(&self.next).map(|(key, next)| (&self.shared.keys[*key], *next)).collect();
+        let result = consumer.assign(&places);
         self.progress = Instant::now();
         match result {
             Ok(()) => self.record(OpType::Ok, body, None),
             Err(error) => {
-                self.errors.push(error.to_string());
-                self.record(OpType::Fail, body, Some(error.to_string()));
+                self.errors.push(error.clone());
+                self.record(OpType::Fail, body, Some(error));
                 std::thread::sleep(PAUSE_AFTER_ERROR);
             }
         }
     }
 
     /// One poll op.
-    fn poll(&mut self, consumer: &BaseConsumer<ClientLog>) -> PollEnd {
+    fn poll(&mut self, consumer: &mut dyn Reading) -> PollEnd {
         self.record(OpType::Invoke, Body::Poll(None), None);
         let mut end = self.gather(consumer);
         self.shared.counters.polls.fetch_add(1, Relaxed);
@@ -334,17 +325,16 @@ impl Reader {
         end
     }
 
-    fn gather(&mut self, consumer: &BaseConsumer<ClientLog>) -> PollEnd {
+    fn gather(&mut self, consumer: &mut dyn Reading) -> PollEnd {
         let mut until = Instant::now() + EMPTY_POLL;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.is_over() {
                 return PollEnd::Done;
             }
-            match consumer.poll(left.min(POLL_SLICE)) {
-                None => self.pass_markers(consumer),
-                Some(Ok(message)) => {
-                    self.take(&message);
+            match consumer.poll(left.min(POLL_SLICE), &mut |message| self.take(message)) {
+                Ok(false) => self.pass_markers(consumer),
+                Ok(true) => {
                     if self.batch.count == 1 {
                         until = Instant::now() + GATHER;
                     }
@@ -352,8 +342,8 @@ impl Reader {
                         return PollEnd::Done;
                     }
                 }
-                Some(Err(error)) => {
-                    if let Some(end) = self.judge(&error) {
+                Err(error) => {
+                    if let Some(end) = self.judge(error) {
                         return end;
                     }
                 }
@@ -362,56 +352,44 @@ impl Reader {
     }
 
     /// Everything that was fetched has been returned: what the consumer's position is beyond it are markers, and what was aborted.
-    fn pass_markers(&mut self, consumer: &BaseConsumer<ClientLog>) {
+    fn pass_markers(&mut self, consumer: &mut dyn Reading) {
         if Instant::now() < self.position_from {
             return;
         }
-        let Ok(positions) = consumer.position() else { return };
-        for (index, key) in self.keys.iter().enumerate() {
-            let entry = &self.shared.keys[*key];
-            let position = positions.find_partition(&entry.topic, entry.partition).map(|found| found.offset());
-            if let Some(rdkafka::Offset::Offset(position)) = position {
-                self.next[index] = self.next[index].max(position);
-            }
+        let entries: Vec<_> = self.keys.iter().map(|key| &self.shared.keys[*key]).collect();
+        for (next, position) in self.next.iter_mut().zip(consumer.positions(&entries)) {
+            *next = position.map_or(*next, |position| position.max(*next));
         }
     }
 
-    /// Whether an error ends the poll. librdkafka repeats what it mends by itself (a broker out of reach), several times a second.
-    fn judge(&mut self, error: &KafkaError) -> Option<PollEnd> {
-        let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        let code = raw::code(error);
-        let is_out_of_range = matches!(
-            code,
-            RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::LogTruncation
-                | RDKafkaErrorCode::NoOffset
-        );
-        let is_repeated = self.last_error.is_some_and(|(last, at)| last == code && at.elapsed() < PAUSE_AFTER_ERROR);
+    /// Whether an error ends the poll. Clients repeat what they mend by themselves (a broker out of reach), several times a second.
+    fn judge(&mut self, error: ReadError) -> Option<PollEnd> {
+        let ReadError { name, is_out_of_range, is_fatal } = error;
+        let is_repeated = self.last_error.as_ref().is_some_and(|(last, at)| *last == name && at.elapsed() < PAUSE_AFTER_ERROR);
         if is_repeated && !is_fatal && !is_out_of_range {
             return None;
         }
-        self.last_error = Some((code, Instant::now()));
-        Some(PollEnd::Error { text: raw::code_name(code), is_out_of_range, is_fatal })
+        self.last_error = Some((name.clone(), Instant::now()));
+        Some(PollEnd::Error { text: name, is_out_of_range, is_fatal })
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
+    fn take(&mut self, message: &Incoming<'_>) {
         let found = self.keys.iter().position(|key| {
             let entry = &self.shared.keys[*key];
-            entry.partition == message.partition() && entry.topic == message.topic()
+            entry.partition == message.partition && entry.topic == message.topic
         });
         // Nothing else was assigned; a message of an earlier assignment cannot be of another topic either.
         let Some(index) = found else { return };
-        let offset = message.offset();
-        let record = payload::decode(&self.shared.places[self.keys[index]], message.key(), message.payload());
+        let offset = message.offset;
+        let record = payload::decode(&self.shared.places[self.keys[index]], message.record_key, message.payload);
         if let Some(listener) = &self.listener {
-            listener.read(self.keys[index], offset, &record, message.payload().unwrap_or_default());
+            listener.read(self.keys[index], offset, &record, message.payload.unwrap_or_default());
         }
         match record {
             Ok(record) => self.batch.records[index].push((offset, record.value)),
             Err(wrong) => self.batch.corrupt.push((index, offset, wrong)),
         }
-        let epoch = raw::leader_epoch(message);
+        let epoch = message.leader_epoch;
         self.batch.leader_epochs[index] = epoch;
         self.leader_epochs[index] = self.leader_epochs[index].max(epoch);
         self.batch.count += 1;

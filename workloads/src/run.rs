@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kchaos_core::{Key, KeyEntry, Offset};
 
 use crate::counts::Counts;
+use crate::library::{self, Library};
 use crate::options::Options;
 use crate::producer::{self, ProducerHandle};
 use crate::reader::{self, Listener, Purpose, ReaderHandle, ReaderOutcome, ReaderPlan};
@@ -17,7 +18,8 @@ use crate::sizes::{SizeClass, Sizes};
 use crate::writer::Writer;
 use crate::{Context, FinalKey, FinalTarget, FinaleOutcome, Outstanding, Running, Stopped, WorkloadError};
 
-const START: Duration = Duration::from_secs(15);
+/// A JVM on a busy machine takes its time.
+const START: Duration = Duration::from_secs(60);
 /// What a client's end may take beyond the deadline of its work: rust-rdkafka flushes for 0.5 s when it drops a producer.
 const END: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(5);
@@ -57,7 +59,12 @@ pub(crate) trait Clients: Send + Sync {
         start_ns: u64,
         ready: SyncSender<Result<(), String>>,
     ) -> std::io::Result<ProducerHandle> {
-        producer::spawn(shared, Writer::plain(shared, number, start_ns), ready)
+        producer::spawn_by(self.library(), shared, Writer::plain(shared, number, start_ns), ready)
+    }
+
+    /// Of those who write as `append` does, and of live readers. Final readers are librdkafka's whatever wrote: they witness for one another.
+    fn library(&self) -> Arc<dyn Library> {
+        library::librdkafka()
     }
 
     fn reader_name(&self, consumer: usize) -> String {
@@ -112,7 +119,7 @@ impl ClientsRun {
             let keys: Vec<usize> = (0..shared.keys.len()).collect();
             let start = vec![0; keys.len()];
             let plan = ReaderPlan { name: name.clone(), keys, start, purpose: Purpose::Live { consumer }, listener, starts_after };
-            let reader = reader::spawn(&shared, plan, ready);
+            let reader = reader::spawn_by(self.clients.library(), &shared, plan, ready);
             self.readers.push(reader.map_err(|source| WorkloadError::Thread { name: name.clone(), source })?);
             wait_until_made(&name, &made)?;
         }

@@ -137,6 +137,7 @@ mod tests {
             log: Arc::new(LogRing::new(1)),
             admin: None,
             cut_off: None,
+            java: None,
         };
         let keys = vec![KeyEntry { key: 7, topic: "t".into(), partition: 0 }];
         (Book::new(&Arc::new(Shared::new(Options::default(), keys, context).unwrap())), memory)

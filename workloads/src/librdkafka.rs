@@ -1,0 +1,225 @@
+//! Producers and consumers of librdkafka.
+//!
+//! A producer's delivery reports are taken by a thread of their own. (And rust-rdkafka 0.39's `poll` spins through the last millisecond of
+//! its timeout, so short timeouts would burn a core.)
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kchaos_core::{KeyEntry, Offset, OpType};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::client_log::{ClientLog, log_by};
+use crate::errors::{self, Attempt, Status};
+use crate::instance::{Instance, Told};
+use crate::lanes::OpenSend;
+use crate::library::{Incoming, Library, Outgoing, ReadError, Reading, Sending, made};
+use crate::options::Isolation;
+use crate::producer::first_attempt_ns;
+use crate::properties::Role;
+use crate::raw;
+use crate::shared::Shared;
+use crate::writer::Writer;
+
+const POLL: Duration = Duration::from_millis(100);
+/// What an assignment takes at most to reach librdkafka's own thread.
+const ASSIGNED: Duration = Duration::from_secs(2);
+
+pub(crate) struct Librdkafka;
+
+impl Library for Librdkafka {
+    fn has_gate(&self) -> bool {
+        true
+    }
+
+    fn producer(&self, writer: &Writer, instance: &Arc<Instance>) -> Result<Box<dyn Sending>, String> {
+        let shared = &instance.shared;
+        let first_attempt = Duration::from_nanos(first_attempt_ns(&shared.properties(writer.role, &writer.name)));
+        let context = Reports { instance: Arc::clone(instance), first_attempt };
+        let producer: Arc<BaseProducer<Reports>> = Arc::new(made(&shared.config(writer.role, &writer.name), context)?);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let poll = {
+            let (producer, is_over) = (Arc::clone(&producer), Arc::clone(&is_over));
+            move || {
+                while !is_over.load(Relaxed) {
+                    producer.poll(POLL);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("{}-acks", writer.name)).spawn(poll);
+        let reports = thread.map_err(|error| format!("cannot start a thread for delivery reports: {error}"))?;
+        Ok(Box::new(RdProducer { producer, first_attempt, instance: Arc::clone(instance), is_over, reports: Some(reports) }))
+    }
+
+    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String> {
+        let mut config = shared.config(Role::Consumer, name);
+        config.set("isolation.level", isolation.name());
+        let consumer: BaseConsumer<ClientLog> = made(&config, shared.log(name))?;
+        Ok(Box::new(RdConsumer(consumer)))
+    }
+}
+
+struct RdProducer {
+    producer: Arc<BaseProducer<Reports>>,
+    instance: Arc<Instance>,
+    /// A report that comes sooner after the send is about the first attempt.
+    first_attempt: Duration,
+    is_over: Arc<AtomicBool>,
+    reports: Option<JoinHandle<()>>,
+}
+
+impl Sending for RdProducer {
+    fn send(&mut self, record: &Outgoing<'_>) -> bool {
+        let entry = record.entry;
+        let message =
+            BaseRecord::with_opaque_to(&entry.topic, record.lane).partition(entry.partition).key(record.record_key).payload(record.payload);
+        let Err((error, _)) = self.producer.send(message) else { return true };
+        let code = Some(raw::code(&error));
+        let report = Report { code, status: Status::NotPersisted, is_refused: true, offset: -1, broker_id: None };
+        self.instance.complete(record.lane, |send, after| report.told(send, after, self.first_attempt));
+        false
+    }
+
+    fn fatal(&self) -> Option<String> {
+        let (code, reason) = self.producer.client().fatal_error()?;
+        Some(format!("{}: {reason}", raw::code_name(code)))
+    }
+
+    fn is_stalled(&self, bootstrap: &str) -> bool {
+        raw::tell_brokers_again(self.producer.client(), bootstrap);
+        true
+    }
+}
+
+impl Drop for RdProducer {
+    /// The last reference goes with it: that purges what is left and takes its delivery reports, with their status.
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
+        if let Some(reports) = self.reports.take() {
+            let _ = reports.join();
+        }
+    }
+}
+
+/// What was said of a send.
+struct Report {
+    code: Option<RDKafkaErrorCode>,
+    status: Status,
+    /// By `produce()` itself.
+    is_refused: bool,
+    offset: Offset,
+    broker_id: Option<i32>,
+}
+
+impl Report {
+    fn told(&self, send: &OpenSend, after: Duration, first_attempt: Duration) -> Told {
+        let attempt = if self.is_refused {
+            Attempt::Refused
+        } else if send.is_oversize {
+            Attempt::Oversize
+        } else if after < first_attempt {
+            Attempt::First
+        } else {
+            Attempt::Any
+        };
+        let op_type = errors::classify(self.code, self.status, attempt);
+        let error = match self.code {
+            Some(code) => Some(errors::describe(code, self.status, attempt)),
+            None if op_type == OpType::Info => Some("not acknowledged (acks=0)".to_owned()),
+            None => None,
+        };
+        let is_acked = self.code.is_none() && self.status == Status::Persisted;
+        Told { op_type, error, offset: is_acked.then_some(self.offset), broker_id: self.broker_id }
+    }
+}
+
+/// librdkafka's callbacks, all on the report thread (and at the end on the one that drops the client).
+struct Reports {
+    instance: Arc<Instance>,
+    first_attempt: Duration,
+}
+
+log_by!(Reports, instance.log);
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
+        let (message, code) = match result {
+            Ok(message) => (message, None),
+            Err((error, message)) => (message, Some(raw::code(error))),
+        };
+        let (status, broker_id) = (raw::status(message), raw::broker_id(message));
+        let report = Report { code, status, is_refused: false, offset: message.offset(), broker_id };
+        self.instance.complete(lane, |send, after| report.told(send, after, self.first_attempt));
+    }
+}
+
+struct RdConsumer(BaseConsumer<ClientLog>);
+
+impl Reading for RdConsumer {
+    fn settles_in(&self) -> Duration {
+        ASSIGNED
+    }
+
+    fn assign(&mut self, places: &[(&KeyEntry, Offset)]) -> Result<(), String> {
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        let mut add = |entry: &KeyEntry, next| list.add_partition_offset(&entry.topic, entry.partition, rdkafka::Offset::Offset(next));
+        let added = places.iter().try_for_each(|(entry, next)| add(entry, *next));
+        added.and_then(|()| self.0.assign(&list)).map_err(|error| error.to_string())
+    }
+
+    fn poll(&mut self, timeout: Duration, take: &mut dyn FnMut(&Incoming<'_>)) -> Result<bool, ReadError> {
+        match self.0.poll(timeout) {
+            None => Ok(false),
+            Some(Err(error)) => Err(read_error(&error)),
+            Some(Ok(message)) => {
+                take(&Incoming {
+                    topic: message.topic(),
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    record_key: message.key(),
+                    payload: message.payload(),
+                    leader_epoch: raw::leader_epoch(&message),
+                });
+                Ok(true)
+            }
+        }
+    }
+
+    fn positions(&mut self, entries: &[&KeyEntry]) -> Vec<Option<Offset>> {
+        let Ok(positions) = self.0.position() else { return vec![None; entries.len()] };
+        let position = |entry: &&KeyEntry| match positions.find_partition(&entry.topic, entry.partition)?.offset() {
+            rdkafka::Offset::Offset(position) => Some(position),
+            _ => None,
+        };
+        entries.iter().map(position).collect()
+    }
+
+    fn start_of(&mut self, entry: &KeyEntry, timeout: Duration) -> Option<Offset> {
+        self.0.fetch_watermarks(&entry.topic, entry.partition, timeout).ok().map(|(start, _)| start)
+    }
+
+    fn is_stalled(&self, bootstrap: &str) {
+        raw::tell_brokers_again(self.0.client(), bootstrap);
+    }
+}
+
+fn read_error(error: &KafkaError) -> ReadError {
+    let code = raw::code(error);
+    let is_out_of_range = matches!(
+        code,
+        RDKafkaErrorCode::OffsetOutOfRange
+            | RDKafkaErrorCode::AutoOffsetReset
+            | RDKafkaErrorCode::LogTruncation
+            | RDKafkaErrorCode::NoOffset
+    );
+    ReadError { name: raw::code_name(code), is_out_of_range, is_fatal: matches!(error, KafkaError::MessageConsumptionFatal(_)) }
+}
