@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use kchaos_checkers::Reading;
+use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::observer::Observer;
-use kchaos_core::{Body, Draft, FaultEvent, FaultMoment, Key, MicroOp, Observation, Op, OpType, Plan, Process, Recorder, Value};
-use kchaos_nemeses::HostReport;
+use kchaos_core::{Body, FaultEvent, FaultMoment, Key, MicroOp, Observation, Op, OpType, Plan, Process, Value};
+use kchaos_nemeses::{Doors, HostReport};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
 
@@ -256,9 +257,10 @@ pub(crate) async fn life(
     abort: Abort,
     display: Arc<Display>,
 ) -> Result<Ended, Failure> {
-    let ready = preflight::check(&setup, &display).await?;
-    let locks = preflight::Locks::take_over(&ready.doors, &setup).await?;
-    let ended = locked_life(&setup, ready, directory, plan, left, abort, display).await;
+    let cluster = Cluster::new(Arc::clone(&setup.inventory)).context("use the inventory").map_err(Failure::environment)?;
+    let doors = kchaos_nemeses::doors(Arc::new(cluster));
+    let locks = preflight::Locks::take_over(&doors, &setup).await?;
+    let ended = locked_life(&setup, &doors, directory, plan, left, abort, display).await;
     locks.release().await;
     let ended = ended?;
     // Only now is the new history worth more than the old one.
@@ -268,22 +270,24 @@ pub(crate) async fn life(
 
 async fn locked_life(
     setup: &Arc<Setup>,
-    ready: preflight::Ready,
+    doors: &Arc<dyn Doors>,
     directory: &RunDirectory,
     plan: Plan,
     left: Left,
     abort: Abort,
     display: Arc<Display>,
 ) -> Result<Ended, Failure> {
-    let hosts = preflight::sweep(&ready.doors, setup, &display).await?;
+    // First of all: what was broken when the run was cut off still is.
+    let hosts = preflight::sweep(doors, setup, &display).await?;
+    let ready = preflight::check(setup, &display).await?;
     let books = Books::take_up(directory, setup, &plan, &left)?;
     let live = Arc::new(ready.live(setup, &books, abort, display));
     live.note(&format!("kchaos was cut off {:.1} s after the run began; it is concluded by other clients", left.last_s()));
     live.nemesis_op("recorder-cut-off", left.recorded().into());
-    for process in left.open.keys() {
-        live.recorder.record(Draft::new(Process::Client(*process), OpType::Info, Body::Crash));
-    }
     let mut ended = read_to_the_end(&live, &books, directory, &plan, &left, hosts).await?;
+    if let Some(why) = ended.finale.incomplete.as_ref().or(ended.finale.never_whole.as_ref()) {
+        return Err(Failure::environment(anyhow!("the run cannot be concluded now, its topics are kept: {why}")));
+    }
     preflight::delete_topics(setup, &live, live.context()?).await;
     let (analysed, failures) = books.close(&live);
     ended.analysed = analysed;

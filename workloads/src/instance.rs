@@ -41,9 +41,9 @@ pub(crate) struct Told {
 }
 
 impl Instance {
-    pub(crate) fn new(shared: &Arc<Shared>, writer: &Writer, gate: Option<Gate>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, writer: &Writer, gate: Option<Gate>, idle: Vec<u32>) -> Self {
         let keys = shared.written;
-        let lanes = Lanes::new(writer.in_flight, keys, gate);
+        let lanes = Lanes::new(writer.in_flight, keys, gate).inherit(idle);
         Self {
             client: shared.new_client(),
             log: shared.log(&writer.name),

@@ -54,6 +54,8 @@ pub(crate) struct Lanes {
     keys: Vec<KeyLanes>,
     share: usize,
     gate: Option<Gate>,
+    /// Processes of the client before, which are at rest.
+    idle: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -73,7 +75,21 @@ impl Lanes {
             keys: vec![KeyLanes::default(); keys],
             share: (count / keys.max(1)).clamp(1, one_batch),
             gate,
+            idle: Vec::new(),
         }
+    }
+
+    /// With the processes that another client left at rest. Who goes on with a client that replaces another's is the same process: a run with many
+    /// restarts would have thousands more, each of which has to be remembered by whoever judges it.
+    pub(crate) fn inherit(self, idle: Vec<u32>) -> Self {
+        Self { idle, ..self }
+    }
+
+    /// Processes of lanes that are free, for the next client.
+    pub(crate) fn take_idle(&mut self) -> Vec<u32> {
+        let mut idle = std::mem::take(&mut self.idle);
+        idle.extend(self.free.iter().filter_map(|lane| self.lanes[*lane].process.take()));
+        idle
     }
 
     pub(crate) fn has_room(&self, key: usize, now_ns: u64) -> bool {
@@ -93,7 +109,8 @@ impl Lanes {
             of_key.first_ns = now_ns;
         }
         of_key.used += 1;
-        Some((lane, *self.lanes[lane].process.get_or_insert_with(new_process)))
+        let idle = &mut self.idle;
+        Some((lane, *self.lanes[lane].process.get_or_insert_with(|| idle.pop().unwrap_or_else(new_process))))
     }
 
     /// From here on a delivery report completes it.
@@ -162,6 +179,26 @@ mod tests {
 
     fn send(process: u32, key: usize) -> OpenSend {
         OpenSend { process, key, value: 1, intended_ns: 0, sent_ns: 0, value_bytes: 200, is_oversize: false }
+    }
+
+    #[test]
+    fn what_is_at_rest_goes_on_with_the_next_client_and_what_is_open_does_not() {
+        let mut lanes = Lanes::new(3, 1, None);
+        let mut next = 0;
+        let mut new_process = || {
+            next += 1;
+            next
+        };
+        let taken: Vec<(usize, u32)> = (0..3).map(|_| lanes.take(0, 0, &mut new_process).unwrap()).collect();
+        for (lane, process) in &taken {
+            lanes.open(*lane, send(*process, 0));
+        }
+        assert!(lanes.close(taken[0].0).is_some() && lanes.close(taken[1].0).is_some());
+        lanes.release(taken[0].0, 0, false);
+        lanes.release(taken[1].0, 0, true);
+        let mut after = Lanes::new(3, 1, None).inherit(lanes.take_idle());
+        let processes: Vec<u32> = (0..3).map(|_| after.take(0, 0, &mut new_process).unwrap().1).collect();
+        assert_eq!(processes, [1, 4, 5], "the second was retired, the third is open");
     }
 
     #[test]

@@ -104,6 +104,7 @@ enum End {
 impl Generator {
     fn run(mut self, ready: &SyncSender<Result<(), String>>) {
         let mut is_first = true;
+        let mut idle = Vec::new();
         if !self.writer.starts_after.is_zero() {
             let _ = ready.send(Ok(()));
             is_first = false;
@@ -113,7 +114,7 @@ impl Generator {
             }
         }
         loop {
-            let instance = Arc::new(Instance::new(&self.shared, &self.writer, self.gate()));
+            let instance = Arc::new(Instance::new(&self.shared, &self.writer, self.gate(), std::mem::take(&mut idle)));
             match self.library.producer(&self.writer, &instance) {
                 Err(error) if is_first => {
                     let _ = ready.send(Err(error));
@@ -132,6 +133,7 @@ impl Generator {
                     self.run_instance(&instance, producer);
                 }
             }
+            idle = instance.lock().lanes.take_idle();
             if self.shared.writes_until.get().is_some() {
                 return;
             }
