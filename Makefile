@@ -17,7 +17,7 @@ help:
 	@echo 'make test-safety  whatever becomes of kchaos, the hosts are as before: 35 minutes, clusters of bare and of systemd hosts'
 	@echo 'make test-systemd, make test-docker  what needs a cluster of systemd units, or of containers; not in make test'
 	@echo 'make test-fuse  disks that forget, fail and are slow (kchaos lab up --disks fuse): about 6 minutes; not in make test'
-	@echo 'make test-late  what comes late in transactions, KAFKA-17754 and hanging ones, on labs of their own: about 12 minutes; not in make test'
+	@echo 'make test-late  what comes late in transactions, KAFKA-17754 and hanging ones, on labs of their own; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What comes late in transactions, on three labs that are brought up here and taken down at the end, however it ends: KAFKA-17754 on the newest Kafka
-# that has ZooKeeper, hanging transactions on one that is older than KIP-890, and their twin. About 12 minutes; not part of `make test`.
+# that has ZooKeeper, hanging transactions on one that is older than KIP-890, and their twin. Not part of `make test`.
 # Words after the script's name choose among the tests (tests/live/late.rs).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -18,9 +18,7 @@ impl RunClock {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Instant::now(), before_ns: 0, started_at_unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX) }
     }
-}
 
-impl RunClock {
     /// The clock of a run that began at that time, and whose last op is so old. By the wall clock, and never back behind what was recorded.
     pub(crate) fn take_up(started_at_unix_ns: u64, last_ns: u64) -> Self {
         let now = Self::start();

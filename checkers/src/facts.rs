@@ -269,7 +269,7 @@ impl Facts {
         if in_txn {
             logs.leave_light();
         }
-        collect_sends(&op.body, sends);
+        op.body.collect_sends(sends);
         let invocation = match invocation {
             Some(invocation) => invocation,
             None => &mut open.or_default(u64::from(process)).invocation,
@@ -295,7 +295,7 @@ impl Facts {
             self.logs.leave_light();
         }
         if in_txn || matches!(op.body, Body::Send(_)) {
-            collect_sends(&op.body, &mut self.sends);
+            op.body.collect_sends(&mut self.sends);
             if let Some(Doing { invocation, .. }) = self.open.get_mut(u64::from(process))
                 && invocation.is_open
                 && let () = invocation.spell_out()
@@ -459,17 +459,6 @@ fn outcome(op_type: OpType, send: &Send) -> Outcome {
         OpType::Info if send.offset.is_some_and(|offset| offset >= 0) => Outcome::Ok,
         OpType::Fail => Outcome::Fail,
         OpType::Info | OpType::Invoke => Outcome::Info,
-    }
-}
-
-fn collect_sends(body: &Body, sends: &mut Vec<Send>) {
-    match body {
-        Body::Send(all) => sends.extend_from_slice(all),
-        Body::Txn(parts) => sends.extend(parts.iter().filter_map(|part| match part {
-            MicroOp::Send(send) => Some(*send),
-            MicroOp::Poll(_) => None,
-        })),
-        _ => {}
     }
 }
 

@@ -204,6 +204,19 @@ impl Body {
             Body::Nemesis { f, .. } | Body::Unknown { f } => f,
         }
     }
+
+    /// Adds what it sends, in order: of a transaction the sends alone.
+    #[inline]
+    pub fn collect_sends(&self, sends: &mut Vec<Send>) {
+        match self {
+            Body::Send(all) => sends.extend_from_slice(all),
+            Body::Txn(parts) => sends.extend(parts.iter().filter_map(|part| match part {
+                MicroOp::Send(send) => Some(*send),
+                MicroOp::Poll(_) => None,
+            })),
+            _ => {}
+        }
+    }
 }
 
 impl OpType {

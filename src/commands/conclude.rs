@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use clap::Parser;
 use kchaos_core::Plan;
 
-use crate::cli::{Cli, Command, ConcludeArgs, TestArgs};
+use crate::cli::{ConcludeArgs, TestArgs};
 use crate::exit::{self, Failure};
 use crate::run::{self, Abort, Display, Left, Setup, conclude};
 use crate::store::RunDirectory;
@@ -34,20 +33,10 @@ pub(super) fn run(args: &ConcludeArgs) -> Result<u8, Failure> {
 
 /// What was typed for the run; a secret that was typed was not written down.
 fn test_args(args: &ConcludeArgs, plan: &Plan) -> Result<TestArgs, Failure> {
-    let parsed = Cli::try_parse_from(&plan.command);
-    let parsed = parsed.map_err(|error| anyhow!("its command is not understood any more: {error}"));
-    let Command::Test(mut test) = parsed.context("plan.json").map_err(Failure::usage)?.command else {
-        return Err(Failure::usage(anyhow!("{} is no run of `kchaos test`", args.run.display())));
-    };
-    for (name, value) in &mut test.load.properties {
-        if kchaos_workloads::is_hidden(value) {
-            let typed = args.properties.iter().find(|(again, _)| again == name);
-            let typed = typed.ok_or_else(|| Failure::usage(anyhow!("the value of -X {name} was not written down: give it again")))?;
-            value.clone_from(&typed.1);
-        }
-    }
+    let typed = run::as_typed(plan, &args.properties).context("plan.json").map_err(Failure::usage)?;
+    let mut test = typed.ok_or_else(|| Failure::usage(anyhow!("{} is no run of `kchaos test`", args.run.display())))?;
     // Its faults are over, and stand in its plan.
     test.nemesis = vec!["none".into()];
     (test.plan, test.replay) = (None, None);
-    Ok(*test)
+    Ok(test)
 }

@@ -139,7 +139,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ReportError> {
 }
 
 /// One JSON object a line. A last line that does not parse was cut off by the run's end; any other is an error.
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ReportError> {
+pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ReportError> {
     let text = fs::read_to_string(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
     let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
     let mut values = Vec::new();

@@ -5,9 +5,10 @@
 //! yet (docs/history.md: `recorder-cut-off`) is of unknown outcome, as are sends that were open. Nobody writes any more, so a cluster that was in
 //! trouble when the run ended has no chance to show that it came back: that is *unknown* then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::mem::discriminant;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use anyhow::{Context, anyhow};
 use kchaos_checkers::Reading;
 use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::observer::Observer;
-use kchaos_core::{Body, FaultEvent, FaultMoment, Key, MicroOp, Observation, Op, OpType, Plan, Process, Value};
+use kchaos_core::{Body, FaultEvent, FaultMoment, Key, Observation, Op, OpType, Plan, Process, Send, Value};
 use kchaos_nemeses::{Doors, HostReport};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
@@ -28,6 +29,7 @@ use super::{
     whole,
 };
 use crate::recorder::Beginning;
+use crate::report::read_lines;
 use crate::store::RunDirectory;
 
 /// The history as the process that was cut off left it, until the new one is whole.
@@ -40,11 +42,13 @@ pub(crate) struct Left {
     pub(crate) processes: u32,
     pub(crate) clients: u32,
     pub(crate) last_ns: u64,
-    /// By process, what it had begun.
+    /// By process, what it had begun: one op, but for commits that go on beside it.
     open: BTreeMap<u32, Vec<Op>>,
     /// By key: all values below were recorded, and some beyond.
     values: BTreeMap<Key, (Value, BTreeSet<Value>)>,
     events: Vec<FaultEvent>,
+    /// Of the op that was read last.
+    sends: Vec<Send>,
 }
 
 impl Left {
@@ -70,34 +74,28 @@ impl Left {
         self.clients = self.clients.max(op.client.map_or(0, |client| client + 1));
         let Process::Client(process) = op.process else { return };
         self.processes = self.processes.max(process + 1);
-        let open = self.open.entry(process).or_default();
         if op.op_type == OpType::Invoke {
             self.sent(&op.body);
-            let Some(open) = self.open.get_mut(&process) else { return };
-            open.push(op.clone());
-        } else if let Some(at) = open.iter().position(|begun| is_end_of(op, begun)) {
-            open.remove(at);
+            self.open.entry(process).or_default().push(op.clone());
+        } else if let Entry::Occupied(mut open) = self.open.entry(process) {
+            if let Some(at) = open.get().iter().position(|begun| discriminant(&begun.body) == discriminant(&op.body)) {
+                open.get_mut().remove(at);
+            }
+            if open.get().is_empty() {
+                open.remove();
+            }
         }
     }
 
     fn sent(&mut self, body: &Body) {
-        let mut value = |key: Key, value: Value| {
-            let (next, beyond) = self.values.entry(key).or_insert((1, BTreeSet::new()));
-            beyond.insert(value);
+        self.sends.clear();
+        body.collect_sends(&mut self.sends);
+        for send in &self.sends {
+            let (next, beyond) = self.values.entry(send.key).or_insert((1, BTreeSet::new()));
+            beyond.insert(send.value);
             while beyond.remove(next) {
                 *next += 1;
             }
-        };
-        match body {
-            Body::Send(sends) => sends.iter().for_each(|send| value(send.key, send.value)),
-            Body::Txn(parts) => {
-                for part in parts {
-                    if let MicroOp::Send(send) = part {
-                        value(send.key, send.value);
-                    }
-                }
-            }
-            _ => {}
         }
     }
 
@@ -132,17 +130,6 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// A process has one op open at a time, but for sends, which it has many of.
-fn is_end_of(end: &Op, begun: &Op) -> bool {
-    match (&end.body, &begun.body) {
-        (Body::Send(ended), Body::Send(sent)) => {
-            ended.first().map(|send| (send.key, send.value)) == sent.first().map(|send| (send.key, send.value))
-        }
-        (Body::Send(_), _) | (_, Body::Send(_)) => false,
-        _ => true,
-    }
-}
-
 /// The history of a run, or what was there before it was begun to be written anew.
 fn history(run: &Path) -> Result<std::path::PathBuf, Failure> {
     let whole = crate::commands::check::history(run)?;
@@ -164,26 +151,9 @@ fn each_op(path: &Path, each: impl FnMut(&Op)) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A last line that was cut off is left out.
+/// What was never begun holds nothing.
 fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Failure> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Failure::environment(anyhow!("cannot open {}: {error}", path.display()))),
-    };
-    let mut found = Vec::new();
-    let mut lines = BufReader::new(file).lines().peekable();
-    let mut number = 0_u64;
-    while let Some(line) = lines.next() {
-        number += 1;
-        let line = line.with_context(|| format!("read {}", path.display()))?;
-        match serde_json::from_str(&line) {
-            Ok(value) => found.push(value),
-            Err(_) if lines.peek().is_none() => break,
-            Err(error) => return Err(Failure::environment(anyhow!("{}:{number}: {error}", path.display()))),
-        }
-    }
-    Ok(found)
+    if path.exists() { read_lines(path).map_err(Failure::environment) } else { Ok(Vec::new()) }
 }
 
 /// Refuses a run that goes on, or that has its verdict.

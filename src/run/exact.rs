@@ -79,18 +79,8 @@ fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> 
     let read =
         |name: &str| std::fs::read_to_string(run.join(name)).with_context(|| format!("cannot read {name}: is it a run's directory?"));
     let plan: Plan = serde_json::from_str(&read("plan.json")?).context("plan.json")?;
-    let before = Cli::try_parse_from(&plan.command).map_err(|error| anyhow!("its command is not understood any more: {error}"))?;
-    if let Command::Test(before) = before.command {
-        args.workload = before.workload;
-        args.kill = before.kill;
-        let typed = std::mem::replace(&mut args.load, before.load).properties;
-        for (name, value) in &mut args.load.properties {
-            if kchaos_workloads::is_hidden(value) {
-                let again = typed.iter().find(|(again, _)| again == name);
-                let again = again.ok_or_else(|| anyhow!("the value of -X {name} was not written down: give it again"))?;
-                value.clone_from(&again.1);
-            }
-        }
+    if let Some(before) = as_typed(&plan, &args.load.properties)? {
+        (args.workload, args.kill, args.load) = (before.workload, before.kill, before.load);
     }
     args.seed = args.seed.or(Some(plan.seed));
     let lines = read("faults.jsonl")?;
@@ -98,6 +88,20 @@ fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> 
     // A last line that was cut off by the run's end tells of nothing that was in force and mended.
     let events: Vec<FaultEvent> = events.filter_map(|line| serde_json::from_str(line).ok()).collect();
     Ok(as_they_were(&events, &plan.schedule, trouble_ns(run)?))
+}
+
+/// What was typed for a run of `kchaos test`. A property that may be a secret was not written down: its value is that of `again`.
+pub(crate) fn as_typed(plan: &Plan, again: &[(String, String)]) -> anyhow::Result<Option<TestArgs>> {
+    let typed = Cli::try_parse_from(&plan.command).map_err(|error| anyhow!("its command is not understood any more: {error}"))?;
+    let Command::Test(mut typed) = typed.command else { return Ok(None) };
+    for (name, value) in &mut typed.load.properties {
+        if kchaos_workloads::is_hidden(value) {
+            let again = again.iter().find(|(again, _)| again == name);
+            let again = again.ok_or_else(|| anyhow!("the value of -X {name} was not written down: give it again"))?;
+            value.clone_from(&again.1);
+        }
+    }
+    Ok(Some(*typed))
 }
 
 /// When the trouble began, by the run's own history.

@@ -239,13 +239,8 @@ fn accepted(peer: Peer, what: &str, code: i16) -> Result<(), ProtocolError> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::messages::bytes;
     use super::*;
-
-    fn bytes(request: &impl Request) -> Vec<u8> {
-        let mut encoder = Encoder::default();
-        request.encode(&mut encoder);
-        encoder.bytes
-    }
 
     #[test]
     fn requests_are_written_byte_by_byte_as_the_protocol_says() {

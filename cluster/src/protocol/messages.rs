@@ -21,6 +21,14 @@ pub trait Request {
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self::Response, WireError>;
 }
 
+/// A request as it is sent, without its header.
+#[cfg(test)]
+pub(super) fn bytes(request: &impl Request) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    request.encode(&mut encoder);
+    encoder.bytes
+}
+
 pub struct ApiVersionsRequest;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

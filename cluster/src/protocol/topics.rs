@@ -196,13 +196,8 @@ impl Client {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::messages::bytes;
     use super::*;
-
-    fn bytes(request: &impl Request) -> Vec<u8> {
-        let mut encoder = Encoder::default();
-        request.encode(&mut encoder);
-        encoder.bytes
-    }
 
     #[test]
     fn requests_are_written_byte_by_byte_as_the_protocol_says() {

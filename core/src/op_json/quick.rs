@@ -4,9 +4,11 @@
 //! nothing allocated: the op of an earlier line is filled again, and numbers are read eight digits at a time. Whatever differs in anything
 //! is left to the general reader, which alone decides what is an error. (A property test holds the two against each other.)
 
+mod beside;
 mod plain;
+mod txn;
 
-use crate::{Body, Key, MicroOp, Offset, Op, OpType, PlainSend, PollBegin, Polled, Process, Send, Value};
+use crate::{Body, Key, Offset, Op, OpType, PlainSend, PollBegin, Polled, Process, Send, Value};
 
 type Records = Vec<(Offset, Value)>;
 
@@ -299,88 +301,6 @@ impl Quick<'_> {
         }
     }
 
-    /// What stands beside the value.
-    fn beside(&mut self, op: &mut Op, spare: &mut Spare) -> Option<()> {
-        loop {
-            if self.eat(b'}') {
-                return (self.at == self.bytes.len()).then_some(());
-            }
-            self.comma()?;
-            // The letter after the quote tells them apart, but for two.
-            match self.bytes.get(self.at + 1)? {
-                b'c' if self.literal(b"\"commit-time\":") => {
-                    self.blank();
-                    op.extra.commit_time_ns = Some(self.number()?);
-                }
-                b'c' => {
-                    op.client = Some(self.client()?);
-                }
-                b'i' if self.literal(b"\"intended\":") => {
-                    self.blank();
-                    op.extra.intended_ns = Some(self.number()?);
-                }
-                b'i' => {
-                    op.extra.isolation = Some(self.named_text(b"\"isolation\":")?.to_owned());
-                }
-                b'l' => {
-                    self.name(b"\"leader-epochs\":")?;
-                    self.leader_epochs(op)?;
-                }
-                b'n' => {
-                    let told = self.named_text(b"\"node\":")?;
-                    let text = op.node.get_or_insert_with(|| spare.texts.pop().unwrap_or_default());
-                    text.clear();
-                    text.push_str(told);
-                }
-                b'f' => {
-                    self.name(b"\"final\":")?;
-                    op.extra.is_final = self.literal(b"true").then_some(true)?;
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn client(&mut self) -> Option<u32> {
-        self.name(b"\"client\":")?;
-        u32::try_from(self.short()?).ok()
-    }
-
-    #[inline(always)]
-    fn named_text<const N: usize>(&mut self, name: &[u8; N]) -> Option<&str> {
-        self.name(name)?;
-        self.eat(b'"').then_some(())?;
-        self.text()
-    }
-
-    /// The rest of a string without escapes, and its quote.
-    fn text(&mut self) -> Option<&str> {
-        let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'))?;
-        self.at += length;
-        self.eat(b'"').then_some(())?;
-        std::str::from_utf8(&rest[..length]).ok()
-    }
-
-    fn leader_epochs(&mut self, op: &mut Op) -> Option<()> {
-        self.eat(b'{').then_some(())?;
-        op.extra.leader_epochs.clear();
-        if self.eat(b'}') {
-            return Some(());
-        }
-        loop {
-            self.eat(b'"').then_some(())?;
-            let key = self.integer()?;
-            self.literal(b"\":").then(|| self.blank())?;
-            op.extra.leader_epochs.insert(key, i32::try_from(self.number()?).ok()?);
-            if self.eat(b'}') {
-                return Some(());
-            }
-            self.comma()?;
-        }
-    }
-
     /// All up to the first key of a send, or `["poll"` of a poll, as we write it.
     #[inline(always)]
     fn head(&mut self) -> Option<(u64, u64, u64, Kind)> {
@@ -448,53 +368,6 @@ impl Quick<'_> {
             Shape::Txn => true,
         };
         begun.then_some((index, time_ns, process, Kind { op_type, f }))
-    }
-
-    /// A transaction's sends and polls, after its first bracket. Its vectors are not used again: their shapes differ too much.
-    fn micro_ops(&mut self) -> Option<Vec<MicroOp>> {
-        let mut parts = Vec::with_capacity(4);
-        loop {
-            if self.literal(b"[\"send\",") {
-                self.blank();
-                let key = self.short()? as i64;
-                self.comma()?;
-                let (offset, value) = if self.eat(b'[') { self.offset_and_value()? } else { (None, self.integer()?) };
-                self.eat(b']').then_some(())?;
-                parts.push(MicroOp::Send(Send { key, value, offset }));
-            } else {
-                self.literal(b"[\"poll\"").then_some(())?;
-                parts.push(MicroOp::Poll(self.polled()?));
-            }
-            if self.eat(b']') {
-                return Some(parts);
-            }
-            self.comma()?;
-        }
-    }
-
-    /// What one poll of a transaction returned, after its name.
-    fn polled(&mut self) -> Option<Option<Polled>> {
-        if self.eat(b']') {
-            return Some(None);
-        }
-        self.comma()?;
-        self.eat(b'{').then_some(())?;
-        let mut batches = Vec::new();
-        if !self.eat(b'}') {
-            loop {
-                self.eat(b'"').then_some(())?;
-                let key = self.short()? as i64;
-                self.literal(b"\":").then(|| self.blank())?;
-                let mut records = Vec::new();
-                self.records(&mut records)?;
-                batches.push((key, records));
-                if self.eat(b'}') {
-                    break;
-                }
-                self.comma()?;
-            }
-        }
-        self.eat(b']').then_some(Some(Polled(batches)))
     }
 
     /// A line of any kind; a plain send as such, if that is `wanted`.
