@@ -431,6 +431,13 @@ mod sessions {
             }
             for (seen, expected) in [(1, "valid"), (2, GONE), (3, GONE)] {
                 check_told(&(session("closed", base + 2) + &node("seen", base + seen)), expected);
+                check_told(&(session("ended", base + 2) + &node("seen", base + seen)), expected);
+            }
+            // Ended by 2: nobody knows that it lived until then, unless it was heard of.
+            for absent in 1..4 {
+                let lines = node("created", base) + &node("absent", base + absent) + &session("ended", base + 2);
+                check_told(&lines, "valid");
+                check_told(&(lines + &session("alive", base + 2)), if absent < 2 { GONE } else { "valid" });
             }
         }
     }
@@ -490,9 +497,9 @@ mod by_enumeration {
 
         #[test]
         fn ephemerals_are_accused_exactly_where_some_three_events_contradict_each_other(
-            events in prop::collection::vec((0..6_u8, 0..2_u32, 0..8_i64), 0..9),
+            events in prop::collection::vec((0..7_u8, 0..2_u32, 0..8_i64), 0..9),
         ) {
-            let names = ["created", "removed", "absent", "seen", "alive", "closed"];
+            let names = ["created", "removed", "absent", "seen", "alive", "closed", "ended"];
             let line = |(what, client, zxid): &(u8, u32, i64)| {
                 let name = names[*what as usize];
                 let f = if *what < 4 { "ephemeral" } else { "session" };
@@ -501,6 +508,8 @@ mod by_enumeration {
             let of = |wanted: usize| events.iter().filter(move |(what, ..)| *what as usize == wanted);
             // The first that is told of one zxid, or of one session, counts.
             let closed = |client: u32| of(5).find(|(_, of, _)| *of == client).map(|(.., zxid)| *zxid);
+            let ended = |client: u32| of(6).filter(|(_, of, _)| *of == client).map(|(.., zxid)| *zxid).min();
+            let over = |client: u32| closed(client).into_iter().chain(ended(client)).min();
             let creator = |zxid: i64| of(0).find(|(.., at)| *at == zxid).map(|(_, client, _)| *client);
             let gone = (0..8).filter(|created| {
                 let Some(client) = creator(*created) else { return false };
@@ -510,12 +519,12 @@ mod by_enumeration {
                     created <= absent
                         && of(0).find(between).is_none()
                         && of(1).find(between).is_none()
-                        && closed(client).is_none_or(|closed| closed > *absent)
+                        && over(client).is_none_or(|over| over > *absent)
                         && (lives || closed(client).is_some())
                 })
             });
             let staying = (0..2).filter(|client| {
-                of(3).any(|(_, of, seen)| of == client && closed(*client).is_some_and(|closed| closed <= *seen))
+                of(3).any(|(_, of, seen)| of == client && over(*client).is_some_and(|over| over <= *seen))
             });
             let lines: String = events.iter().map(line).collect();
             prop_assert_eq!(count(&lines, "ephemeral-violation"), (gone.count() + staying.count()) as u64, "{}", lines);

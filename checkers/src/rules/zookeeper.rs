@@ -18,10 +18,11 @@
 //!   `"event": "removed"`: somebody deleted it, or asked for it (without a `zxid` where that is not known: the node is then not judged);
 //!   `"event": "seen"` and `"absent"`: what a read found as of this zxid (with the owner, for one that was seen).
 //! - `session` `{"client": 3, "event": "alive", "zxid": 60}`: the session was answered as of this zxid; `"event": "closed"`: the zxid of the
-//!   transaction that closed or expired it.
+//!   transaction that closed or expired it; `"event": "ended"`: one by which it certainly had been, so no proof that it lived until then.
 //!
 //! **gone before**: created at or before a zxid at which it was absent, and not removed between, while its session was alive at that zxid or
-//! later. **staying**: seen at or after the zxid that closed its session. Counted: nodes created, and pairs of node and session.
+//! later, or closed later. **staying**: seen at or after a zxid by which its session was closed. Counted: nodes created, and pairs of node and
+//! session.
 //!
 //! What this cannot see: watches on children, on nodes that do not exist, and of sessions that read nothing later; nodes and sessions without
 //! zxids: a session that its client believes expired may still live on the servers, and a read may be old.
@@ -112,6 +113,15 @@ struct Node {
 struct Life {
     alive: Option<(Zxid, OpRef)>,
     closed: Option<(Zxid, OpRef)>,
+    /// The first zxid by which it certainly had been closed.
+    ended: Option<(Zxid, OpRef)>,
+}
+
+impl Life {
+    /// The first zxid at which it is known to be over.
+    fn over(&self) -> Option<(Zxid, OpRef)> {
+        [self.closed, self.ended].into_iter().flatten().min_by_key(|(zxid, _)| *zxid)
+    }
 }
 
 impl Rule for ZooKeeper {
@@ -271,6 +281,12 @@ impl ZooKeeper {
                 let life = self.sessions.entry(session).or_default();
                 life.closed.get_or_insert((zxid, op));
             }
+            Some("ended") => {
+                let ended = self.sessions.entry(session).or_default().ended.get_or_insert((zxid, op));
+                if zxid < ended.0 {
+                    *ended = (zxid, op);
+                }
+            }
             _ => {}
         }
     }
@@ -288,8 +304,8 @@ impl ZooKeeper {
             let Some((created, (session, creation))) = node.created.range(..=absent).next_back() else { continue };
             let was_removed = created < absent && node.removed.range(created + 1..=*absent).next().is_some();
             let Some(life) = self.sessions.get(session).filter(|_| !was_removed) else { continue };
-            // A session that was closed later lived until then.
-            let closed_before = life.closed.is_some_and(|(closed, _)| closed <= *absent);
+            // A session that was closed later lived until then; of one that had ended by then, nobody knows.
+            let closed_before = life.over().is_some_and(|(over, _)| over <= *absent);
             let proof = [life.alive, life.closed].into_iter().flatten().find(|(zxid, _)| zxid >= absent);
             let Some((alive, proof)) = proof.filter(|_| !closed_before) else { continue };
             if !accused.insert(created) {
@@ -311,13 +327,13 @@ impl ZooKeeper {
 
     fn staying(&self, name: &str, node: &Node, findings: &mut Findings<'_>) {
         for (session, (seen, look)) in &node.seen {
-            let Some((closed, end)) = self.sessions.get(session).and_then(|life| life.closed) else { continue };
+            let Some((closed, end)) = self.sessions.get(session).and_then(Life::over) else { continue };
             if closed > *seen {
                 continue;
             }
             findings.add("ephemeral-violation", || {
                 let explanation = format!(
-                    "the ephemeral node {name} of {} was seen at zxid {seen}{}, and its session was closed at zxid {closed}{}: it should have gone \
+                    "the ephemeral node {name} of {} was seen at zxid {seen}{}, and its session was closed by zxid {closed}{}: it should have gone \
                      with it",
                     session.told(),
                     cite(*look),

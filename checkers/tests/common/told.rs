@@ -63,7 +63,7 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
         prop_oneof![
             4 => (0..4_i64).prop_map(|number| json!(number)),
             1 => prop_oneof![Just(i64::MIN), Just(-1), Just(1 << 60), Just(i64::MAX)].prop_map(|number| json!(number)),
-            2 => prop::sample::select(vec!["set", "fired", "created", "removed", "seen", "absent", "alive", "closed", "x"])
+            2 => prop::sample::select(vec!["set", "fired", "created", "removed", "seen", "absent", "alive", "closed", "ended", "x"])
                 .prop_map(|text| json!(text)),
             1 => any::<bool>().prop_map(|flag| json!(flag)),
             1 => Just(Json::Null),
@@ -83,7 +83,7 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
         n(),
         batches,
         any::<bool>(),
-        prop::sample::select(vec!["set", "fired", "created", "removed", "seen", "absent", "alive", "closed"]),
+        prop::sample::select(vec!["set", "fired", "created", "removed", "seen", "absent", "alive", "closed", "ended"]),
     );
     let formed = (names.clone(), formed).prop_map(|(f, ((a, b, c, d), batches, flag, event))| {
         let value = match f {

@@ -124,7 +124,7 @@ fn extra(bytes: Bytes) -> Result<Extra> {
 /// What a harness tells, in its shape.
 fn told(bytes: Bytes) -> Result<Body> {
     let (a, b, c, d) = (number(bytes)?, number(bytes)?, number(bytes)?, number(bytes)?);
-    let word = *bytes.choose(&["set", "fired", "created", "removed", "seen", "absent", "alive", "closed"])?;
+    let word = *bytes.choose(&["set", "fired", "created", "removed", "seen", "absent", "alive", "closed", "ended"])?;
     let (f, value) = match bytes.int_in_range(0..=11)? {
         0 => ("replica-log", json!({"key": 0, "replica": a, "start": b, "high_watermark": c, "batches": [[a, b, c, d], [c, d, a, b]]})),
         1 => ("bank-snapshot", json!({"accounts": {"a": a, "b": b}, "total": c})),

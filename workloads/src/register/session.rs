@@ -276,9 +276,9 @@ impl Board {
         for (name, Ephemeral { client, ended, .. }) in gone {
             self.tell("ephemeral", json!({"node": name, "event": "absent", "zxid": zxid}));
             if let Some(alive) = ended {
-                // Closed by then at the latest, and not before its last sign of life.
+                // Closed by then at the latest, and not before its last sign of life: where another's node came or went since, earlier.
                 self.tell("session", json!({"client": client, "event": "alive", "zxid": alive}));
-                self.tell("session", json!({"client": client, "event": "closed", "zxid": zxid.max(alive)}));
+                self.tell("session", json!({"client": client, "event": "ended", "zxid": zxid.max(alive)}));
             }
         }
     }
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(told(&recorder), [absent(60)]);
         board.ephemerals().get_mut("a/7").unwrap().ended = Some(64);
         board.looked("a", &[], 60);
-        assert_eq!(told(&recorder), [absent(60), session("alive", 64), session("closed", 64)]);
+        assert_eq!(told(&recorder), [absent(60), session("alive", 64), session("ended", 64)]);
         assert!(board.ephemerals().is_empty());
     }
 
