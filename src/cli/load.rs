@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
@@ -9,12 +10,12 @@ use clap::Args;
 use super::bank::BankArgs;
 use super::elections::ElectionsArgs;
 use super::group::GroupArgs;
-use super::key_value;
 use super::offsets::OffsetsArgs;
 use super::order::OrderArgs;
 use super::register::RegisterArgs;
 use super::soak::SoakArgs;
 use super::transactions::TxnArgs;
+use super::{duration, key_value};
 use crate::exit::Failure;
 
 #[derive(Clone, Debug, Args)]
@@ -58,6 +59,9 @@ pub(crate) struct LoadArgs {
     /// Of the same: one partition gets this part of all sends, say 0.8 [default: all partitions the same]
     #[arg(long, value_name = "FRACTION")]
     pub(crate) hot_share: Option<f64>,
+    /// Of the workload append: so often a new topic takes the place of the one that is written to, say 10s; all are read to the end
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) rotate_keys: Option<Duration>,
     /// What readers are given: read_committed or read_uncommitted, with which a workload of transactions shows aborted values
     #[arg(long, default_value = "read_committed")]
     pub(crate) isolation: String,

@@ -89,8 +89,8 @@ fn ask(change: &Change) -> Ask<'_> {
         Change::Elect { topic, partition } => Ask::Elect { topic, partition: *partition },
         Change::Reassign { topic, partition, replicas } => Ask::Reassign { topic, partition: *partition, replicas },
         Change::Setting { topic, name, value } => Ask::TopicSetting { topic, name, value: value.as_deref() },
-        Change::Create { topic, partitions, replication_factor } => {
-            Ask::Create { topic, partitions: *partitions, replication_factor: *replication_factor }
+        Change::Create { topic, partitions, replication_factor, settings } => {
+            Ask::Create { topic, partitions: *partitions, replication_factor: *replication_factor, settings }
         }
         Change::Delete { topic } => Ask::Delete { topic },
         Change::Grow { topic, partitions } => Ask::Grow { topic, partitions: *partitions },

@@ -5,12 +5,13 @@
 //! that ZooKeeper names; a broker that knows another epoch answers with an error instead of a number.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use kchaos_cluster::protocol;
 use kchaos_cluster::view;
 use kchaos_core::Key;
-use kchaos_workloads::{FinalOrder, FinalTarget, SizeClass};
+use kchaos_workloads::{FinalOrder, FinalTarget, KeyCounts, SizeClass};
 use serde_json::{Map, Value, json};
 
 use super::abort::Abort;
@@ -61,9 +62,11 @@ pub(super) async fn wait_for_first_acks(live: &Live, clients: &Clients) {
 /// Waits until every key that was written to is written to again, so that the run does not end before its partitions have shown that they came
 /// back. One that does not is judged.
 pub(super) async fn wait_for_acks_again(live: &Live, clients: &Clients) {
-    let acked = || lock(clients).counts().keys.iter().map(|key| (key.key, key.acked)).collect::<BTreeMap<_, _>>();
+    let acked = || lock(clients).counts().keys.into_iter().map(|key| (key.key, key)).collect::<BTreeMap<_, _>>();
     let (before, deadline) = (acked(), Instant::now() + ACKS_AGAIN_TIMEOUT);
-    let is_again = |now: BTreeMap<Key, u64>| before.iter().all(|(key, then)| *then == 0 || now.get(key).is_some_and(|now| now > then));
+    let is_again = |now: BTreeMap<Key, KeyCounts>| {
+        before.values().all(|then| then.acked == 0 || now.get(&then.key).is_some_and(|now| now.is_retired || now.acked > then.acked))
+    };
     // A run that was told to end does not wait for those that nobody is asking for.
     while live.abort.reason().is_none() && Instant::now() < deadline && !is_again(acked()) {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -76,6 +79,7 @@ pub(super) async fn run(live: &Live, clients: Clients) -> Finale {
     let stopping = Clients::clone(&clients);
     let stopped = tokio::task::spawn_blocking(move || lock(&stopping).stop_writes(decide)).await;
     finale.undecided = stopped.map_or(0, |outstanding| outstanding.undecided);
+    live.begun.store(lock(&clients).counts().keys.len(), Relaxed);
 
     let patience = Abort::new();
     if let Whole::No(missing) = whole::wait(live, live.recovery_timeout(), &patience).await {
@@ -128,7 +132,7 @@ pub(super) async fn try_bounds(live: &Live) -> Result<Vec<Bounds>, String> {
     let brokers = protocol::Client::new(&live.inventory, protocol::Timeouts::default()).map_err(|error| error.to_string())?;
     let view = view::look(&live.inventory, Some(&live.topics())).await.map_err(|error| error.to_string())?;
     let mut found = Vec::new();
-    for entry in &live.keys {
+    for entry in live.begun_keys() {
         let partition = view
             .partitions
             .iter()

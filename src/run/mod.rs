@@ -28,6 +28,7 @@ mod whole;
 mod witness;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ pub(crate) struct Live {
     pub(crate) display: Arc<Display>,
     pub(crate) abort: Abort,
     pub(crate) keys: Vec<KeyEntry>,
+    /// How many of them, the first ones, there are in the end.
+    pub(crate) begun: AtomicUsize,
 }
 
 /// A workload's clients, shared between the run and its progress line.
@@ -115,6 +118,8 @@ pub(crate) struct Ended {
     pub(crate) abort: Option<AbortReason>,
     /// Nobody wrote in the end, since kchaos had been killed.
     pub(crate) is_cut_off: bool,
+    /// How many of the plan's keys, the first ones, there were in the end.
+    pub(crate) begun: usize,
     /// A bug of ours, or the environment's failure, on the way; what could be judged was judged.
     pub(crate) failures: Vec<Failure>,
 }
@@ -200,6 +205,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
         recovery_timeout_s: live.recovery_timeout().as_secs(),
         abort: live.abort.reason(),
         is_cut_off: false,
+        begun: live.begun_keys().len(),
         failures,
     })
 }
@@ -253,8 +259,13 @@ async fn stop_clients(clients: Clients) {
 }
 
 impl Live {
+    /// Those whose topics were there when writing was over: all, unless the workload makes some of them itself.
+    pub(crate) fn begun_keys(&self) -> &[KeyEntry] {
+        &self.keys[..self.begun.load(Relaxed).min(self.keys.len())]
+    }
+
     pub(crate) fn topics(&self) -> Vec<String> {
-        let mut topics: Vec<_> = self.keys.iter().map(|entry| entry.topic.clone()).collect();
+        let mut topics: Vec<_> = self.begun_keys().iter().map(|entry| entry.topic.clone()).collect();
         topics.sort();
         topics.dedup();
         topics

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -130,7 +131,8 @@ pub(super) async fn delete_topics(setup: &Arc<Setup>, live: &Live, context: Cont
     if setup.args.keep_topic || setup.options.topic.is_some() {
         return;
     }
-    let names: Vec<_> = setup.workload.topics(&setup.run_id).into_iter().map(|topic| topic.name).collect();
+    let (first, later) = (setup.workload.topics(&setup.run_id), setup.workload.later_topics(&setup.run_id));
+    let names: Vec<_> = first.into_iter().chain(later).map(|topic| topic.name).collect();
     let deleted = tokio::task::spawn_blocking(move || kchaos_workloads::delete_topics(&context, &names, TOPIC_TIMEOUT));
     if let Ok(Err(error)) = deleted.await {
         live.display.event(&format!("the run's topic is still on the cluster: {error}"));
@@ -154,7 +156,7 @@ pub(super) async fn read_back(setup: &Arc<Setup>, plan: &mut Plan) -> Result<(),
         }
     }
     setup.schedule(plan, session_timeout_ms(&plan.effective));
-    let topics: Vec<_> = plan.keys.iter().map(|entry| entry.topic.clone()).collect();
+    let topics: Vec<_> = setup.workload.topics(&setup.run_id).into_iter().map(|topic| topic.name).collect();
     whole_topics(setup, &topics).await
 }
 
@@ -304,6 +306,7 @@ fn exits(before: &Daemons, after: &Daemons, faults: &[FaultEvent]) -> Vec<String
 
 impl Ready {
     pub(super) fn live(&self, setup: &Arc<Setup>, books: &Books, abort: Abort, display: Arc<Display>) -> Live {
+        let keys = setup.workload.keys(&setup.run_id);
         Live {
             setup: Arc::clone(setup),
             inventory: Arc::clone(&setup.inventory),
@@ -315,7 +318,8 @@ impl Ready {
             witness: Arc::clone(&books.witness),
             display,
             abort,
-            keys: setup.workload.keys(&setup.run_id),
+            begun: AtomicUsize::new(keys.len()),
+            keys,
         }
     }
 }

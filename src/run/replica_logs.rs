@@ -41,7 +41,7 @@ fn keys_of_whole_logs(live: &Live) -> Vec<KeyEntry> {
         let settings = topics.iter().filter(|topic| topic.name == name).flat_map(|topic| &topic.settings);
         settings.into_iter().any(|(name, value)| name == "cleanup.policy" && value.contains("compact"))
     };
-    live.keys.iter().filter(|entry| !is_compacted(&entry.topic)).cloned().collect()
+    live.begun_keys().iter().filter(|entry| !is_compacted(&entry.topic)).cloned().collect()
 }
 
 async fn of_broker(remote: &dyn Remote, disk: &Disk, broker: i32, keys: &[KeyEntry]) -> Result<Vec<Value>, String> {

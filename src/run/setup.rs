@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
-use kchaos_workloads::{CutOff, Java, LogSink, Options, Workload};
+use kchaos_workloads::{CutOff, Java, LogSink, Options, Rotation, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
@@ -425,6 +425,9 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
             return Err(Failure::usage(anyhow!("{flag} is of the workloads append and queue, not of {workload}: leave it out")));
         }
     }
+    if load.rotate_keys.is_some() && workload != "append" {
+        return Err(Failure::usage(anyhow!("--rotate-keys is of the workload append, not of {workload}: leave it out")));
+    }
     if load.client != "librdkafka" && workload != "append" {
         return Err(Failure::usage(anyhow!("--client {} is of the workload append, not of {workload}: leave it out", load.client)));
     }
@@ -448,6 +451,7 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
         value_bytes: load.value_bytes,
         value_bytes_max: load.value_bytes_max,
         hot_share: load.hot_share,
+        rotation: load.rotate_keys.map(|every| Rotation::over(every, args.time_limit)),
         client: named("--client", &load.client)?,
         properties: load.properties.clone(),
         topic: load.topic.clone(),

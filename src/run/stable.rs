@@ -56,7 +56,7 @@ pub(super) async fn wait(live: &Live) {
 async fn look(live: &Live) -> Result<Map<String, Value>, String> {
     let brokers = protocol::Client::new(&live.inventory, protocol::Timeouts::default()).map_err(|error| error.to_string())?;
     let mut found = Map::new();
-    for (entry, told) in live.keys.iter().zip(try_bounds(live).await?) {
+    for (entry, told) in live.begun_keys().iter().zip(try_bounds(live).await?) {
         let (end, leader_epoch) = (told.bounds.end, told.bounds.leader_epoch);
         let stable = brokers.stable_offset(told.leader, &entry.topic, entry.partition, leader_epoch).await;
         let stable = stable.map_err(|error| error.to_string())?;

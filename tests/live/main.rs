@@ -28,6 +28,7 @@ mod product;
 mod promises;
 mod refusals;
 mod registers;
+mod rotation;
 mod rules;
 mod run;
 mod safety;

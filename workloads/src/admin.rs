@@ -30,6 +30,8 @@ pub enum Change {
         topic: String,
         partitions: i32,
         replication_factor: i16,
+        /// Others are the brokers' defaults.
+        settings: Vec<(String, String)>,
     },
     Delete {
         topic: String,

@@ -1,14 +1,19 @@
 //! `append`: producers write to the partitions of one topic and consumers read them while it goes on.
 //!
 //! Key k of the history is partition k of `kchaos-append-<run id>`. Nothing expires from the topic and nothing is compacted, so every
-//! acknowledged record must be found at the end.
+//! acknowledged record must be found at the end. With `--rotate-keys` there are generations of such topics (`rotation`), and key k is partition
+//! k mod n of topic k / n, of n partitions each.
+
+use std::sync::Arc;
 
 use kchaos_core::KeyEntry;
 
+use crate::aside::{self, Aside};
 use crate::java::{self, JavaClients};
 use crate::options::{ClientLibrary, Options};
 use crate::properties;
-use crate::run::ClientsRun;
+use crate::rotation;
+use crate::run::{Clients, ClientsRun, Plain};
 use crate::topics::TopicSpec;
 use crate::{Context, Load, Running, Spec, Workload, WorkloadError};
 
@@ -30,32 +35,51 @@ struct Append {
 }
 
 impl Append {
-    fn topic(&self, run_id: &str) -> String {
-        self.options.topic.clone().unwrap_or_else(|| format!("kchaos-append-{run_id}"))
+    fn topic(&self, run_id: &str, generation: u32) -> String {
+        let own = || match self.options.rotation {
+            None => format!("kchaos-append-{run_id}"),
+            Some(_) => format!("kchaos-append-{}-{run_id}", generation + 1),
+        };
+        self.options.topic.clone().unwrap_or_else(own)
+    }
+
+    fn generations(&self) -> u32 {
+        self.options.rotation.map_or(1, |rotation| rotation.generations.max(1))
     }
 }
 
 impl Workload for Append {
     fn keys(&self, run_id: &str) -> Vec<KeyEntry> {
-        keys_of(&self.topic(run_id), &self.options)
+        let generations = (0..self.generations()).flat_map(|generation| keys_of(&self.topic(run_id, generation), &self.options));
+        (0..).zip(generations).map(|(key, entry)| KeyEntry { key, ..entry }).collect()
     }
 
     fn topics(&self, run_id: &str) -> Vec<TopicSpec> {
-        vec![topic_that_keeps_all(self.topic(run_id), &self.options)]
+        vec![topic_that_keeps_all(self.topic(run_id, 0), &self.options)]
     }
 
+    fn later_topics(&self, run_id: &str) -> Vec<TopicSpec> {
+        (1..self.generations()).map(|generation| topic_that_keeps_all(self.topic(run_id, generation), &self.options)).collect()
+    }
+
+    /// Who reads it to the end would have to know which topics were made.
     fn can_be_concluded(&self) -> bool {
-        true
+        self.options.rotation.is_none()
     }
 
     fn start(&self, context: Context) -> Result<Box<dyn Running>, WorkloadError> {
-        let keys = self.keys(&context.run_id);
+        let (keys, later) = (self.keys(&context.run_id), self.later_topics(&context.run_id));
         let options = self.options.clone();
-        if options.client == ClientLibrary::Java {
-            let clients = JavaClients::new(context.java.as_ref(), &options, context.properties.keys().cloned())?;
-            return Ok(Box::new(ClientsRun::start_with(options, keys, context, Box::new(clients))?));
-        }
-        Ok(Box::new(ClientsRun::start(options, keys, context)?))
+        let admin = (!later.is_empty()).then(|| aside::admin("append with --rotate-keys", &context)).transpose()?;
+        let clients: Box<dyn Clients> = match options.client {
+            ClientLibrary::Librdkafka => Box::new(Plain),
+            ClientLibrary::Java => Box::new(JavaClients::new(context.java.as_ref(), &options, context.properties.keys().cloned())?),
+        };
+        let run = ClientsRun::start_with(options, keys, context, clients)?;
+        let Some(admin) = admin else { return Ok(Box::new(run)) };
+        let shared = Arc::clone(&run.shared);
+        let maker = Aside::spawn("topic-maker", move |over| rotation::make_topics(&shared, admin.as_ref(), &later, &over))?;
+        Ok(Box::new(run.beside(maker)))
     }
 }
 
@@ -93,6 +117,17 @@ mod tests {
         assert_eq!(keys.len(), 3);
         assert_eq!(keys[2], KeyEntry { key: 2, topic: "kchaos-append-r1".into(), partition: 2 });
         assert_eq!(workload.topics("r1")[0].name, "kchaos-append-r1");
+    }
+
+    #[test]
+    fn keys_that_rotate_are_partitions_of_topics_of_their_own_and_only_the_first_is_there_from_the_start() {
+        let rotation = Some(rotation::Rotation { every_ms: 10_000, generations: 3 });
+        let workload = (SPEC.build)(&Options { rotation, partitions: 2, ..Options::default() }).unwrap();
+        assert_eq!(workload.keys("r1")[3], KeyEntry { key: 3, topic: "kchaos-append-2-r1".into(), partition: 1 });
+        let names = |topics: Vec<TopicSpec>| topics.into_iter().map(|topic| topic.name).collect::<Vec<_>>();
+        assert_eq!((workload.keys("r1").len(), names(workload.topics("r1"))), (6, vec!["kchaos-append-1-r1".into()]));
+        assert_eq!(names(workload.later_topics("r1")), ["kchaos-append-2-r1", "kchaos-append-3-r1"]);
+        assert!(!workload.can_be_concluded());
     }
 
     #[test]

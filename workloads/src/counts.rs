@@ -21,6 +21,7 @@ pub struct Counts {
     pub corrupt: u64,
     /// Clients replaced after a fatal error.
     pub crashed: u64,
+    /// Those that there are so far.
     pub keys: Vec<KeyCounts>,
 }
 
@@ -31,6 +32,8 @@ pub struct KeyCounts {
     pub acked_offset_max: Option<Offset>,
     /// The next offset of the slowest consumer.
     pub read_next: Offset,
+    /// Others are written to in its place.
+    pub is_retired: bool,
 }
 
 impl Counts {
@@ -178,6 +181,7 @@ impl Counters {
             acked: key.acked.load(Relaxed),
             acked_offset_max: (acked_offset_max >= 0).then_some(acked_offset_max),
             read_next: self.read_next.iter().map(|consumer| consumer[index].load(Relaxed)).min().unwrap_or(0),
+            is_retired: false,
         }
     }
 }

@@ -66,14 +66,15 @@ struct KeyLanes {
 }
 
 impl Lanes {
-    pub(crate) fn new(count: usize, keys: usize, gate: Option<Gate>) -> Self {
+    /// For `keys`, of which `at_a_time` are written to.
+    pub(crate) fn new(count: usize, keys: usize, at_a_time: usize, gate: Option<Gate>) -> Self {
         let count = count.max(1);
         let one_batch = gate.map_or(usize::MAX, |gate| (BATCH_BYTES / gate.record_bytes.max(1)).max(MESSAGES_MIN));
         Self {
             lanes: (0..count).map(|_| Lane::default()).collect(),
             free: (0..count).rev().collect(),
             keys: vec![KeyLanes::default(); keys],
-            share: (count / keys.max(1)).clamp(1, one_batch),
+            share: (count / at_a_time.max(1)).clamp(1, one_batch),
             gate,
             idle: Vec::new(),
         }
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_at_rest_goes_on_with_the_next_client_and_what_is_open_does_not() {
-        let mut lanes = Lanes::new(3, 1, None);
+        let mut lanes = Lanes::new(3, 1, 1, None);
         let mut next = 0;
         let mut new_process = || {
             next += 1;
@@ -196,14 +197,14 @@ mod tests {
         assert!(lanes.close(taken[0].0).is_some() && lanes.close(taken[1].0).is_some());
         lanes.release(taken[0].0, 0, false);
         lanes.release(taken[1].0, 0, true);
-        let mut after = Lanes::new(3, 1, None).inherit(lanes.take_idle());
+        let mut after = Lanes::new(3, 1, 1, None).inherit(lanes.take_idle());
         let processes: Vec<u32> = (0..3).map(|_| after.take(0, 0, &mut new_process).unwrap().1).collect();
         assert_eq!(processes, [1, 4, 5], "the second was retired, the third is open");
     }
 
     #[test]
     fn a_process_is_reused_after_its_completion_and_retired_after_an_info() {
-        let mut lanes = Lanes::new(2, 1, None);
+        let mut lanes = Lanes::new(2, 1, 1, None);
         let mut next = 10;
         let mut new_process = || {
             next += 1;
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_key_holds_no_more_than_its_share() {
-        let mut lanes = Lanes::new(4, 2, None);
+        let mut lanes = Lanes::new(4, 2, 2, None);
         assert!(lanes.take(0, 0, || 1).is_some() && lanes.take(0, 0, || 2).is_some());
         assert!(!lanes.has_room(0, 0) && lanes.take(0, 0, || 3).is_none());
         assert!(lanes.has_room(1, 0));
@@ -230,7 +231,7 @@ mod tests {
 
     #[test]
     fn one_in_flight_is_one_over_all_keys() {
-        let mut lanes = Lanes::new(1, 3, None);
+        let mut lanes = Lanes::new(1, 3, 3, None);
         let (lane, _) = lanes.take(2, 0, || 1).unwrap();
         assert!((0..3).all(|key| !lanes.has_room(key, 0)));
         assert!(lanes.release(lane, 2, false));
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_gate_lets_one_batch_through_until_all_of_it_is_answered() {
-        let mut lanes = Lanes::new(100, 2, Some(Gate { window_ns: 2, record_bytes: 200 }));
+        let mut lanes = Lanes::new(100, 2, 2, Some(Gate { window_ns: 2, record_bytes: 200 }));
         let (first, _) = lanes.take(0, 10, || 1).unwrap();
         let (second, _) = lanes.take(0, 12, || 2).unwrap();
         assert!(!lanes.has_room(0, 13) && lanes.has_room(1, 13));
@@ -249,13 +250,13 @@ mod tests {
 
     #[test]
     fn a_gate_lets_no_more_through_than_one_batch_holds() {
-        let room = |record_bytes| Lanes::new(100, 1, Some(Gate { window_ns: 1, record_bytes })).share;
+        let room = |record_bytes| Lanes::new(100, 1, 1, Some(Gate { window_ns: 1, record_bytes })).share;
         assert_eq!((room(200), room(90_000), room(2_000_000)), (100, 10, 5));
     }
 
     #[test]
     fn what_is_still_open_is_given_up_once() {
-        let mut lanes = Lanes::new(3, 1, None);
+        let mut lanes = Lanes::new(3, 1, 1, None);
         let (first, _) = lanes.take(0, 0, || 1).unwrap();
         lanes.open(first, send(1, 0));
         assert_eq!(lanes.close_all().len(), 1);

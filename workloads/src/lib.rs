@@ -30,6 +30,7 @@ mod queue;
 mod raw;
 mod reader;
 mod register;
+mod rotation;
 mod run;
 mod schedule;
 mod shared;
@@ -60,6 +61,7 @@ pub use payload::HEADER_BYTES;
 pub use properties::{effective_client_properties, is_hidden, shown_property};
 pub use queue::{GroupAssignor, GroupCommit, GroupOptions, GroupProtocol};
 pub use register::RegisterOptions;
+pub use rotation::Rotation;
 pub use sizes::SizeClass;
 pub use soak::SoakOptions;
 pub use topics::{TopicSpec, create_topics, delete_topics};
@@ -138,6 +140,10 @@ pub trait Workload: Send + Sync {
     fn keys(&self, run_id: &str) -> Vec<KeyEntry>;
     /// The topics to be made before the start.
     fn topics(&self, run_id: &str) -> Vec<TopicSpec>;
+    /// Topics of the run that the workload makes itself, later.
+    fn later_topics(&self, _run_id: &str) -> Vec<TopicSpec> {
+        Vec::new()
+    }
     /// Consumer groups of the run, whose coordinators can be broken.
     fn groups(&self, _run_id: &str) -> Vec<String> {
         Vec::new()
@@ -163,7 +169,7 @@ pub trait Workload: Send + Sync {
 
 /// A workload at work.
 pub trait Running: Send {
-    /// A snapshot without locks.
+    /// A snapshot without locks; of the run's keys, those that there are so far, the first ones.
     fn counts(&self) -> Counts;
     /// How long sends took by the size of their values, where these are of many sizes.
     fn latency_by_size(&self) -> Vec<SizeClass> {

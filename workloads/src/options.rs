@@ -14,6 +14,7 @@ use crate::payload::{HEADER_BYTES, TIME_TO_CUT};
 use crate::properties;
 use crate::queue::GroupOptions;
 use crate::register::RegisterOptions;
+use crate::rotation::{self, Rotation};
 use crate::soak::SoakOptions;
 
 /// What fits a topic's default limit, and hundreds of which a client can hold.
@@ -44,6 +45,8 @@ pub struct Options {
     pub value_bytes_max: Option<u32>,
     /// Of the same: one partition, drawn by the seed, gets this part of all sends, and the others share the rest.
     pub hot_share: Option<f64>,
+    /// Of the workload `append`: keys are replaced by those of a new topic all through the run.
+    pub rotation: Option<Rotation>,
     pub isolation: Isolation,
     /// Of the workload `transactions`: a transaction has from 1 to so many micro-ops (sends and polls).
     pub txn_size: u32,
@@ -98,6 +101,7 @@ impl Default for Options {
             value_bytes: 200,
             value_bytes_max: None,
             hot_share: None,
+            rotation: None,
             isolation: Isolation::ReadCommitted,
             txn_size: 6,
             txn_aborts: 0.2,
@@ -218,6 +222,7 @@ impl Options {
         if let Some(found) = self.hot_share.filter(|share| !(*share > 0.0 && *share < 1.0)) {
             return Err(range("hot-share", "more than 0 and less than 1", found));
         }
+        self.check_rotation()?;
         if self.idempotence && self.acks != Acks::All {
             return Err(OptionsError::IdempotenceNeedsAcksAll { acks: self.acks });
         }
@@ -232,6 +237,21 @@ impl Options {
         }
         self.check_transactions()?;
         properties::check(&self.properties)
+    }
+
+    fn check_rotation(&self) -> Result<(), OptionsError> {
+        let Some(Rotation { every_ms, generations }) = self.rotation else { return Ok(()) };
+        if every_ms < rotation::EVERY_MS_MIN {
+            return Err(range("rotate-keys", &format!("at least {} s", rotation::EVERY_MS_MIN / 1_000), format!("{every_ms} ms")));
+        }
+        if generations > rotation::GENERATIONS_MAX {
+            let allowed = format!("so long that a run has at most {} topics", rotation::GENERATIONS_MAX);
+            return Err(range("rotate-keys", &allowed, format!("{every_ms} ms, which makes {generations}")));
+        }
+        if self.topic.is_some() {
+            return Err(range("topic", "left out: with --rotate-keys there are many topics, named after the run", "given"));
+        }
+        Ok(())
     }
 
     fn check_transactions(&self) -> Result<(), OptionsError> {

@@ -190,11 +190,12 @@ impl Generator {
                 self.send(instance, producer, (key, shape), now_ns, now_ns);
                 continue;
             }
-            match self.writer.schedule.next(now_ns, |key| state.lanes.has_room(key, now_ns)) {
+            let first = self.shared.generations.first();
+            match self.writer.schedule.next(now_ns, |stream| state.lanes.has_room(first + stream, now_ns)) {
                 Next::Send { stream, intended_ns } => {
                     drop(state);
-                    let shape = self.writer.source.next(stream);
-                    self.send(instance, producer, (stream, shape), intended_ns, now_ns);
+                    let shape = self.writer.source.next(first + stream);
+                    self.send(instance, producer, (first + stream, shape), intended_ns, now_ns);
                 }
                 Next::Wait { until_ns, is_blocked } => {
                     let counters = &self.shared.counters;

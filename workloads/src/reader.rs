@@ -245,6 +245,10 @@ impl Reader {
                 }
                 PollEnd::Error { .. } => {}
             }
+            if self.take_up_new_keys() {
+                self.position_from = Instant::now() + consumer.settles_in();
+                self.assign(consumer, false);
+            }
             if let Some(next) = self.listener.as_ref().and_then(|listener| listener.restarts_at()) {
                 self.next = self.keys.iter().map(|key| next[*key]).collect();
                 self.is_restarted = true;
@@ -258,6 +262,21 @@ impl Reader {
                 self.assign(consumer, false);
             }
         }
+    }
+
+    /// Those that came since, from their starts; whether there are any.
+    fn take_up_new_keys(&mut self) -> bool {
+        let (known, begun) = (self.keys.len(), self.shared.generations.begun());
+        if matches!(self.purpose, Purpose::Final { .. }) || begun <= known {
+            return false;
+        }
+        self.keys.extend(known..begun);
+        self.start.resize(begun, 0);
+        self.next.resize(begun, 0);
+        self.leader_epochs.resize(begun, None);
+        self.batch.records.resize(begun, Vec::new());
+        self.batch.leader_epochs.resize(begun, None);
+        true
     }
 
     /// Where a log starts beyond the next offset to read: its records were deleted or have expired. Whether it is so of any key.
@@ -374,7 +393,8 @@ impl Reader {
     }
 
     fn take(&mut self, message: &Incoming<'_>) {
-        let found = self.keys.iter().position(|key| {
+        // Where keys come and go, the last are the busiest.
+        let found = self.keys.iter().rposition(|key| {
             let entry = &self.shared.keys[*key];
             entry.partition == message.partition && entry.topic == message.topic
         });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kchaos_core::{Key, KeyEntry, Offset};
 
+use crate::aside::Aside;
 use crate::counts::Counts;
 use crate::library::{self, Library};
 use crate::options::Options;
@@ -32,6 +33,8 @@ pub(crate) struct ClientsRun {
     readers: Vec<ReaderHandle>,
     left_behind: Vec<String>,
     finales: usize,
+    /// Who makes the topics of later keys.
+    beside: Option<Aside>,
 }
 
 pub(crate) type Ready = Receiver<Result<(), String>>;
@@ -101,12 +104,18 @@ impl ClientsRun {
         let mut shared = Shared::new(options, keys, context)?;
         shared.written = clients.written(&shared.keys);
         let shared = Arc::new(shared);
-        let mut run = Self { clients, producers: Vec::new(), readers: Vec::new(), left_behind: Vec::new(), finales: 0, shared };
+        let mut run =
+            Self { clients, producers: Vec::new(), readers: Vec::new(), left_behind: Vec::new(), finales: 0, beside: None, shared };
         if let Err(error) = run.start_clients() {
             run.end(Duration::ZERO);
             return Err(error);
         }
         Ok(run)
+    }
+
+    /// With somebody who makes the topics of later keys, and who is ended with the writers.
+    pub(crate) fn beside(self, maker: Aside) -> Self {
+        Self { beside: Some(maker), ..self }
     }
 
     /// Readers first, so that they are there for the first record.
@@ -116,7 +125,7 @@ impl ClientsRun {
             let (ready, made) = sync_channel(1);
             let name = self.clients.reader_name(consumer);
             let (listener, starts_after) = self.clients.reader(consumer);
-            let keys: Vec<usize> = (0..shared.keys.len()).collect();
+            let keys: Vec<usize> = (0..shared.generations.begun()).collect();
             let start = vec![0; keys.len()];
             let plan = ReaderPlan { name: name.clone(), keys, start, purpose: Purpose::Live { consumer }, listener, starts_after };
             let reader = reader::spawn_by(self.clients.library(), &shared, plan, ready);
@@ -174,7 +183,11 @@ impl ClientsRun {
 
 impl Running for ClientsRun {
     fn counts(&self) -> Counts {
-        self.shared.counters.snapshot()
+        let generations = &self.shared.generations;
+        let mut counts = self.shared.counters.snapshot();
+        counts.keys.truncate(generations.begun());
+        counts.keys.iter_mut().take(generations.first()).for_each(|key| key.is_retired = true);
+        counts
     }
 
     fn latency_by_size(&self) -> Vec<SizeClass> {
@@ -186,6 +199,10 @@ impl Running for ClientsRun {
         let info_before = self.counts().info;
         let until = Instant::now() + deadline;
         let until = *self.shared.writes_until.get_or_init(|| until) + END;
+        if let Some(mut maker) = self.beside.take() {
+            maker.end();
+            self.left_behind.append(&mut maker.left_behind);
+        }
         let mut given_up = 0;
         for producer in std::mem::take(&mut self.producers) {
             let ProducerHandle { name, .. } = &producer;

@@ -13,6 +13,7 @@ use crate::counts::Counters;
 use crate::options::Options;
 use crate::payload::Place;
 use crate::properties::{self, Role};
+use crate::rotation::Generations;
 use crate::sizes::Sizes;
 use crate::{Context, WorkloadError};
 
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     /// So many of them, the first ones, are written to by the run's producers.
     pub(crate) written: usize,
     pub(crate) places: Vec<Place>,
+    /// Which of the keys there are so far.
+    pub(crate) generations: Generations,
     pub(crate) counters: Counters,
     /// Set once: no new sends, and open ones are waited for until then.
     pub(crate) writes_until: OnceLock<Instant>,
@@ -64,6 +67,7 @@ impl Shared {
             seed: context.seed,
             recorder: context.recorder,
             clock: context.clock,
+            generations: Generations::new(options.rotation, keys.len()),
             places: keys.iter().map(|entry| Place::new(&context.run_id, entry)).collect(),
             counters: Counters::new(&keys, options.producers as usize, options.consumers as usize),
             writes_until: OnceLock::new(),

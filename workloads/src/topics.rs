@@ -69,8 +69,9 @@ pub fn delete_topics(context: &Context, names: &[String], timeout: Duration) -> 
     let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
     let results = block_on(admin.delete_topics(&names, &options))
         .map_err(|source| WorkloadError::Cluster { doing: format!("delete {}", names.join(", ")), source })?;
-    match results.into_iter().find_map(Result::err) {
-        None | Some((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(()),
+    let mut errors = results.into_iter().filter_map(Result::err);
+    match errors.find(|(_, code)| *code != RDKafkaErrorCode::UnknownTopicOrPartition) {
+        None => Ok(()),
         Some((topic, code)) => Err(WorkloadError::Cluster { doing: format!("delete {topic}"), source: KafkaError::AdminOp(code) }),
     }
 }

@@ -37,6 +37,8 @@ pub enum Ask<'a> {
         topic: &'a str,
         partitions: i32,
         replication_factor: i16,
+        /// Others are the brokers' defaults.
+        settings: &'a [(String, String)],
     },
     Delete {
         topic: &'a str,
@@ -68,6 +70,7 @@ struct CreateTopicRequest<'a> {
     topic: &'a str,
     partitions: i32,
     replication_factor: i16,
+    settings: &'a [(String, String)],
 }
 
 impl Request for CreateTopicRequest<'_> {
@@ -81,9 +84,12 @@ impl Request for CreateTopicRequest<'_> {
             encoder.string(self.topic);
             encoder.i32(self.partitions);
             encoder.i16(self.replication_factor);
-            // Brokers choose who holds what, and settings are the defaults.
+            // Brokers choose who holds what.
             encoder.array(&[], |_, ()| {});
-            encoder.array(&[], |_, ()| {});
+            encoder.array(self.settings, |encoder, (name, value)| {
+                encoder.string(name);
+                encoder.string(value);
+            });
         });
         encoder.i32(CHANGE_TIMEOUT_MS);
         encoder.bool(false);
@@ -163,8 +169,8 @@ impl Client {
             Ask::TopicSetting { topic, name, value } => {
                 self.of_controller(&AlterConfigRequest { resource: Resource::Topic(topic), name, value }).await
             }
-            Ask::Create { topic, partitions, replication_factor } => {
-                self.of_controller(&CreateTopicRequest { topic, partitions, replication_factor }).await
+            Ask::Create { topic, partitions, replication_factor, settings } => {
+                self.of_controller(&CreateTopicRequest { topic, partitions, replication_factor, settings }).await
             }
             Ask::Delete { topic } => self.of_controller(&DeleteTopicRequest { topic }).await,
             Ask::Grow { topic, partitions } => self.of_controller(&CreatePartitionsRequest { topic, partitions }).await,
@@ -201,9 +207,11 @@ mod tests {
 
     #[test]
     fn requests_are_written_byte_by_byte_as_the_protocol_says() {
-        let create = CreateTopicRequest { topic: "t", partitions: 2, replication_factor: 3 };
+        let create = |settings| bytes(&CreateTopicRequest { topic: "t", partitions: 2, replication_factor: 3, settings });
         let expect = [0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0f, 0xa0, 0];
-        assert_eq!(bytes(&create), expect);
+        assert_eq!(create(&[]), expect);
+        let expect = [0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, b'a', 0, 1, b'b', 0, 0, 0x0f, 0xa0, 0];
+        assert_eq!(create(&[("a".to_owned(), "b".to_owned())]), expect);
         assert_eq!(bytes(&DeleteTopicRequest { topic: "t" }), [0, 0, 0, 1, 0, 1, b't', 0, 0, 0x0f, 0xa0]);
         let grow = CreatePartitionsRequest { topic: "t", partitions: 5 };
         let expect = [0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 5, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x0f, 0xa0, 0];

@@ -232,7 +232,7 @@ impl Work<'_> {
         let topic = format!("kchaos-elections-x{}-{}", self.made, self.lane.shared.run_id());
         let partitions = self.random.random_range(1..4);
         let replication_factor = i16::try_from(self.lane.replication_factor).ok()?;
-        self.ask(&Change::Create { topic, partitions, replication_factor }, State::There { partitions })
+        self.ask(&Change::Create { topic, partitions, replication_factor, settings: Vec::new() }, State::There { partitions })
     }
 
     fn delete(&mut self) -> Option<()> {
