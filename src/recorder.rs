@@ -21,6 +21,8 @@ use crate::cli::RunHistory;
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// Ops waiting for the writer. Beyond this a disk that cannot keep up slows the clients down instead of eating the machine's memory.
 const QUEUE_OPS_MAX: usize = 500_000;
+/// Ops for which there is room at all times.
+const KEPT_OPS: usize = 16_384;
 const COLUMNS_FLUSH_EVERY: Duration = Duration::from_secs(1);
 const ZSTD_LEVEL: i32 = 1;
 
@@ -158,6 +160,8 @@ fn write_until_closed(shared: &Shared, mut output: Output, mut listener: Listene
             output.op(&op);
             listener(op);
         }
+        // What a moment without a processor filled is not kept for days.
+        batch.shrink_to(KEPT_OPS);
         output.flush(is_needed);
         let mut state = shared.lock();
         if sync > state.syncs_done {

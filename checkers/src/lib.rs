@@ -80,6 +80,7 @@ pub const ALL: &[Spec] = &[
     rules::reordered::SPEC,
     rules::registers::SPEC,
     rules::zookeeper::SPEC,
+    rules::sequence::SPEC,
     rules::bank::SPEC,
     rules::compaction::SPEC,
     rules::lso_stall::SPEC,

@@ -25,6 +25,7 @@ pub(crate) mod registers;
 pub(crate) mod reordered;
 pub(crate) mod replicas;
 pub(crate) mod send_order;
+pub(crate) mod sequence;
 pub(crate) mod stale_leader;
 pub(crate) mod torn_transaction;
 pub(crate) mod total_order;

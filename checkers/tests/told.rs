@@ -454,6 +454,59 @@ mod sessions {
     }
 }
 
+mod sequences {
+    use super::*;
+
+    const OUT: &str = "invalid: sequence-violation 1";
+
+    fn asked(ask: i64) -> String {
+        told("sequential", &format!("{{\"parent\":\"/s\",\"event\":\"asked\",\"ask\":{ask}}}"))
+    }
+
+    fn created(ask: i64, number: i64, zxid: i64) -> String {
+        told("sequential", &format!("{{\"parent\":\"/s\",\"event\":\"created\",\"ask\":{ask},\"number\":{number},\"zxid\":{zxid}}}"))
+    }
+
+    fn listed(zxid: i64, numbers: &[i64]) -> String {
+        told("sequential", &format!("{{\"parent\":\"/s\",\"event\":\"listed\",\"zxid\":{zxid},\"numbers\":{numbers:?}}}"))
+    }
+
+    #[test]
+    fn a_number_is_given_once_and_is_greater_than_all_that_were_acknowledged_before_it_was_asked_for() {
+        for (number, expected) in [(4, OUT), (5, OUT), (6, "valid"), (1_000_000_000_000, "valid")] {
+            // The node's transaction is told to be the earlier one too where its number is less, so that only real time speaks.
+            let zxid = if number < 5 { 49 } else { 51 };
+            check_told(&(asked(1) + &created(1, 5, 50) + &asked(2) + &created(2, number, zxid)), expected);
+        }
+        // Asked for together, either may be first; their transactions say which.
+        check_told(&(asked(1) + &asked(2) + &created(1, 5, 50) + &created(2, 4, 49)), "valid");
+        check_told(&(asked(1) + &asked(2) + &created(1, 5, 50) + &created(2, 4, 51)), OUT);
+        check_told(&(asked(1) + &asked(2) + &created(1, 5, 50) + &created(2, 6, 50)), "valid");
+        // Each parent counts for itself.
+        check_told(&(asked(1) + &created(1, 5, 50) + &(asked(2) + &created(2, 5, 51)).replace("/s", "/t")), "valid");
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_there_when_all_are_listed_as_of_later() {
+        let both = asked(1) + &created(1, 5, 50) + &asked(2) + &created(2, 6, 60);
+        for (zxid, numbers, expected) in [
+            (49, &[][..], "valid"),
+            (50, &[], OUT),
+            (59, &[5], "valid"),
+            (60, &[5], OUT),
+            (60, &[6], OUT),
+            (60, &[5, 6], "valid"),
+            (60, &[4, 5, 6, 7], "valid"),
+            (60, &[], "invalid: sequence-violation 2"),
+        ] {
+            check_told(&(both.clone() + &listed(zxid, numbers)), expected);
+            check_told(&(listed(zxid, numbers) + &both), expected);
+            // Missed twice, it is counted once.
+            check_told(&(both.clone() + &listed(zxid, numbers) + &listed(zxid, numbers)), expected);
+        }
+    }
+}
+
 mod groups {
     use super::*;
 

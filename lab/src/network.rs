@@ -70,7 +70,12 @@ pub(crate) fn remove(names: &[String], before: DirBefore, held: &File) -> Result
         let path = namespace_path(name);
         // `ip netns add` makes a file and mounts the namespace on it: it may have been killed in between.
         while is_mount_point(&path) {
-            unmount(&path).map_err(LabError::io("cannot unmount", &path))?;
+            match unmount(&path) {
+                Ok(()) => {}
+                // What is listed there lies hidden below another mount, and is not ours.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+                Err(error) => return Err(LabError::io("cannot unmount", &path)(error)),
+            }
         }
         match fs::remove_file(&path) {
             Ok(()) => removed += 1,

@@ -231,11 +231,12 @@ async fn one_connection_is_held_up_and_what_was_said_on_it_comes_after_the_heal(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_client_there_is_no_connection_to_delay() {
+async fn without_a_client_that_says_something_there_is_no_connection_to_delay() {
     if skip() {
         return;
     }
     let net = Net::new();
+    let _silent = connect(&net.client, ADDRESSES[0], 9092);
     let fake = Fake::new("idle", Firewall::Auto, &ADDRESSES, Some(&net));
     let engine = fake.engine("r", LEASE, KillSemantics::HeldDown).await;
     let error = engine.inject(&nemesis("delay-connection-leader"), 1).await.unwrap_err();

@@ -125,6 +125,30 @@ const ANOMALIES: &[(&str, &str, &str, &str)] = &[
         "Asked for the first record of a time or later, a leader gave an older one, or passed over one that was there.",
     ),
     (
+        "nonlinearizable",
+        "answer of a register that no order explains",
+        "answers of registers that no order explains",
+        "Writes and compare-and-sets take effect one after the other, between their invocation and their answer.",
+    ),
+    (
+        "watch-violation",
+        "watch that did not fire as it should",
+        "watches that did not fire as they should",
+        "A watch fires once, in the order of the changes, and before its session is shown what changed.",
+    ),
+    (
+        "ephemeral-violation",
+        "ephemeral node that did not live as long as its session",
+        "ephemeral nodes that did not live as long as their session",
+        "It was gone while its session lived, or there when its session had been closed.",
+    ),
+    (
+        "sequence-violation",
+        "sequential node out of its sequence",
+        "sequential nodes out of their sequence",
+        "A number was given twice, or out of the order of transactions or of real time, or the node was gone.",
+    ),
+    (
         "two-controllers",
         "time with two controllers",
         "times with two controllers",

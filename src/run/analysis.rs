@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
+use anyhow::Context;
 use kchaos_checkers::latency::{Latency, LatencyReport};
 use kchaos_checkers::recovery::{Recovery, RecoveryLimits, RecoveryReport};
 use kchaos_checkers::{CheckReport, Judge, JudgeOptions, Profile, Reading};
@@ -15,6 +17,10 @@ use crate::exit::Failure;
 /// The recovery analysis must hear of a fault or an election no later than of the acks that follow it. Observations come over a network, so ops
 /// are held back this long.
 const HOLD_BACK_NS: u64 = 2_000_000_000;
+/// Ops for which there is room at all times.
+const KEPT_OPS: usize = 16_384;
+/// How often the latencies of each second are written down.
+const LOG_EVERY_NS: u64 = 10_000_000_000;
 /// How often `--fail-fast` asks the checkers.
 const SUSPECTS_EVERY_NS: u64 = 1_000_000_000;
 /// A value that a reader passed may still come through another reader; one that stays unread this long is worth the finale's reread.
@@ -26,6 +32,14 @@ pub(super) struct Analysis {
     recovery: Option<Recovery>,
     held: VecDeque<Op>,
     fail_fast: Option<FailFast>,
+    latency_log: LatencyLog,
+}
+
+/// The HDR interval log, written down as it grows: some 5 kB a second in a mix of workloads.
+struct LatencyLog {
+    file: File,
+    told_ns: u64,
+    failed: Option<String>,
 }
 
 /// `--fail-fast`: ends the trouble when a violation is proved, or is likely enough that only the finale's reread can tell.
@@ -41,7 +55,6 @@ pub(crate) struct Analysed {
     /// `None` before the end.
     pub(crate) check: Option<CheckReport>,
     pub(crate) latency: LatencyReport,
-    pub(crate) latency_log: Vec<u8>,
     pub(crate) recovery: RecoveryReport,
     /// `never-recovered`.
     pub(crate) liveness: Verdict,
@@ -50,8 +63,11 @@ pub(crate) struct Analysed {
 }
 
 impl Analysis {
-    pub(super) fn new(plan: &Plan, fail_fast: Option<Abort>) -> Result<Self, Failure> {
+    /// `latency_log` is begun anew.
+    pub(super) fn new(plan: &Plan, fail_fast: Option<Abort>, latency_log: &Path) -> Result<Self, Failure> {
+        let file = File::create(latency_log).with_context(|| format!("create {}", latency_log.display()))?;
         Ok(Self {
+            latency_log: LatencyLog { file, told_ns: 0, failed: None },
             judge: Some(Judge::new(judge_options(plan)?)),
             latency: Some(Latency::new(plan.started_at_unix_ns)),
             recovery: Some(Recovery::new(RecoveryLimits::default())),
@@ -68,11 +84,19 @@ impl Analysis {
             fail_fast.op(op.time_ns, judge);
         }
         let time_ns = op.time_ns;
+        if time_ns >= self.latency_log.told_ns + LOG_EVERY_NS {
+            self.latency_log.told_ns = time_ns;
+            self.latency_log.write(&latency.take_log());
+        }
         self.held.push_back(op);
         while self.held.front().is_some_and(|op| op.time_ns + HOLD_BACK_NS < time_ns) {
             if let Some(op) = self.held.pop_front() {
                 recovery.op(&op);
             }
+        }
+        // What a burst took is given back when it is over.
+        if self.held.capacity() > KEPT_OPS.max(8 * self.held.len()) {
+            self.held.shrink_to(self.held.capacity() / 2);
         }
     }
 
@@ -91,7 +115,8 @@ impl Analysis {
     /// Ends the listening; a second call finds nothing. `history` is whole by now, should the evidence need a second look at it.
     pub(super) fn finish(&mut self, history: &Path) -> Analysed {
         let began = std::time::Instant::now();
-        let (latency, latency_log) = self.latency.take().map(Latency::finish).unwrap_or_default();
+        let (latency, rest) = self.latency.take().map(Latency::finish).unwrap_or_default();
+        self.latency_log.write(&rest);
         let (recovery, liveness) = self
             .recovery
             .take()
@@ -117,7 +142,20 @@ impl Analysis {
             report
         });
         let check_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Analysed { check, latency, latency_log, recovery, liveness, check_ms }
+        Analysed { check, latency, recovery, liveness, check_ms }
+    }
+
+    /// Why `latency.hlog` is not whole, if it is not.
+    pub(super) fn log_failure(&self) -> Option<String> {
+        self.latency_log.failed.clone()
+    }
+}
+
+impl LatencyLog {
+    fn write(&mut self, text: &[u8]) {
+        if let Err(error) = self.file.write_all(text) {
+            self.failed.get_or_insert(error.to_string());
+        }
     }
 }
 

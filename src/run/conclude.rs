@@ -61,7 +61,6 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     let others = others(&ended.troubles.environment, ended.abort.as_ref(), ended.failures);
     verdict.conclude(others);
 
-    directory.write("latency.hlog", &ended.analysed.latency_log)?;
     let recovery = verdict.recovery.phases.clone();
     let sizes = ended.finale.sizes.iter().map(SizeLatency::of).collect();
     directory.write_json("latency.json", &LatencyFile { recovery, sizes, latency: ended.analysed.latency })?;

@@ -325,7 +325,7 @@ async fn read(live: Arc<Live>, clients: super::Clients) -> Finale {
 impl Books {
     /// The files of a run that was cut off, with what they hold.
     fn take_up(directory: &RunDirectory, setup: &Setup, plan: &Plan, left: &Left) -> Result<Self, Failure> {
-        let mut analysis = Analysis::new(plan, None)?;
+        let mut analysis = Analysis::new(plan, None, &directory.file(super::LATENCY_LOG))?;
         let beginning = take_over(directory, setup, left, &mut analysis)?;
         let books = Self::of(directory, setup, analysis, beginning)?;
         lock(&books.fault_events).clone_from(&left.events);

@@ -325,6 +325,8 @@ impl Live {
     }
 }
 
+const LATENCY_LOG: &str = "latency.hlog";
+
 /// The files of a run that grow, and the analysis that listens to them.
 struct Books {
     history: PathBuf,
@@ -339,7 +341,7 @@ struct Books {
 
 impl Books {
     fn open(directory: &RunDirectory, setup: &Setup, plan: &Plan, abort: &Abort) -> Result<Self, Failure> {
-        let analysis = Analysis::new(plan, setup.args.fail_fast.then(|| abort.clone()))?;
+        let analysis = Analysis::new(plan, setup.args.fail_fast.then(|| abort.clone()), &directory.file(LATENCY_LOG))?;
         let format = setup.args.history_format;
         Self::of(directory, setup, analysis, Beginning::create(&directory.file(format.file_name()), format)?)
     }
@@ -399,7 +401,9 @@ impl Books {
         for (name, failure) in [("faults.jsonl", self.faults.failure()), ("timeline.jsonl", self.timeline.failure())] {
             failures.extend(failure.map(|text| Failure::environment(anyhow!("cannot write {name}: {text}"))));
         }
-        let analysed = lock(&self.analysis).finish(&self.history);
+        let mut analysis = lock(&self.analysis);
+        let analysed = analysis.finish(&self.history);
+        failures.extend(analysis.log_failure().map(|text| Failure::environment(anyhow!("cannot write {LATENCY_LOG}: {text}"))));
         (analysed, failures)
     }
 }

@@ -75,6 +75,7 @@ pub const INJECTABLE: &[Injectable] = &[
     of("nonlinearizable", REGISTERS, &[]),
     of("watch-violation", REGISTERS, &[]),
     of("ephemeral-violation", REGISTERS, &[]),
+    of("sequence-violation", REGISTERS, &[]),
     of("two-controllers", ALL, &[]),
     of("config-reverted", ALL, &[]),
     of("change-lost", ALL, &[]),

@@ -48,6 +48,8 @@ struct ZooKeeper {
     watch: Option<(u32, i64)>,
     /// The session of the ephemeral node.
     owner: Option<u32>,
+    /// The next sequential node's number.
+    sequence: u64,
 }
 
 impl Observer {
@@ -191,6 +193,7 @@ fn look_at_logs(stage: &mut Stage, out: &mut Out<'_>) {
 
 fn look_at_zookeeper(stage: &mut Stage, registers: &mut Registers, out: &mut Out<'_>) {
     look_at_watch(stage, registers, out);
+    look_at_sequence(stage, registers, out);
     let session = stage.observer.zookeeper.owner;
     let owner = session.unwrap_or_else(|| stage.process());
     let node = format!("/brokers/ids/{owner}");
@@ -205,6 +208,19 @@ fn look_at_zookeeper(stage: &mut Stage, registers: &mut Registers, out: &mut Out
     } else {
         out.nemesis("ephemeral", ephemeral("seen", registers.zxid()));
         out.nemesis("session", json!({"client": owner, "event": "alive", "zxid": registers.zxid()}));
+    }
+}
+
+/// One more sequential node, and now and then all of them.
+fn look_at_sequence(stage: &mut Stage, registers: &mut Registers, out: &mut Out<'_>) {
+    let number = stage.observer.zookeeper.sequence;
+    stage.observer.zookeeper.sequence = number + 1;
+    let sequential = |event: &str, zxid: i64| json!({"parent": "/queue", "event": event, "ask": number, "number": number, "zxid": zxid});
+    out.nemesis("sequential", json!({"parent": "/queue", "event": "asked", "ask": number}));
+    out.nemesis("sequential", sequential("created", registers.tick()));
+    if number % 8 == 7 {
+        let numbers: Vec<u64> = (0..=number).collect();
+        out.nemesis("sequential", json!({"parent": "/queue", "event": "listed", "zxid": registers.zxid(), "numbers": numbers}));
     }
 }
 

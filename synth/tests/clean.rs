@@ -111,7 +111,7 @@ fn looks_tell_all_that_an_observer_may_tell() {
         (Workload::Log, [of_logs, &[]].concat()),
         (Workload::Transactions, [of_logs, &["bank-snapshot"]].concat()),
         (Workload::Groups, [of_logs, &["offsets-retention"]].concat()),
-        (Workload::Registers, vec!["watch", "ephemeral", "session"]),
+        (Workload::Registers, vec!["watch", "ephemeral", "session", "sequential"]),
     ] {
         for looks in [0, 40] {
             let mut told = BTreeSet::new();

@@ -28,7 +28,7 @@ fn the_late_end_of_a_transaction_ends_the_next_one() {
     let run = a_run_with("delay-connection-txn-coordinator", &load).and(&long).and(&IMPATIENT).and(&trouble).finish().ends_with(1);
     let found = ["G1a", "dirty-read", "lso-passed", "lost-write", "torn-transaction"].map(|name| (name, run.count_of(name)));
     assert!(found.iter().any(|(_, count)| *count > 0), "{}", run.verdict()["anomalies"]);
-    let told = std::fs::read_to_string(run.directory.join("client.log")).unwrap_or_default();
+    let told = std::fs::read_to_string(run.directory.join("clients.log")).expect("the clients' log");
     assert!(told.contains("EndTxn"), "the client gave the end up that came late");
     run.stands_offline();
     println!("KAFKA-17754: {found:?}; {:.0} s", run.took.as_secs_f64());

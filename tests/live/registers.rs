@@ -12,16 +12,21 @@ fn registers_keep_zookeepers_promises_through_the_death_of_its_leader_and_a_swap
     let load = ["--workload", "register", "--time-limit", "20s", "--rate", "400", "--registers", "2", "--seed", "20261122"];
     let run = a_run_with("kill-zk-leader", &load).and(&["--faults", "1"]).finish().ends_with(0);
     run.stands_offline();
-    let (mut writes, mut swaps, mut watches, mut ephemerals) = (0, 0, 0, 0);
+    let (mut writes, mut swaps, mut watches, mut ephemerals, mut sequential, mut listed) = (0, 0, 0, 0, 0, 0);
     run.each_op(|op| match &op.body {
         Body::Write { .. } => writes += usize::from(op.op_type == OpType::Ok),
         Body::Cas { .. } => swaps += usize::from(op.op_type == OpType::Ok),
         Body::Nemesis { f, value } => {
             watches += usize::from(f == "watch" && value["event"] == "fired");
             ephemerals += usize::from(f == "ephemeral" && value["event"] == "absent");
+            sequential += usize::from(f == "sequential" && value["event"] == "created");
+            if f == "sequential" && value["event"] == "listed" {
+                listed = value["numbers"].as_array().map_or(0, Vec::len);
+            }
         }
         _ => {}
     });
+    assert!(sequential > 10 && listed >= sequential, "{sequential} sequential nodes, {listed} listed");
     assert!(writes > 100 && swaps > 20 && watches > 20 && ephemerals > 0, "{writes} {swaps} {watches} {ephemerals}");
 
     let load = ["--workload", "register", "--time-limit", "4s", "--rate", "400", "--registers", "2", "--unversioned-cas"];
@@ -32,7 +37,7 @@ fn registers_keep_zookeepers_promises_through_the_death_of_its_leader_and_a_swap
     unsafe_one.stands_offline();
     println!(
         "registers: {writes} writes and {swaps} compare-and-sets ok, {watches} watches fired, {ephemerals} looks missed ephemerals of sessions that had \
-         ended; valid. Without versions {overwritten} registers of 2 were overwritten; {:.0} s and {:.0} s",
+         ended, {sequential} sequential nodes in order; valid. Without versions {overwritten} registers of 2 were overwritten; {:.0} s and {:.0} s",
         run.took.as_secs_f64(),
         unsafe_one.took.as_secs_f64()
     );

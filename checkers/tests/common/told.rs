@@ -19,6 +19,7 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
         "watch",
         "ephemeral",
         "session",
+        "sequential",
         "offsets-retention",
         "admin-final",
         "log-retention",
@@ -52,6 +53,10 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
             "version",
             "zxid",
             "node",
+            "parent",
+            "ask",
+            "number",
+            "numbers",
             "retention_ms",
             "broker",
             "topics",
@@ -98,6 +103,10 @@ pub(crate) fn told() -> impl Strategy<Value = Body> {
             "watch" => json!({"watch": a % 3, "event": event, "client": 0, "key": 0, "version": b, "zxid": c}),
             "ephemeral" => json!({"node": "/x", "event": event, "client": a, "zxid": b}),
             "session" => json!({"client": a, "event": event, "zxid": b}),
+            "sequential" if flag => json!({"parent": "/s", "event": "created", "ask": a, "number": b, "zxid": c}),
+            "sequential" => {
+                json!({"parent": "/s", "event": if a > 2 { "listed" } else { "asked" }, "ask": a, "zxid": c, "numbers": [b, d]})
+            }
             _ => json!({"retention_ms": a}),
         };
         (f, value)

@@ -11,6 +11,7 @@ pub(super) fn play(name: &str, scene: &mut Scene<'_, '_>, registers: &mut Regist
         "nonlinearizable" => nonlinearizable(scene, registers),
         "watch-violation" => watch_violation(scene, registers),
         "ephemeral-violation" => ephemeral_violation(scene, registers),
+        "sequence-violation" => sequence_violation(scene, registers),
         _ => return None,
     })
 }
@@ -75,6 +76,23 @@ fn ephemeral_violation(scene: &mut Scene<'_, '_>, registers: &mut Registers) -> 
     } else {
         out.nemesis("session", json!({"client": session, "event": "closed", "zxid": later}));
         out.nemesis("ephemeral", json!({"node": node, "event": "seen", "client": session, "zxid": registers.tick()}));
+    }
+    Shown { key: None, values: Vec::new() }
+}
+
+/// A sequential node with a number that another has, that is less than one known before, or that is gone when all are listed.
+fn sequence_violation(scene: &mut Scene<'_, '_>, registers: &mut Registers) -> Shown {
+    let parent = format!("/locks/{}", scene.stage.process());
+    let (is_doubled, is_late) = (scene.stage.coin(), scene.stage.coin());
+    let out = &mut *scene.out;
+    let mut made = |ask: i64, number: i64| {
+        out.nemesis("sequential", json!({"parent": parent, "event": "asked", "ask": ask}));
+        out.nemesis("sequential", json!({"parent": parent, "event": "created", "ask": ask, "number": number, "zxid": registers.tick()}));
+    };
+    made(1, 7);
+    made(2, if is_doubled { 7 } else { 8 - 2 * i64::from(is_late) });
+    if !is_doubled && !is_late {
+        out.nemesis("sequential", json!({"parent": parent, "event": "listed", "zxid": registers.zxid(), "numbers": [7]}));
     }
     Shown { key: None, values: Vec::new() }
 }

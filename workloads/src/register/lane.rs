@@ -37,6 +37,7 @@ pub(super) struct Board {
     is_over: AtomicBool,
     over: Notify,
     next_watch: AtomicI64,
+    pub(super) next_sequential: AtomicI64,
 }
 
 impl Board {
@@ -52,6 +53,7 @@ impl Board {
             is_over: AtomicBool::new(false),
             over: Notify::new(),
             next_watch: AtomicI64::new(1),
+            next_sequential: AtomicI64::new(0),
         })
     }
 

@@ -20,12 +20,15 @@
 //! that a child came or went, so it says for each node whether it was there at that zxid, whatever server was asked. A session whose lane is over and
 //! whose node is absent was closed at that zxid at the latest: then its other node must be gone too.
 //!
-//! What this does not do: sequential nodes, watches on children and on nodes that do not exist, several ops in one transaction (`multi`), ACLs.
+//! **Sequential nodes.** Every two seconds or so each session makes one below `/s`; all are listed at the end.
+//!
+//! What this does not do: watches on children and on nodes that do not exist, several ops in one transaction (`multi`), ACLs.
 
 mod lane;
 mod options;
 mod outcome;
 mod run;
+mod sequence;
 mod session;
 
 use kchaos_core::KeyEntry;
@@ -39,7 +42,7 @@ use crate::{Context, Load, Running, Spec, Workload, WorkloadError};
 
 pub(crate) const SPEC: Spec = Spec {
     name: "register",
-    about: "sessions of ZooKeeper read, write and compare-and-set znodes, watch them and own ephemerals; nothing goes to Kafka",
+    about: "sessions of ZooKeeper read, write and compare-and-set znodes, watch them, own ephemerals and make sequential nodes; nothing goes to Kafka",
     // Over all sessions.
     load: Load::at(100.0),
     build: |options| {

@@ -87,7 +87,7 @@ fn wait<T: Send + 'static>(runtime: &Runtime, limit: Duration, task: impl Future
 async fn make_nodes(board: &Board) -> Result<(), String> {
     let client = session::connect(board).await.map_err(|error| format!("no session with ZooKeeper {}: {error}", board.connect))?;
     let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
-    let mut paths = vec![board.root.clone(), board.below("r"), board.below("e"), board.below("e/a"), board.below("e/b")];
+    let mut paths = vec![board.root.clone(), board.below("r"), board.below("e"), board.below("e/a"), board.below("e/b"), board.sequence()];
     paths.extend((0..board.options().registers).map(|key| board.register(i64::from(key))));
     for path in paths {
         match client.create(&path, b"", &persistent).await {
@@ -132,7 +132,7 @@ impl Running for RegisterRun {
         Outstanding { at_stop: before.outstanding(), undecided: after.info - before.info, left_behind: self.left_behind.clone() }
     }
 
-    /// Every register is read once more, behind a `sync`, and the ephemerals are looked at.
+    /// Every register is read once more, behind a `sync`, the ephemerals are looked at, and the sequential nodes listed.
     fn finale(&mut self, _targets: &[FinalTarget], deadline: Duration) -> FinaleOutcome {
         let Some(runtime) = &self.runtime else { return FinaleOutcome::default() };
         let board = Arc::clone(&self.board);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode, Error, EventType, Stat, WatchedEvent};
 
 use super::lane::{Board, OP_TIMEOUT};
-use super::outcome;
+use super::{outcome, sequence};
 
 /// A value that nobody wrote: what stands in for bytes that are no number.
 const NOBODYS: Value = -1;
@@ -111,6 +111,7 @@ impl<'a> Session<'a> {
     pub(super) async fn op(&mut self, intended_ns: u64, rng: &mut impl Rng) {
         if self.board.now_ns() >= self.looked_ns + LOOK_NS {
             self.look().await;
+            self.make_sequential().await;
         }
         let key = rng.random_range(0..i64::from(self.board.options().registers));
         let draw = rng.random_range(0..100);
@@ -242,6 +243,13 @@ impl<'a> Session<'a> {
         self.is_lost |= matches!(error, Error::Timeout | Error::SessionExpired | Error::ClientClosed | Error::AuthFailed | Error::NoHosts);
     }
 
+    async fn make_sequential(&mut self) {
+        match sequence::make(self.board, &self.client).await {
+            Ok(zxid) => zxid.into_iter().for_each(|zxid| self.lived(zxid)),
+            Err(error) => self.note_loss(&error),
+        }
+    }
+
     /// Looks at who is there of the ephemerals.
     async fn look(&mut self) {
         self.looked_ns = self.board.now_ns();
@@ -295,8 +303,9 @@ pub(super) async fn read_all(board: &Board) -> Result<(), String> {
         }
     }
     session.look().await;
+    let listed = sequence::list(board, &session.client).await;
     session.end();
-    Ok(())
+    listed.map_err(|error| format!("the sequential nodes were not listed: {error}"))
 }
 
 fn value_of(data: &[u8]) -> (Option<Value>, Option<String>) {
@@ -309,7 +318,7 @@ fn value_of(data: &[u8]) -> (Option<Value>, Option<String>) {
     }
 }
 
-async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     timeout(OP_TIMEOUT, asked).await.unwrap_or(Err(Error::Timeout))
 }
 
