@@ -316,6 +316,7 @@ impl Ready {
             display,
             abort,
             keys: setup.workload.keys(&setup.run_id),
+            client_hosts: Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::options::{ClientLibrary, Options};
 use crate::properties;
 use crate::run::ClientsRun;
 use crate::topics::TopicSpec;
+use crate::worker::HostClients;
 use crate::{Context, Load, Running, Spec, Workload, WorkloadError};
 
 pub(crate) const SPEC: Spec = Spec {
@@ -55,7 +56,11 @@ impl Workload for Append {
             let clients = JavaClients::new(context.java.as_ref(), &options, context.properties.keys().cloned())?;
             return Ok(Box::new(ClientsRun::start_with(options, keys, context, Box::new(clients))?));
         }
-        Ok(Box::new(ClientsRun::start(options, keys, context)?))
+        if context.client_hosts.is_empty() {
+            return Ok(Box::new(ClientsRun::start(options, keys, context)?));
+        }
+        let clients = HostClients::new(&context.client_hosts);
+        Ok(Box::new(ClientsRun::start_with(options, keys, context, Box::new(clients))?))
     }
 }
 
