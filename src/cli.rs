@@ -79,6 +79,9 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Write a run's report.html again
     Report(ReportArgs),
+    /// A client on a host, told by standard input (`kchaos test --client-hosts` starts it)
+    #[command(hide = true)]
+    Worker,
     /// PID 1 of a lab host
     #[command(hide = true, name = "lab-init")]
     LabInit {

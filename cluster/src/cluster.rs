@@ -94,6 +94,18 @@ impl Cluster {
         }
     }
 
+    /// A connection of its own to a host, for what goes on. Not to a container, which has no sshd.
+    pub fn beside(&self, host: &str) -> Result<SshRemote, RemoteError> {
+        match self.ways.get(host).filter(|_| self.inventory.host(host).is_some_and(|host| host.container().is_none())) {
+            Some(Ways { ssh: Some([work, _]), .. }) => Ok(work.beside()),
+            _ => {
+                let reason =
+                    "it is a container or is not in the inventory: clients can be had on hosts with an sshd of their own".to_owned();
+                Err(RemoteError::Unreachable { host: host.to_owned(), address: "?".to_owned(), reason })
+            }
+        }
+    }
+
     /// How a daemon is driven, by its host's name and its label (`kafka:1`). One that is not in the inventory gives a manager that says so.
     pub fn manager(&self, host: &str, label: &str) -> Box<dyn Manager> {
         let entry = self.inventory.host(host).and_then(|host| host.daemons.iter().find(|daemon| daemon.label() == label));

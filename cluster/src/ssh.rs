@@ -32,9 +32,11 @@ use crate::secret::Secret;
 mod connection;
 mod hostkey;
 mod pump;
+mod talk;
 
 use connection::{Connection, Opening};
 use pump::Ended;
+pub use talk::{Heard, Talk};
 
 /// Beyond this a command is cut off: daemon logs are fetched in parts.
 pub const OUTPUT_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -117,6 +119,23 @@ impl SshRemote {
     /// Connects, if there is no connection, and says by which key the host proved itself.
     pub async fn prove(&self) -> Result<ProvenKey, RemoteError> {
         Ok(self.connection().await?.proven_key().clone())
+    }
+
+    /// Another connection to the same host, not made yet.
+    pub fn beside(&self) -> Self {
+        Self { endpoint: Arc::clone(&self.endpoint), slot: Mutex::default() }
+    }
+
+    /// Starts a command that goes on, by root where kchaos is root. It takes this connection with it: the connection ends when the command does.
+    pub async fn talk(&self, command: &str) -> Result<Talk, RemoteError> {
+        let command = match self.endpoint.privilege {
+            Privilege::Root => command.to_owned(),
+            Privilege::SudoSh => format!("sudo -n {command}"),
+            Privilege::Helper => return Err(RemoteError::NotForHelper { host: self.endpoint.host.clone() }),
+        };
+        self.connection().await?;
+        let (connection, open) = self.open(Instant::now() + self.endpoint.connect_timeout).await?;
+        talk::start(connection, open, command).await.map_err(|reason| self.unreachable(reason))
     }
 
     /// Ends the connection. The next command makes a new one.

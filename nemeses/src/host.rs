@@ -11,8 +11,8 @@ use crate::fault::Undo;
 
 pub(crate) const LIBRARY: &str = include_str!("host/library.sh");
 pub(crate) const HALT: &str = include_str!("host/halt.sh");
-/// Asks whether the host is halted, too.
-pub(crate) const GUARD: &str = concat!(include_str!("host/halt.sh"), include_str!("host/guard.sh"));
+/// Asks whether the host is halted, too, and knows what clients on a host leave.
+pub(crate) const GUARD: &str = concat!(include_str!("host/halt.sh"), include_str!("host/worker.sh"), include_str!("host/guard.sh"));
 pub(crate) const WATCHDOG: &str = include_str!("host/watchdog.sh");
 pub(crate) const PROCESS: &str = include_str!("host/process.sh");
 pub(crate) const DISK: &str = concat!(include_str!("host/disk.sh"), include_str!("host/fuse.sh"));

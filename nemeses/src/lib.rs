@@ -34,6 +34,7 @@ mod registry;
 mod rehearse;
 mod renew;
 mod target;
+mod worker;
 
 pub use bears::{Lacks, Unbearable, unbearable, what_hosts_lack};
 pub use consent::refused_by_inventory;
@@ -48,3 +49,4 @@ pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
 pub use rehearse::{RehearsedLeg, rehearse};
 pub use renew::lock_lease;
+pub use worker::{WorkerOptions, WorkerPlace, make_worker_place, remove_worker_place};

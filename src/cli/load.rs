@@ -71,6 +71,9 @@ pub(crate) struct LoadArgs {
     /// Where the jars of kafka-clients and slf4j-api are, for --client java [default: the newest Kafka that `make setup` or a lab has fetched]
     #[arg(long, value_name = "DIR", env = "KCHAOS_CLIENT_JARS", hide_env_values = true)]
     pub(crate) client_jars: Option<PathBuf>,
+    /// Of the same workload: producers and live consumers run on these hosts of the inventory, in turn, and not here (docs/clients.md)
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
+    pub(crate) client_hosts: Vec<String>,
     /// A librdkafka property for every client; may be given several times
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) properties: Vec<(String, String)>,

@@ -47,6 +47,9 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Worker => kchaos_workloads::serve_worker(std::io::stdin(), std::io::stdout(), Arc::new(crate::clock::HostClock))
+            .map(|()| crate::exit::VALID)
+            .map_err(|why| Failure::usage(anyhow::anyhow!("{why}"))),
         Command::LabInit { args } => Ok(lab::init(&args)),
         Command::LabDisk { args } => Ok(lab::disk(&args)),
     }

@@ -45,6 +45,9 @@ struct Told {
     cluster: String,
     command: Vec<String>,
     ends: Ends,
+    /// Where clients would run, if not here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    client_hosts: Vec<String>,
     faults: Vec<Rehearsed>,
     not_ready: Vec<Line>,
 }
@@ -86,6 +89,7 @@ async fn tell(setup: &Setup, show: usize) -> Result<Told, Failure> {
         seed: setup.seed,
         cluster: setup.inventory.cluster.name.clone(),
         ends: ends(&plan, &setup.inventory, setup.args.lease, setup.args.faults.is_none().then_some(setup.args.time_limit)),
+        client_hosts: setup.options.client_hosts.clone(),
         command: plan.command,
         faults,
         not_ready: lines.into_iter().filter(|line| line.level == Level::Fails).collect(),
@@ -155,6 +159,13 @@ fn said(out: &mut String, told: &Told, show: usize) -> std::fmt::Result {
     writeln!(out, "{} faults for the cluster \"{}\", seed {}", told.faults.len(), told.cluster, told.seed)?;
     writeln!(out, "The same: {}", told.command.join(" "))?;
     writeln!(out, "Whom a fault hits is found again at its moment, from the cluster as it is then; shown is who it would be now.")?;
+    if !told.client_hosts.is_empty() {
+        writeln!(
+            out,
+            "Clients run on {}: this program is put below /var/lib/kchaos/host/worker there, and taken away at the end.",
+            told.client_hosts.join(", ")
+        )?;
+    }
     for (number, one) in (1..).zip(&told.faults) {
         let fault = &one.fault;
         let when = match fault.at_ms {

@@ -25,8 +25,8 @@ use super::abort::Abort;
 use super::analysis::Analysis;
 use super::start::Start;
 use super::{
-    Books, Display, Ended, Failure, Finale, Live, Resources, Setup, Troubles, daemon_logs, finale, guarded, lock, preflight, stop_clients,
-    whole,
+    Books, Display, Ended, Failure, Finale, Live, Resources, Setup, Troubles, daemon_logs, finale, guarded, hosts, lock, preflight,
+    stop_clients, whole,
 };
 use crate::recorder::Beginning;
 use crate::report::read_lines;
@@ -249,6 +249,9 @@ async fn locked_life(
 ) -> Result<Ended, Failure> {
     // First of all: what was broken when the run was cut off still is.
     let hosts = preflight::sweep(doors, setup, &display).await?;
+    for left in hosts::remove_left(setup, doors).await {
+        display.event(&left);
+    }
     let ready = preflight::check(setup, &display).await?;
     let books = Books::take_up(directory, setup, &plan, &left)?;
     let live = Arc::new(ready.live(setup, &books, abort, display));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kchaos_cluster::protocol;
 use kchaos_cluster::view;
 use kchaos_core::Key;
-use kchaos_workloads::{FinalOrder, FinalTarget, KeyCounts, SizeClass};
+use kchaos_workloads::{FinalOrder, FinalTarget, KeyCounts, Lost, SizeClass};
 use serde_json::{Map, Value, json};
 
 use super::abort::Abort;
@@ -39,6 +39,8 @@ pub(crate) struct Finale {
     /// What else clients did and could not do, in sentences.
     pub(crate) told: Vec<String>,
     pub(crate) unproved: Vec<String>,
+    /// Clients on other hosts that ended unasked.
+    pub(crate) lost: Vec<Lost>,
     /// What an ordering service made of its channels.
     pub(crate) order: Option<FinalOrder>,
     /// How long sends took by the size of their values.
@@ -179,7 +181,7 @@ async fn read(live: &Live, clients: Clients, targets: &[Bounds], finale: &mut Fi
     live.nemesis_op("final-reads", json!({"complete": is_complete, "keys": keys}));
     let why = outcome.errors.first().map_or(String::new(), |error| format!(" ({error})"));
     finale.groups = outcome.groups.iter().map(|group| format!("group {}: {}", group.name, group.told)).collect();
-    (finale.told, finale.unproved) = (outcome.told, outcome.unproved);
+    (finale.told, finale.unproved, finale.lost) = (outcome.told, outcome.unproved, outcome.lost);
     finale.incomplete = (!is_complete).then(|| format!("final reads stopped short of the log's end for keys {short:?}{why}"));
     if let Some(order) = outcome.order {
         let blocks: Map<_, _> = order.blocks.iter().map(|(key, blocks)| (key.to_string(), json!(blocks))).collect();

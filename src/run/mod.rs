@@ -14,6 +14,7 @@ mod cut_off;
 mod daemon_logs;
 mod exact;
 mod finale;
+mod hosts;
 mod preflight;
 mod progress;
 mod replica_logs;
@@ -38,7 +39,7 @@ use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::observer::Observer;
 use kchaos_core::{Clock, Draft, FaultEvent, FaultMoment, KeyEntry, Observation, Plan, PlannedFault, Recorder};
 use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport};
-use kchaos_workloads::Running;
+use kchaos_workloads::{ClientHost, Running};
 use serde_json::{Value, json};
 
 pub(crate) use abort::{Abort, AbortReason};
@@ -83,6 +84,8 @@ pub(crate) struct Live {
     pub(crate) keys: Vec<KeyEntry>,
     /// How many of them, the first ones, there are in the end.
     pub(crate) begun: AtomicUsize,
+    /// Where its clients run; none: here.
+    pub(crate) client_hosts: Vec<Arc<dyn ClientHost>>,
 }
 
 /// A workload's clients, shared between the run and its progress line.
@@ -144,11 +147,24 @@ async fn locked_life(
     let mut plan = setup.plan();
     preflight::sweep(&ready.doors, setup, &display).await?;
     preflight::refuse_unhealthy(setup).await?;
+    let hosts = hosts::ClientHosts::prepare(setup, &ready.cluster, &ready.doors, &display).await?;
+    let mut ended = prepared_life(setup, &ready, directory, (abort, display), &hosts, &mut plan).await;
+    hosts.remove(ended.as_mut().ok().map(|ended| &mut ended.hosts)).await;
+    ended
+}
 
-    let books = Books::open(directory, setup, &plan, &abort)?;
-    let live = Arc::new(ready.live(setup, &books, abort.clone(), display));
+async fn prepared_life(
+    setup: &Arc<Setup>,
+    ready: &preflight::Ready,
+    directory: &RunDirectory,
+    (abort, display): (Abort, Arc<Display>),
+    hosts: &hosts::ClientHosts,
+    plan: &mut Plan,
+) -> Result<Ended, Failure> {
+    let books = Books::open(directory, setup, plan, &abort)?;
+    let live = Arc::new(Live { client_hosts: hosts.all(), ..ready.live(setup, &books, abort, display) });
     preflight::make_topics(setup, live.context()?).await?;
-    let ended = with_topics(&live, &books, &mut plan, directory).await;
+    let ended = with_topics(&live, &books, plan, directory).await;
     preflight::delete_topics(setup, &live, live.context()?).await;
     let mut ended = ended?;
 
@@ -156,8 +172,8 @@ async fn locked_life(
     ended.analysed = analysed;
     ended.failures.extend(failures);
     plan.schedule.clone_from(&ended.troubles.tried);
-    directory.write_json("plan.json", &plan)?;
-    ended.plan = plan;
+    directory.write_json("plan.json", plan)?;
+    ended.plan = plan.clone();
     Ok(ended)
 }
 
@@ -181,7 +197,8 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     let troubles = guarded(&mut failures, trouble).await.unwrap_or_default();
     let hosts = engine.heal_all().await;
     let is_lost_cause = troubles.never_recovered.is_some();
-    let finale = guarded(&mut failures, after_and_finale(live.clone(), clients.clone(), is_lost_cause)).await.unwrap_or_default();
+    let mut finale = guarded(&mut failures, after_and_finale(live.clone(), clients.clone(), is_lost_cause)).await.unwrap_or_default();
+    finale.told.extend(hosts::told_of_lost(&finale.lost, &books.fault_events()));
 
     drop(conditions);
     observer.stop().await;
@@ -316,7 +333,8 @@ impl Live {
 
     /// What the workload's clients are given; their own words go to `logs/clients.log`.
     fn context(&self) -> Result<kchaos_workloads::Context, Failure> {
-        self.setup.context(self.recorder.clone(), self.client_log.clone())
+        let context = self.setup.context(self.recorder.clone(), self.client_log.clone())?;
+        Ok(kchaos_workloads::Context { client_hosts: self.client_hosts.clone(), ..context })
     }
 
     fn start_clients(&self) -> Result<Clients, Failure> {

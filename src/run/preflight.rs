@@ -320,6 +320,7 @@ impl Ready {
             abort,
             begun: AtomicUsize::new(keys.len()),
             keys,
+            client_hosts: Vec::new(),
         }
     }
 }

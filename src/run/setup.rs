@@ -17,6 +17,7 @@ use super::admin::ProtocolAdmin;
 use super::clients;
 use super::cut_off::Left;
 use super::exact;
+use super::hosts;
 use super::schedule::{Schedule, millis};
 use crate::cli::{KillArg, TestArgs, named};
 use crate::clock::RunClock;
@@ -52,6 +53,7 @@ impl Setup {
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
         refuse_sudo_sh(&args, &inventory)?;
+        hosts::refuse_unknown(&options.client_hosts, &inventory)?;
         let java = clients::java(&options, args.load.client_jars.as_deref())?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
@@ -154,6 +156,7 @@ impl Setup {
             log,
             cut_off: self.cut_off,
             java: self.java.clone(),
+            client_hosts: Vec::new(),
             admin: ProtocolAdmin::new(&self.inventory).map(|admin| Arc::new(admin) as Arc<dyn kchaos_workloads::Admin>),
         })
     }
@@ -182,7 +185,11 @@ impl Setup {
 
     /// Whose clients, of which version.
     pub(crate) fn clients(&self) -> String {
-        clients::told(self.java.as_ref())
+        let told = clients::told(self.java.as_ref());
+        match self.options.client_hosts.as_slice() {
+            [] => told,
+            hosts => format!("{told} on {}; final reads from here", hosts.join(", ")),
+        }
     }
 
     /// What mends the hosts when this run could not.
@@ -431,6 +438,7 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
     if load.client != "librdkafka" && workload != "append" {
         return Err(Failure::usage(anyhow!("--client {} is of the workload append, not of {workload}: leave it out", load.client)));
     }
+    hosts::refuse(load, workload)?;
     let soak = load.soak.options(&load.order);
     let rate = if workload == "soak" { soak.default_rate() } else { spec.load.rate };
     Ok(Options {
@@ -453,6 +461,7 @@ fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Fa
         hot_share: load.hot_share,
         rotation: load.rotate_keys.map(|every| Rotation::over(every, args.time_limit)),
         client: named("--client", &load.client)?,
+        client_hosts: load.client_hosts.clone(),
         properties: load.properties.clone(),
         topic: load.topic.clone(),
         replication_factor: load.replication_factor,

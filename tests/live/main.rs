@@ -5,6 +5,7 @@
 
 mod bank;
 mod client;
+mod client_hosts;
 mod conditions;
 mod cut_off;
 mod daemon_log;

@@ -125,6 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         log: log.clone(),
         admin: None,
         cut_off: None,
+        client_hosts: Vec::new(),
         java: None,
     };
     let workload = (find("append").ok_or("no append")?.build)(&options)?;

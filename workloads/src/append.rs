@@ -15,6 +15,7 @@ use crate::properties;
 use crate::rotation;
 use crate::run::{Clients, ClientsRun, Plain};
 use crate::topics::TopicSpec;
+use crate::worker::HostClients;
 use crate::{Context, Load, Running, Spec, Workload, WorkloadError};
 
 pub(crate) const SPEC: Spec = Spec {
@@ -72,8 +73,9 @@ impl Workload for Append {
         let options = self.options.clone();
         let admin = (!later.is_empty()).then(|| aside::admin("append with --rotate-keys", &context)).transpose()?;
         let clients: Box<dyn Clients> = match options.client {
-            ClientLibrary::Librdkafka => Box::new(Plain),
             ClientLibrary::Java => Box::new(JavaClients::new(context.java.as_ref(), &options, context.properties.keys().cloned())?),
+            ClientLibrary::Librdkafka if context.client_hosts.is_empty() => Box::new(Plain),
+            ClientLibrary::Librdkafka => Box::new(HostClients::new(&context.client_hosts)),
         };
         let run = ClientsRun::start_with(options, keys, context, clients)?;
         let Some(admin) = admin else { return Ok(Box::new(run)) };

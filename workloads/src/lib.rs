@@ -38,6 +38,7 @@ mod sizes;
 mod soak;
 mod topics;
 mod transactions;
+mod worker;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ pub use rotation::Rotation;
 pub use sizes::SizeClass;
 pub use soak::SoakOptions;
 pub use topics::{TopicSpec, create_topics, delete_topics};
+pub use worker::{ClientHost, Pipes, WorkerEnd, serve as serve_worker};
 
 /// Every workload, in the order in which lists show them.
 pub const ALL: &[Spec] =
@@ -114,6 +116,8 @@ pub struct Context {
     pub admin: Option<Arc<dyn Admin>>,
     /// What Java clients are made with, where they are asked for.
     pub java: Option<Java>,
+    /// Where clients run; none: here.
+    pub client_hosts: Vec<Arc<dyn ClientHost>>,
     /// Of a run that was cut off, and is only read to its end now.
     pub cut_off: Option<CutOff>,
 }
@@ -215,8 +219,20 @@ pub struct FinaleOutcome {
     pub errors: Vec<String>,
     /// What else happened, in sentences.
     pub told: Vec<String>,
+    /// Clients on other hosts that ended unasked, or whose host could not be reached any more.
+    pub lost: Vec<Lost>,
     /// What could not be looked at in the end, so that nothing is proved of it: in sentences.
     pub unproved: Vec<String>,
+}
+
+/// A client on another host that ended unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub host: String,
+    /// `producer-1`, `consumer-2`.
+    pub client: String,
+    pub time_ns: u64,
+    pub why: String,
 }
 
 /// Where a consumer group stood when the run was over.

@@ -30,7 +30,7 @@ use crate::writer::Writer;
 
 const POLL: Duration = Duration::from_millis(100);
 /// What an assignment takes at most to reach librdkafka's own thread.
-const ASSIGNED: Duration = Duration::from_secs(2);
+pub(crate) const ASSIGNED: Duration = Duration::from_secs(2);
 
 pub(crate) struct Librdkafka;
 
@@ -81,8 +81,7 @@ impl Sending for RdProducer {
         let message =
             BaseRecord::with_opaque_to(&entry.topic, record.lane).partition(entry.partition).key(record.record_key).payload(record.payload);
         let Err((error, _)) = self.producer.send(message) else { return true };
-        let code = Some(raw::code(&error));
-        let report = Report { code, status: Status::NotPersisted, is_refused: true, offset: -1, broker_id: None };
+        let report = Report::refused(raw::code(&error));
         self.instance.complete(record.lane, |send, after| report.told(send, after, self.first_attempt));
         false
     }
@@ -109,7 +108,8 @@ impl Drop for RdProducer {
 }
 
 /// What was said of a send.
-struct Report {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
     code: Option<RDKafkaErrorCode>,
     status: Status,
     /// By `produce()` itself.
@@ -119,7 +119,54 @@ struct Report {
 }
 
 impl Report {
-    fn told(&self, send: &OpenSend, after: Duration, first_attempt: Duration) -> Told {
+    pub(crate) fn refused(code: RDKafkaErrorCode) -> Self {
+        Self { code: Some(code), status: Status::NotPersisted, is_refused: true, offset: -1, broker_id: None }
+    }
+
+    pub(crate) fn of(result: &DeliveryResult<'_>) -> Self {
+        let (message, code) = match result {
+            Ok(message) => (message, None),
+            Err((error, message)) => (message, Some(raw::code(error))),
+        };
+        Self { code, status: raw::status(message), is_refused: false, offset: message.offset(), broker_id: raw::broker_id(message) }
+    }
+
+    /// As a worker says it (`worker/protocol.rs`).
+    pub(crate) fn line(&self, ticket: u64, took: Duration) -> String {
+        let stage = if self.is_refused { "send" } else { "report" };
+        let status = match self.status {
+            Status::NotPersisted => 0,
+            Status::PossiblyPersisted => 1,
+            Status::Persisted => 2,
+        };
+        let (code, broker) = (self.code.map_or(0, |code| code as i32), self.broker_id.unwrap_or(-1));
+        format!("d {ticket} {stage} {code} {status} {} {broker} {}", self.offset, took.as_nanos())
+    }
+
+    /// The ticket, what was said, and how long it took there. What cannot be read is no report.
+    pub(crate) fn read(line: &str) -> Option<(u64, Self, u64)> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["d", ticket, stage, code, status, offset, broker, took_ns] = words.as_slice() else { return None };
+        let is_refused = match *stage {
+            "send" => true,
+            "report" => false,
+            _ => return None,
+        };
+        let status = match *status {
+            "0" => Status::NotPersisted,
+            "1" => Status::PossiblyPersisted,
+            "2" => Status::Persisted,
+            _ => return None,
+        };
+        let code = match code.parse().ok()? {
+            0 => None,
+            number => Some(raw::code_of(number)),
+        };
+        let broker_id = Some(broker.parse().ok()?).filter(|id| *id >= 0);
+        Some((ticket.parse().ok()?, Self { code, status, is_refused, offset: offset.parse().ok()?, broker_id }, took_ns.parse().ok()?))
+    }
+
+    pub(crate) fn told(&self, send: &OpenSend, after: Duration, first_attempt: Duration) -> Told {
         let attempt = if self.is_refused {
             Attempt::Refused
         } else if send.is_oversize {
@@ -152,17 +199,12 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
-        let (message, code) = match result {
-            Ok(message) => (message, None),
-            Err((error, message)) => (message, Some(raw::code(error))),
-        };
-        let (status, broker_id) = (raw::status(message), raw::broker_id(message));
-        let report = Report { code, status, is_refused: false, offset: message.offset(), broker_id };
+        let report = Report::of(result);
         self.instance.complete(lane, |send, after| report.told(send, after, self.first_attempt));
     }
 }
 
-struct RdConsumer(BaseConsumer<ClientLog>);
+pub(crate) struct RdConsumer(pub(crate) BaseConsumer<ClientLog>);
 
 impl Reading for RdConsumer {
     fn settles_in(&self) -> Duration {
@@ -222,4 +264,37 @@ fn read_error(error: &KafkaError) -> ReadError {
             | RDKafkaErrorCode::NoOffset
     );
     ReadError { name: raw::code_name(code), is_out_of_range, is_fatal: matches!(error, KafkaError::MessageConsumptionFatal(_)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_as_it_was_said() {
+        let acked = Report { code: None, status: Status::Persisted, is_refused: false, offset: 17, broker_id: Some(2) };
+        let timed_out = Report {
+            code: Some(RDKafkaErrorCode::MessageTimedOut),
+            status: Status::PossiblyPersisted,
+            is_refused: false,
+            offset: -1001,
+            broker_id: None,
+        };
+        for report in [acked, timed_out, Report::refused(RDKafkaErrorCode::QueueFull)] {
+            assert_eq!(Report::read(&report.line(7, Duration::from_micros(3))), Some((7, report, 3_000)));
+        }
+        let whole = acked.line(7, Duration::ZERO);
+        for (cut, _) in whole.match_indices(' ') {
+            assert_eq!(Report::read(&whole[..cut]), None, "{}", &whole[..cut]);
+        }
+        for wrong in ["d 7 x 0 2 17 2 0", "d 7 report 0 3 17 2 0", "d 7 report x 2 17 2 0", "e 7 report 0 2 17 2 0"] {
+            assert_eq!(Report::read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_nobody_knows_is_nobody_s_knowledge() {
+        let (_, report, _) = Report::read("d 7 report 9999 0 -1 -1 0").unwrap();
+        assert_eq!(errors::classify(report.code, report.status, Attempt::First), OpType::Info);
+    }
 }

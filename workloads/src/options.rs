@@ -80,6 +80,9 @@ pub struct Options {
     pub offsets: OffsetsOptions,
     /// Whose producers and live consumers the workload `append` has.
     pub client: ClientLibrary,
+    /// Of the workload `append`: the hosts on which its producers and live consumers run, by their names in the inventory; none: here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_hosts: Vec<String>,
     /// `-X key=value`, for librdkafka, in the order given: the last one wins.
     #[serde(serialize_with = "properties::as_shown")]
     pub properties: Vec<(String, String)>,
@@ -119,6 +122,7 @@ impl Default for Options {
             elections: ElectionsOptions::default(),
             offsets: OffsetsOptions::default(),
             client: ClientLibrary::default(),
+            client_hosts: Vec::new(),
             properties: Vec::new(),
         }
     }

@@ -121,6 +121,11 @@ pub(crate) fn code(error: &KafkaError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
 }
 
+/// The code of this number; one that librdkafka does not know is unknown.
+pub(crate) fn code_of(number: i32) -> RDKafkaErrorCode {
+    RDKafkaRespErr::try_from(number).map_or(RDKafkaErrorCode::Unknown, Into::into)
+}
+
 /// librdkafka's own name of a code: `_MSG_TIMED_OUT`, `NOT_LEADER_FOR_PARTITION`.
 pub(crate) fn code_name(code: RDKafkaErrorCode) -> String {
     let Ok(native) = RDKafkaRespErr::try_from(code as i32) else { return format!("ERROR_{}", code as i32) };

@@ -17,7 +17,7 @@ use crate::reader::{self, Listener, Purpose, ReaderHandle, ReaderOutcome, Reader
 use crate::shared::Shared;
 use crate::sizes::{SizeClass, Sizes};
 use crate::writer::Writer;
-use crate::{Context, FinalKey, FinalTarget, FinaleOutcome, Outstanding, Running, Stopped, WorkloadError};
+use crate::{Context, FinalKey, FinalTarget, FinaleOutcome, Lost, Outstanding, Running, Stopped, WorkloadError};
 
 /// A JVM on a busy machine takes its time.
 const START: Duration = Duration::from_secs(60);
@@ -77,6 +77,16 @@ pub(crate) trait Clients: Send + Sync {
     /// Who hears what it reads, and how long after the others it starts.
     fn reader(&self, _consumer: usize) -> (Option<Arc<dyn Listener>>, Duration) {
         (None, Duration::ZERO)
+    }
+
+    /// What is worth telling of the clients when all writing is over, in sentences.
+    fn told(&self, _shared: &Shared) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Clients that ended unasked, where that can happen.
+    fn lost(&self) -> Vec<Lost> {
+        Vec::new()
     }
 
     /// Who hears what the final readers read.
@@ -223,7 +233,7 @@ impl Running for ClientsRun {
             .iter()
             .filter_map(|target| Some((self.shared.keys.iter().position(|entry| entry.key == target.key)?, target)))
             .collect();
-        let mut outcome = FinaleOutcome::default();
+        let mut outcome = FinaleOutcome { told: self.clients.told(&self.shared), lost: self.clients.lost(), ..FinaleOutcome::default() };
         for target in targets.iter().filter(|target| known.iter().all(|(_, found)| found.key != target.key)) {
             outcome.errors.push(format!("key {} is none of this run's", target.key));
             outcome.keys.push(FinalKey::unread(target));

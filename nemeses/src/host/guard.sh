@@ -297,6 +297,7 @@ k_sweep() {
     done
     k_sweep_cuts
     k_sweep_links
+    k_sweep_workers
     k_halted
     if k_lock_read; then
         if [ "$K_HELD_BY" != "$K_RUN" ] && [ "$1" = yes ]; then

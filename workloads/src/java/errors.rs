@@ -7,7 +7,7 @@
 
 use kchaos_core::OpType;
 
-use super::protocol::Stage;
+use crate::worker::protocol::Stage;
 
 /// One row of the table.
 struct Row {

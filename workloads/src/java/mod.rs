@@ -3,22 +3,21 @@
 //! Why: what is found with librdkafka may be librdkafka's own. The Java client is the one that most users have, is written by those who wrote the
 //! broker, and shares no line with librdkafka. What both find is hardly the client's.
 //!
-//! A process (`Worker.java`) holds one client and decides nothing. It is told what to do and answers by lines (`protocol.rs`); what an answer means is
+//! A process (`Worker.java`) holds one client and decides nothing. It is told what to do and answers by lines (`worker/protocol.rs`); what an answer means is
 //! said by the table in `errors.rs`. All that is recorded is recorded here, by the run's one recorder: an invoke before the worker is told, a
 //! completion after its answer came, so latencies take in the way through two pipes. A worker that dies is what a dead client is: `crash`, and
 //! a new one.
 
-mod consumer;
 pub(crate) mod errors;
 mod process;
 mod producer;
 mod properties;
-mod protocol;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -26,8 +25,11 @@ use crate::WorkloadError;
 use crate::instance::Instance;
 use crate::library::{Library, Reading, Sending};
 use crate::options::{Isolation, Options};
+use crate::properties::Role;
 use crate::run::Clients;
 use crate::shared::Shared;
+use crate::worker::protocol::Start;
+use crate::worker::{Pipes, WorkerConsumer};
 use crate::writer::Writer;
 
 pub(crate) use properties::check as check_properties;
@@ -141,6 +143,10 @@ struct JavaClient {
 }
 
 impl JavaClient {
+    fn spawn(&self) -> Result<(Pipes, String), String> {
+        process::spawn(self.command())
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
@@ -156,7 +162,11 @@ impl Library for JavaClient {
     }
 
     fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String> {
-        Ok(Box::new(consumer::JavaConsumer::start(self, shared, name, isolation)?))
+        let properties = properties::consumer(&shared.properties(Role::Consumer, name), isolation);
+        let start = Start { role: "consumer", properties, keys: &shared.keys };
+        let (pipes, place) = self.spawn()?;
+        // Assignments are made on the thread that polls: nothing has to settle.
+        Ok(Box::new(WorkerConsumer::start(pipes, place, shared, (&start, &shared.log(name)), Duration::ZERO, |_| true)?))
     }
 }
 

@@ -1,19 +1,16 @@
 //! One Java producer.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kchaos_core::OpType;
 
-use super::process::Worker;
-use super::protocol::{self, Answer, Stage, Start, Thrown};
 use super::{JavaClient, errors, properties};
 use crate::instance::{Instance, Told};
 use crate::library::{Outgoing, Sending};
 use crate::options::Acks;
+use crate::worker::protocol::{self, Answer, Stage, Start, Thrown};
+use crate::worker::{Tickets, Worker};
 use crate::writer::Writer;
-
-const GONE: &str = "the worker ended without an answer";
 
 pub(super) struct JavaProducer {
     worker: Worker,
@@ -22,19 +19,9 @@ pub(super) struct JavaProducer {
 
 /// What hears the answers.
 struct Hears {
-    instance: Arc<Instance>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// The lane of each send that has no answer. By tickets that are never used twice, since an answer that comes twice (an exception of `send()` and
-    /// a report after it) must not be taken for that of another send on the same lane.
-    lanes: HashMap<u64, usize>,
-    /// Why the client is dead although its worker lives.
-    fatal: Option<String>,
+    tickets: Tickets,
     /// What was last logged of exceptions.
-    logged: String,
+    logged: Mutex<String>,
 }
 
 impl JavaProducer {
@@ -42,26 +29,28 @@ impl JavaProducer {
         let shared = &instance.shared;
         let properties = properties::producer(&shared.properties(writer.role, &writer.name));
         let start = Start { role: "producer", properties, keys: &shared.keys };
-        let hears = Arc::new(Hears { instance: Arc::clone(instance), state: Mutex::default() });
+        let hears = Arc::new(Hears { tickets: Tickets::new(instance), logged: Mutex::default() });
         let listener = {
             let hears = Arc::clone(&hears);
             move |line: Option<&str>| hears.line(line)
         };
-        Ok(Self { worker: Worker::start(client, &start, &instance.log, Box::new(listener))?, hears })
+        let (pipes, place) = client.spawn()?;
+        Ok(Self { worker: Worker::start(pipes, place, &start, &instance.log, Box::new(listener))?, hears })
     }
 }
 
 impl Sending for JavaProducer {
     fn send(&mut self, record: &Outgoing<'_>) -> bool {
-        self.hears.lock().lanes.insert(record.sequence, record.lane);
-        if !self.worker.say(protocol::send(record.sequence, record.key, record.record_key, record.payload)) {
-            self.hears.answered(record.sequence, || told(OpType::Info, Some(GONE.to_owned()), None));
+        let is_open = self.hears.tickets.open(record.sequence, record.lane);
+        if is_open {
+            // Whom it does not reach has ended, and its listener gives up what is open.
+            self.worker.say(protocol::send(record.sequence, record.key, record.record_key, record.payload));
         }
-        true
+        is_open
     }
 
     fn fatal(&self) -> Option<String> {
-        self.hears.lock().fatal.clone().or_else(|| self.worker.death())
+        self.hears.tickets.fatal().or_else(|| self.worker.death())
     }
 
     /// The Java client begins again with its bootstrap servers when it knows of no broker.
@@ -71,48 +60,34 @@ impl Sending for JavaProducer {
 }
 
 impl Hears {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn line(&self, line: Option<&str>) {
-        let Some(line) = line else {
-            self.lock().lanes.clear();
-            self.instance.give_up(GONE);
-            return;
-        };
+        let Some(line) = line else { return self.tickets.give_up() };
+        let instance = &self.tickets.instance;
         match protocol::answer(line) {
-            Some(Answer::Acked { ticket, .. }) if self.instance.shared.options.acks == Acks::None => {
-                self.answered(ticket, || told(OpType::Info, Some("not acknowledged (acks=0)".to_owned()), None));
+            Some(Answer::Acked { ticket, .. }) if instance.shared.options.acks == Acks::None => {
+                self.tickets.answered(ticket, |_, _| told(OpType::Info, Some("not acknowledged (acks=0)".to_owned()), None));
             }
-            Some(Answer::Acked { ticket, offset }) => self.answered(ticket, || told(OpType::Ok, None, Some(offset))),
+            Some(Answer::Acked { ticket, offset }) => self.tickets.answered(ticket, |_, _| told(OpType::Ok, None, Some(offset))),
             Some(Answer::Failed { ticket, stage, thrown }) => {
                 self.log(stage, &thrown);
                 let class = errors::classify(&thrown.class, stage);
                 let text = errors::describe(&thrown.class, stage, thrown.is_retriable);
-                self.answered(ticket, || told(class, Some(text), None));
+                self.tickets.answered(ticket, |_, _| told(class, Some(text), None));
             }
-            None => self.instance.log.say("error", "KCHAOS", &format!("the worker says {line:?}")),
-        }
-    }
-
-    fn answered(&self, ticket: u64, told: impl FnOnce() -> Told) {
-        let lane = self.lock().lanes.remove(&ticket);
-        if let Some(lane) = lane {
-            self.instance.complete(lane, |_, _| told());
+            None => instance.log.say("error", "KCHAOS", &format!("the worker says {line:?}")),
         }
     }
 
     /// The message of an exception, once for all records of a batch; and whether it ends the client.
     fn log(&self, stage: Stage, thrown: &Thrown) {
         let text = format!("{}: {}", thrown.class, thrown.message);
-        let mut state = self.lock();
-        if errors::ends_client(&thrown.class, stage) && state.fatal.is_none() {
-            state.fatal = Some(text.clone());
+        if errors::ends_client(&thrown.class, stage) {
+            self.tickets.is_fatal(&text);
         }
-        if state.logged != text {
-            self.instance.log.say("error", "JAVA", &text);
-            state.logged = text;
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged != text {
+            self.tickets.instance.log.say("error", "JAVA", &text);
+            *logged = text;
         }
     }
 }

@@ -363,6 +363,7 @@ mod tests {
             log: Arc::new(LogRing::new(1)),
             admin: None,
             cut_off: None,
+            client_hosts: Vec::new(),
             java: None,
         };
         (Board::new(&Options::default(), context, String::new(), "/x".into()).unwrap(), told)

@@ -137,6 +137,7 @@ mod tests {
             log: Arc::new(LogRing::new(1)),
             admin: None,
             cut_off: None,
+            client_hosts: Vec::new(),
             java: None,
         };
         let keys = vec![KeyEntry { key: 7, topic: "t".into(), partition: 0 }];

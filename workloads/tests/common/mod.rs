@@ -45,6 +45,7 @@ pub(crate) fn context(run_id: &str, bootstrap: String) -> (Context, Arc<Memory>)
         log: Arc::new(LogRing::new(100)),
         admin: None,
         cut_off: None,
+        client_hosts: Vec::new(),
         java: None,
     };
     (context, memory)

@@ -1,4 +1,4 @@
-//! One Java consumer: asked and answered one thing after another.
+//! A worker's consumer: asked and answered one thing after another.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 
 use kchaos_core::{KeyEntry, Offset};
 
-use super::process::Worker;
+use super::door::{Pipes, Worker};
 use super::protocol::{self, Read, Said, Start};
-use super::{JavaClient, properties};
+use crate::client_log::ClientLog;
 use crate::library::{Incoming, ReadError, Reading};
-use crate::options::Isolation;
-use crate::properties::Role;
 use crate::shared::Shared;
 
 /// For an answer, beyond the time that the question itself takes: a worker that says nothing for so long is as good as dead.
@@ -20,24 +18,39 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An exception that lasts is thrown by every poll, at once.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-pub(super) struct JavaConsumer {
+pub(crate) struct WorkerConsumer {
     worker: Worker,
     said: Receiver<Option<String>>,
+    settles_in: Duration,
     shared: Arc<Shared>,
     read: VecDeque<Read>,
     /// What the last poll told, if it found nothing.
     positions: Vec<(usize, Offset)>,
 }
 
-impl JavaConsumer {
-    pub(super) fn start(client: &JavaClient, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Self, String> {
-        let properties = properties::consumer(&shared.properties(Role::Consumer, name), isolation);
-        let start = Start { role: "consumer", properties, keys: &shared.keys };
+impl WorkerConsumer {
+    /// `passes` says of each line whether it belongs to what was asked, and hears of the end. `settles_in` is the library's.
+    pub(crate) fn start(
+        pipes: Pipes,
+        place: String,
+        shared: &Arc<Shared>,
+        (start, log): (&Start<'_>, &ClientLog),
+        settles_in: Duration,
+        mut passes: impl FnMut(Option<&str>) -> bool + Send + 'static,
+    ) -> Result<Self, String> {
         let (to, said) = channel();
-        // Nobody hears it any more when the consumer is gone.
-        let listener = move |line: Option<&str>| drop(to.send(line.map(str::to_owned)));
-        let worker = Worker::start(client, &start, &shared.log(name), Box::new(listener))?;
-        Ok(Self { worker, said, shared: Arc::clone(shared), read: VecDeque::new(), positions: Vec::new() })
+        let listener = move |line: Option<&str>| {
+            if passes(line) {
+                // Nobody hears it any more when the consumer is gone.
+                drop(to.send(line.map(str::to_owned)));
+            }
+        };
+        let worker = Worker::start(pipes, place, start, log, Box::new(listener))?;
+        Ok(Self { worker, said, settles_in, shared: Arc::clone(shared), read: VecDeque::new(), positions: Vec::new() })
+    }
+
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     /// Asks, and gives what follows `done`; records that come before it are kept.
@@ -52,8 +65,8 @@ impl JavaConsumer {
             match protocol::said(&line) {
                 Some(Said::Record(read)) => self.read.push_back(read),
                 Some(Said::Done(rest)) => return Ok(rest),
-                Some(Said::Error { is_out_of_range, thrown }) => {
-                    return Err(ReadError { name: thrown.class, is_out_of_range, is_fatal: false });
+                Some(Said::Error { is_out_of_range, is_fatal, thrown }) => {
+                    return Err(ReadError { name: thrown.class, is_out_of_range, is_fatal });
                 }
                 None => {
                     let name = format!("its worker says {line:?}");
@@ -68,10 +81,9 @@ impl JavaConsumer {
     }
 }
 
-impl Reading for JavaConsumer {
-    /// Assignments are made on the thread that polls.
+impl Reading for WorkerConsumer {
     fn settles_in(&self) -> Duration {
-        Duration::ZERO
+        self.settles_in
     }
 
     fn assign(&mut self, places: &[(&KeyEntry, Offset)]) -> Result<(), String> {
@@ -120,5 +132,10 @@ impl Reading for JavaConsumer {
         self.ask(format!("start {number} {}", timeout.as_millis()), timeout).ok()?.parse().ok()
     }
 
-    fn is_stalled(&self, _bootstrap: &str) {}
+    /// Java's client begins again with its bootstrap servers when it knows of no broker, and its worker does not know the word.
+    fn is_stalled(&self, _bootstrap: &str) {
+        if !self.settles_in.is_zero() {
+            self.worker.say(protocol::STALLED.to_owned());
+        }
+    }
 }

@@ -8,7 +8,11 @@
 //!
 //! To a consumer, one after another: `assign KEY:OFFSET …`, `poll TIMEOUT_MS`, `start KEY TIMEOUT_MS`. It says `r KEY OFFSET EPOCH RECORD_KEY PAYLOAD` for
 //! each record (epoch -1: not told), then `done` (after a poll of nothing with `KEY:POSITION …`; after `start` with an offset), or
-//! `error KIND ERROR`, KIND `range` where there is nothing at a position, otherwise `-`.
+//! `error KIND ERROR`, KIND `range` where there is nothing at a position, `fatal` where the client is dead, otherwise `-`.
+//!
+//! Of librdkafka's workers (`kchaos worker`) beside that: a producer answers with `d TICKET STAGE CODE STATUS OFFSET BROKER TOOK_NS` (the delivery report, and how
+//! long it took by the host's own clock) and says `fatal TEXT` once. To any, at any time: `ping OUR_NS`, answered by `pong OUR_NS THEIR_NS`, and `stalled` (nothing has
+//! come for long: the client is told its brokers again). Each says `log LEVEL FACILITY TEXT` of its library.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -17,16 +21,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kchaos_core::{KeyEntry, Offset};
 
+pub(crate) const STALLED: &str = "stalled";
+
 /// What a worker is to be.
-pub(super) struct Start<'a> {
-    pub(super) role: &'static str,
+pub(crate) struct Start<'a> {
+    pub(crate) role: &'static str,
     /// May hold secrets, so they are never in its arguments.
-    pub(super) properties: BTreeMap<String, String>,
-    pub(super) keys: &'a [KeyEntry],
+    pub(crate) properties: BTreeMap<String, String>,
+    pub(crate) keys: &'a [KeyEntry],
 }
 
 impl Start<'_> {
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let set = self.properties.iter().map(|(name, value)| format!("set {name} {}", BASE64.encode(value)));
         let keys = self.keys.iter().map(|entry| format!("key {} {}", entry.topic, entry.partition));
         std::iter::once(self.role.to_owned()).chain(set).chain(keys).chain(std::iter::once("go".to_owned()))
@@ -35,10 +41,10 @@ impl Start<'_> {
 
 /// An exception.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Thrown {
-    pub(super) is_retriable: bool,
-    pub(super) class: String,
-    pub(super) message: String,
+pub(crate) struct Thrown {
+    pub(crate) is_retriable: bool,
+    pub(crate) class: String,
+    pub(crate) message: String,
 }
 
 /// When a producer's exception came.
@@ -50,33 +56,34 @@ pub(crate) enum Stage {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Acked { ticket: u64, offset: Offset },
     Failed { ticket: u64, stage: Stage, thrown: Thrown },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Read {
-    pub(super) key: usize,
-    pub(super) offset: Offset,
-    pub(super) leader_epoch: Option<i32>,
-    pub(super) record_key: Option<Vec<u8>>,
-    pub(super) payload: Option<Vec<u8>>,
+pub(crate) struct Read {
+    pub(crate) key: usize,
+    pub(crate) offset: Offset,
+    pub(crate) leader_epoch: Option<i32>,
+    pub(crate) record_key: Option<Vec<u8>>,
+    pub(crate) payload: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Record(Read),
     /// What follows it, not parsed.
     Done(String),
     Error {
         is_out_of_range: bool,
+        is_fatal: bool,
         thrown: Thrown,
     },
 }
 
 /// The versions of the client and of Java, or why there is no client.
-pub(super) fn ready(line: &str) -> Result<(String, String), String> {
+pub(crate) fn ready(line: &str) -> Result<(String, String), String> {
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
         ["ready", kafka, java] => Ok(((*kafka).to_owned(), (*java).to_owned())),
@@ -87,7 +94,7 @@ pub(super) fn ready(line: &str) -> Result<(String, String), String> {
     }
 }
 
-pub(super) fn send(ticket: u64, key: usize, record_key: &[u8], payload: &[u8]) -> String {
+pub(crate) fn send(ticket: u64, key: usize, record_key: &[u8], payload: &[u8]) -> String {
     let mut line = String::with_capacity(40 + (record_key.len() + payload.len()) * 4 / 3);
     line.push_str(&format!("s {ticket} {key} "));
     BASE64.encode_string(record_key, &mut line);
@@ -96,7 +103,14 @@ pub(super) fn send(ticket: u64, key: usize, record_key: &[u8], payload: &[u8]) -
     line
 }
 
-pub(super) fn answer(line: &str) -> Option<Answer> {
+/// The ticket, key, record key and payload of a send, as the worker hears it.
+pub(crate) fn sent(line: &str) -> Option<(u64, usize, Vec<u8>, Vec<u8>)> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let ["s", ticket, key, record_key, payload] = words.as_slice() else { return None };
+    Some((number(ticket)?, number(key)?, BASE64.decode(record_key).ok()?, BASE64.decode(payload).ok()?))
+}
+
+pub(crate) fn answer(line: &str) -> Option<Answer> {
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
         ["a", ticket, offset] => Some(Answer::Acked { ticket: number(ticket)?, offset: number(offset)? }),
@@ -108,7 +122,7 @@ pub(super) fn answer(line: &str) -> Option<Answer> {
     }
 }
 
-pub(super) fn said(line: &str) -> Option<Said> {
+pub(crate) fn said(line: &str) -> Option<Said> {
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
         ["r", key, offset, epoch, record_key, payload] => Some(Said::Record(Read {
@@ -119,13 +133,15 @@ pub(super) fn said(line: &str) -> Option<Said> {
             payload: bytes(payload)?,
         })),
         ["done", ..] => Some(Said::Done(line["done".len()..].trim_start().to_owned())),
-        ["error", kind, error @ ..] => Some(Said::Error { is_out_of_range: *kind == "range", thrown: thrown(error)? }),
+        ["error", kind, error @ ..] => {
+            Some(Said::Error { is_out_of_range: *kind == "range", is_fatal: *kind == "fatal", thrown: thrown(error)? })
+        }
         _ => None,
     }
 }
 
 /// `KEY:POSITION …`
-pub(super) fn positions(text: &str) -> Vec<(usize, Offset)> {
+pub(crate) fn positions(text: &str) -> Vec<(usize, Offset)> {
     let position = |word: &str| word.split_once(':').and_then(|(key, offset)| Some((number(key)?, number(offset)?)));
     text.split(' ').filter_map(position).collect()
 }
@@ -155,6 +171,8 @@ mod tests {
         let start = Start { role: "producer", properties: [("acks".to_owned(), "all".to_owned())].into(), keys: &keys };
         assert_eq!(start.lines().collect::<Vec<_>>(), ["producer", "set acks YWxs", "key t 2", "go"]);
         assert_eq!(send(7, 0, b"k1", b"x"), "s 7 0 azE= eA==");
+        assert_eq!(sent("s 7 0 azE= eA=="), Some((7, 0, b"k1".to_vec(), b"x".to_vec())));
+        assert_eq!(sent("s 7 0 azE="), None);
     }
 
     #[test]
