@@ -29,8 +29,12 @@ pub(crate) fn command(words: &[String]) -> String {
 }
 
 /// SHA-256 in hexadecimal digits, as `sha256sum` prints it.
-pub fn checksum(text: impl AsRef<[u8]>) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |mut sum, byte| {
+pub fn checksum(text: &str) -> String {
+    checksum_of_bytes(text.as_bytes())
+}
+
+pub fn checksum_of_bytes(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut sum, byte| {
         let _ = write!(sum, "{byte:02x}");
         sum
     })

@@ -3,8 +3,6 @@
 //! No undo script and no lease: a worker ends by itself when its connection does, and what is left is files. `kchaos heal`, and the sweep at every start, take
 //! away what a killed run left, and end by pid and start time what should still run of it.
 
-use std::fmt::Write as _;
-
 use kchaos_cluster::remote::Means;
 
 use crate::doors::Doors;
@@ -42,8 +40,11 @@ impl WorkerPlace {
 
     /// Starts it. Its pid and start time are written down before it is; where that fails, since all is being taken away, it is not started.
     pub fn start_command(&self) -> String {
-        let mut script = format!("d={}\numask 077\nread -r l </proc/$$/stat || exit 8\nset -- ${{l##*) }}\n", quote(&self.directory));
-        let _ = write!(script, "echo \"$$ ${{20}}\" >\"$d/$$.pid\" && exec \"$d/kchaos\" worker\n");
+        let script = format!(
+            "d={}\numask 077\nread -r l </proc/$$/stat || exit 8\nset -- ${{l##*) }}\n\
+             echo \"$$ ${{20}}\" >\"$d/$$.pid\" && exec \"$d/kchaos\" worker\n",
+            quote(&self.directory)
+        );
         format!("sh -c {}", quote(&script))
     }
 }

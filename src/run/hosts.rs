@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kchaos_cluster::cluster::Cluster;
-use kchaos_cluster::helper::checksum;
+use kchaos_cluster::helper::checksum_of_bytes;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::ssh::{Heard, Talk};
 use kchaos_core::{FaultEvent, FaultMoment};
@@ -199,7 +199,7 @@ impl Program {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(&bytes).context("pack this program")?;
         let packed = packed.finish().context("pack this program")?;
-        Ok(Self { packed, sha256: checksum(&bytes), size_bytes: bytes.len(), machine: std::env::consts::ARCH.to_owned() })
+        Ok(Self { packed, sha256: checksum_of_bytes(&bytes), size_bytes: bytes.len(), machine: std::env::consts::ARCH.to_owned() })
     }
 }
 

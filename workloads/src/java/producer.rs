@@ -61,7 +61,10 @@ impl Sending for JavaProducer {
 
 impl Hears {
     fn line(&self, line: Option<&str>) {
-        let Some(line) = line else { return self.tickets.give_up() };
+        let Some(line) = line else {
+            self.tickets.give_up();
+            return;
+        };
         let instance = &self.tickets.instance;
         match protocol::answer(line) {
             Some(Answer::Acked { ticket, .. }) if instance.shared.options.acks == Acks::None => {

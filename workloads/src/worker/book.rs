@@ -119,6 +119,11 @@ impl Book {
         }
     }
 
+    /// So many sends that a worker had in hand when it was lost.
+    pub(crate) fn gave_up(&self, count: u64) {
+        self.lock().info += count;
+    }
+
     /// A `pong`; of each window, the best one is told in the history.
     pub(crate) fn looked(&self, shared: &Shared, said_ns: u64, theirs_ns: u64) {
         let look = Look::new(said_ns, theirs_ns, shared.clock.now_ns());

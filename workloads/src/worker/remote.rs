@@ -177,7 +177,7 @@ fn hears(ears: &Ears, tickets: &Tickets, line: Option<&str>, first_attempt: Dura
     if ears.take(line) {
         return;
     }
-    let Some(line) = line else { return tickets.give_up() };
+    let Some(line) = line else { return ears.book.gave_up(tickets.give_up()) };
     if let Some(why) = line.strip_prefix("fatal ") {
         return tickets.is_fatal(&text(Some(why)));
     }

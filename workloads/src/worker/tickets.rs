@@ -57,13 +57,13 @@ impl Tickets {
         }
     }
 
-    /// The worker has ended: everything it was told is in doubt.
-    pub(crate) fn give_up(&self) {
+    /// The worker has ended: everything it was told is in doubt. How many sends that is.
+    pub(crate) fn give_up(&self) -> u64 {
         let mut state = self.lock();
         state.is_gone = true;
         state.lanes.clear();
         drop(state);
-        self.instance.give_up(GONE);
+        self.instance.give_up(GONE)
     }
 
     pub(crate) fn is_fatal(&self, why: &str) {
