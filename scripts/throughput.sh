@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # How many writes a second kchaos drives with recording, reading and checking on, beside Kafka's own ProducerPerformance with as many
 # ConsumerPerformance readers: same lab, same settings, in turn. Prints a table; docs/performance.md says what was seen.
-#   scripts/throughput.sh [ROUNDS [SECONDS]]
+#   scripts/throughput.sh [ROUNDS [SECONDS [BYTES]]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kchaos=${KCHAOS:-target/debug/kchaos}
 rounds=${1:-3}
 seconds=${2:-15}
+sizes=${3:-100 1024}
 readers=2
-records=1000000
 version=3.9.1
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -52,7 +52,7 @@ by_java() {
     wait "${pids[@]}"
     # The whole, its own start-up left out: the first of its reports (5 s) is of a machine that still compiles.
     local rate
-    rate=$(awk -F'[ ,]+' '/records\/sec/ { if (!first) first = $4; else if ($0 !~ /99th/) { sum += $4; n++ } else whole = $4 }
+    rate=$(awk -F'[ ,]+' '/records\/sec/ { if ($0 ~ /99th/) whole = $4; else if (!first) first = $4; else { sum += $4; n++ } }
         END { print n ? sum / n : whole }' "$scratch/producer")
     awk -v rate="$rate" -v n="$records" '{ cpu += $1 + $2 } END { printf "%.0f %.1f\n", rate, cpu / n * 1e6 }' "$scratch"/cpu-producer "$scratch"/cpu-reader*
 }
@@ -73,7 +73,9 @@ by_kchaos() {
 }
 
 echo "records a second (CPU µs a record): ProducerPerformance with $readers ConsumerPerformance, and kchaos with $readers readers, recorded and checked"
-for bytes in 100 1024; do
+for bytes in $sizes; do
+    # Enough for several of its reports.
+    records=$((bytes < 1000 ? 3000000 : 1000000))
     for round in $(seq "$rounds"); do
         read -r java_rate java_cpu < <(by_java "$bytes" "$round")
         read -r our_rate our_cpu our_mib < <(by_kchaos "$bytes")
