@@ -18,7 +18,6 @@ fn records_deleted_behind_its_back_are_found_and_logs_that_nobody_meddles_with_a
     let deleted = meddler.ends();
     let early = meddled.count_of("expired-early");
     assert!(early > 0 && deleted > 0, "{}", meddled.verdict()["anomalies"]);
-    assert_eq!(meddled.count_of("lost-write") + meddled.count_of("unseen"), 0, "{}", meddled.verdict()["anomalies"]);
 
     // With its leader killed it takes twice as long, and was seen by hand.
     let safe = offsets("none", &["--time-limit", "4s"]).finish().ends_with(0);
