@@ -90,7 +90,7 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("write {}", path.display()))
 }
 
-/// A JSON Lines file that grows: `timeline.jsonl`, `faults.jsonl`. Each line is flushed when it is written.
+/// A file of lines that grows: `timeline.jsonl`, `faults.jsonl`, `latency.hlog`. Each line is flushed when it is written.
 pub(crate) struct Lines {
     file: Mutex<File>,
     failed: Mutex<Option<String>>,
@@ -102,11 +102,29 @@ impl Lines {
         Ok(Self { file: Mutex::new(file), failed: Mutex::new(None) })
     }
 
+    /// Without what it may have held.
+    pub(crate) fn anew(path: &Path) -> Result<Self> {
+        let lines = Self::create(path)?;
+        lines.file.lock().unwrap_or_else(PoisonError::into_inner).set_len(0).with_context(|| format!("empty {}", path.display()))?;
+        Ok(lines)
+    }
+
+    /// As JSON.
     pub(crate) fn push(&self, value: &impl Serialize) {
-        let written = serde_json::to_vec(value).map_err(io::Error::from).and_then(|mut line| {
+        let line = serde_json::to_vec(value).map_err(io::Error::from).map(|mut line| {
             line.push(b'\n');
-            self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+            line
         });
+        self.write(line);
+    }
+
+    /// Whole lines.
+    pub(crate) fn append(&self, lines: Vec<u8>) {
+        self.write(Ok(lines));
+    }
+
+    fn write(&self, lines: io::Result<Vec<u8>>) {
+        let written = lines.and_then(|lines| self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&lines));
         if let Err(error) = written {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
         }

@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
 use kchaos_checkers::latency::{Latency, LatencyReport};
 use kchaos_checkers::recovery::{Recovery, RecoveryLimits, RecoveryReport};
 use kchaos_checkers::{CheckReport, Judge, JudgeOptions, Profile, Reading};
@@ -13,6 +11,7 @@ use kchaos_core::{FaultEvent, Observation, Op, Plan, Verdict};
 
 use super::abort::{Abort, AbortReason};
 use crate::exit::Failure;
+use crate::store::Lines;
 
 /// The recovery analysis must hear of a fault or an election no later than of the acks that follow it. Observations come over a network, so ops
 /// are held back this long.
@@ -32,14 +31,9 @@ pub(super) struct Analysis {
     recovery: Option<Recovery>,
     held: VecDeque<Op>,
     fail_fast: Option<FailFast>,
-    latency_log: LatencyLog,
-}
-
-/// The HDR interval log, written down as it grows: some 5 kB a second in a mix of workloads.
-struct LatencyLog {
-    file: File,
-    told_ns: u64,
-    failed: Option<String>,
+    /// The HDR interval log, written down as it grows: some 5 kB a second in a mix of workloads.
+    pub(super) latency_log: Lines,
+    logged_ns: u64,
 }
 
 /// `--fail-fast`: ends the trouble when a violation is proved, or is likely enough that only the finale's reread can tell.
@@ -65,9 +59,9 @@ pub(crate) struct Analysed {
 impl Analysis {
     /// `latency_log` is begun anew.
     pub(super) fn new(plan: &Plan, fail_fast: Option<Abort>, latency_log: &Path) -> Result<Self, Failure> {
-        let file = File::create(latency_log).with_context(|| format!("create {}", latency_log.display()))?;
         Ok(Self {
-            latency_log: LatencyLog { file, told_ns: 0, failed: None },
+            latency_log: Lines::anew(latency_log)?,
+            logged_ns: 0,
             judge: Some(Judge::new(judge_options(plan)?)),
             latency: Some(Latency::new(plan.started_at_unix_ns)),
             recovery: Some(Recovery::new(RecoveryLimits::default())),
@@ -84,9 +78,9 @@ impl Analysis {
             fail_fast.op(op.time_ns, judge);
         }
         let time_ns = op.time_ns;
-        if time_ns >= self.latency_log.told_ns + LOG_EVERY_NS {
-            self.latency_log.told_ns = time_ns;
-            self.latency_log.write(&latency.take_log());
+        if time_ns >= self.logged_ns + LOG_EVERY_NS {
+            self.logged_ns = time_ns;
+            self.latency_log.append(latency.take_log());
         }
         self.held.push_back(op);
         while self.held.front().is_some_and(|op| op.time_ns + HOLD_BACK_NS < time_ns) {
@@ -116,7 +110,7 @@ impl Analysis {
     pub(super) fn finish(&mut self, history: &Path) -> Analysed {
         let began = std::time::Instant::now();
         let (latency, rest) = self.latency.take().map(Latency::finish).unwrap_or_default();
-        self.latency_log.write(&rest);
+        self.latency_log.append(rest);
         let (recovery, liveness) = self
             .recovery
             .take()
@@ -143,19 +137,6 @@ impl Analysis {
         });
         let check_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Analysed { check, latency, recovery, liveness, check_ms }
-    }
-
-    /// Why `latency.hlog` is not whole, if it is not.
-    pub(super) fn log_failure(&self) -> Option<String> {
-        self.latency_log.failed.clone()
-    }
-}
-
-impl LatencyLog {
-    fn write(&mut self, text: &[u8]) {
-        if let Err(error) = self.file.write_all(text) {
-            self.failed.get_or_insert(error.to_string());
-        }
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     verdict.notes.extend(ended.finale.groups.iter().cloned());
     verdict.notes.extend(ended.finale.order.iter().map(|order| order.told.clone()));
     if setup.args.workload == "elections" {
-        verdict.notes.push(availability(check, &ended.plan.keys[..ended.begun.min(ended.plan.keys.len())]));
+        verdict.notes.push(availability(check, &ended.plan.keys));
     }
     verdict.notes.extend(ended.finale.told.iter().cloned());
     verdict.notes.push(format!("the check was done {} ms after the last op", ended.analysed.check_ms));

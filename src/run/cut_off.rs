@@ -316,7 +316,6 @@ async fn read_to_the_end(
         recovery_timeout_s: live.recovery_timeout().as_secs(),
         abort: None,
         is_cut_off: true,
-        begun: live.begun_keys().len(),
         failures,
     })
 }

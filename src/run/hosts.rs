@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
@@ -21,7 +21,7 @@ use kchaos_workloads::{ClientHost, Lost, Pipes, WorkerEnd};
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::timeout;
 
-use super::{Display, Setup};
+use super::{Display, Setup, lock};
 use crate::cli::LoadArgs;
 use crate::exit::Failure;
 
@@ -363,10 +363,6 @@ impl Read for Hears {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod daemon_logs;
 mod exact;
 mod finale;
 mod hosts;
+mod load;
 mod preflight;
 mod progress;
 mod replica_logs;
@@ -121,8 +122,6 @@ pub(crate) struct Ended {
     pub(crate) abort: Option<AbortReason>,
     /// Nobody wrote in the end, since kchaos had been killed.
     pub(crate) is_cut_off: bool,
-    /// How many of the plan's keys, the first ones, there were in the end.
-    pub(crate) begun: usize,
     /// A bug of ours, or the environment's failure, on the way; what could be judged was judged.
     pub(crate) failures: Vec<Failure>,
 }
@@ -222,7 +221,6 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
         recovery_timeout_s: live.recovery_timeout().as_secs(),
         abort: live.abort.reason(),
         is_cut_off: false,
-        begun: live.begun_keys().len(),
         failures,
     })
 }
@@ -421,7 +419,7 @@ impl Books {
         }
         let mut analysis = lock(&self.analysis);
         let analysed = analysis.finish(&self.history);
-        failures.extend(analysis.log_failure().map(|text| Failure::environment(anyhow!("cannot write {LATENCY_LOG}: {text}"))));
+        failures.extend(analysis.latency_log.failure().map(|text| Failure::environment(anyhow!("cannot write {LATENCY_LOG}: {text}"))));
         (analysed, failures)
     }
 }

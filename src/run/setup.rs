@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kchaos_cluster::inventory::{Environment, Inventory, Privilege};
 use kchaos_core::{NemesisName, Plan, PlannedFault, Recorder, Target};
 use kchaos_nemeses::{KillSemantics, Unbearable};
-use kchaos_workloads::{CutOff, Java, LogSink, Options, Rotation, Workload};
+use kchaos_workloads::{CutOff, Java, LogSink, Options, Workload};
 use rand::Rng;
 use rand::distr::{Distribution, StandardUniform};
 use serde_json::{Value, json};
@@ -17,9 +17,9 @@ use super::admin::ProtocolAdmin;
 use super::clients;
 use super::cut_off::Left;
 use super::exact;
-use super::hosts;
 use super::schedule::{Schedule, millis};
-use crate::cli::{KillArg, TestArgs, named};
+use super::{hosts, load};
+use crate::cli::{KillArg, TestArgs};
 use crate::clock::RunClock;
 use crate::exit::Failure;
 use crate::slo::Slo;
@@ -329,7 +329,7 @@ impl Names {
     fn resolve(args: &mut TestArgs) -> Result<Self, Failure> {
         let exact = exact::resolve(args)?;
         let spec = workload_spec(&args.workload)?;
-        let options = options(spec, args)?;
+        let options = load::options(spec, args)?;
         let workload = (spec.build)(&options).map_err(Failure::usage)?;
         let nemeses = match exact.as_slice() {
             [] => nemeses(&args.nemesis, workload.as_ref())?,
@@ -422,58 +422,6 @@ fn workload_spec(name: &str) -> Result<&'static kchaos_workloads::Spec, Failure>
     kchaos_workloads::ALL.iter().find(|spec| spec.name == name).ok_or_else(|| {
         let names = kchaos_workloads::ALL.iter().map(|spec| spec.name);
         Failure::usage(anyhow!("unknown workload \"{name}\"{}", nearest(name, names)))
-    })
-}
-
-fn options(spec: &kchaos_workloads::Spec, args: &TestArgs) -> Result<Options, Failure> {
-    let (load, workload) = (&args.load, spec.name);
-    for (flag, is_given) in [("--value-bytes-max", load.value_bytes_max.is_some()), ("--hot-share", load.hot_share.is_some())] {
-        if is_given && !matches!(workload, "append" | "queue") {
-            return Err(Failure::usage(anyhow!("{flag} is of the workloads append and queue, not of {workload}: leave it out")));
-        }
-    }
-    if load.rotate_keys.is_some() && workload != "append" {
-        return Err(Failure::usage(anyhow!("--rotate-keys is of the workload append, not of {workload}: leave it out")));
-    }
-    if load.client != "librdkafka" && workload != "append" {
-        return Err(Failure::usage(anyhow!("--client {} is of the workload append, not of {workload}: leave it out", load.client)));
-    }
-    hosts::refuse(load, workload)?;
-    let soak = load.soak.options(&load.order);
-    let rate = if workload == "soak" { soak.default_rate() } else { spec.load.rate };
-    Ok(Options {
-        rate: load.rate.unwrap_or(rate),
-        isolation: named("--isolation", &load.isolation)?,
-        txn_size: load.transactions.txn_size,
-        txn_aborts: load.transactions.txn_aborts,
-        txn_zombies: load.transactions.txn_zombies,
-        txn_timeout_ms: u32::try_from(millis(load.transactions.txn_timeout)).unwrap_or(u32::MAX),
-        txn_pause_ms: u32::try_from(millis(load.transactions.txn_pause)).unwrap_or(u32::MAX),
-        producers: load.producers.unwrap_or(spec.load.producers),
-        consumers: load.consumers.unwrap_or(spec.load.consumers),
-        partitions: load.partitions,
-        acks: named("--acks", &load.acks)?,
-        idempotence: load.idempotence,
-        in_flight: load.in_flight,
-        key_count: load.key_count,
-        value_bytes: load.value_bytes,
-        value_bytes_max: load.value_bytes_max,
-        hot_share: load.hot_share,
-        rotation: load.rotate_keys.map(|every| Rotation::over(every, args.time_limit)),
-        client: named("--client", &load.client)?,
-        client_hosts: load.client_hosts.clone(),
-        properties: load.properties.clone(),
-        topic: load.topic.clone(),
-        replication_factor: load.replication_factor,
-        min_insync_replicas: load.min_insync_replicas,
-        group: load.group.options()?,
-        order: (workload == "order").then(|| load.order.options()),
-        bank: load.bank.options(),
-        register: load.register.options(),
-        soak,
-        elections: load.elections.options(),
-        offsets: load.offsets.options(),
-        ..Options::default()
     })
 }
 

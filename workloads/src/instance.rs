@@ -43,7 +43,7 @@ pub(crate) struct Told {
 impl Instance {
     pub(crate) fn new(shared: &Arc<Shared>, writer: &Writer, gate: Option<Gate>, idle: Vec<u32>) -> Self {
         let keys = shared.written;
-        let lanes = Lanes::new(writer.in_flight, keys, keys.min(shared.generations.keys()), gate).inherit(idle);
+        let lanes = Lanes::new(writer.in_flight, keys, shared.written_at_a_time(), gate).inherit(idle);
         Self {
             client: shared.new_client(),
             log: shared.log(&writer.name),

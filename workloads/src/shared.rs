@@ -88,6 +88,11 @@ impl Shared {
         })
     }
 
+    /// Keys that the run's producers write to at a time.
+    pub(crate) fn written_at_a_time(&self) -> usize {
+        self.written.min(self.generations.keys())
+    }
+
     /// For clients that start late.
     pub(crate) fn wait_for_start(&self, after: Duration) {
         let until = Instant::now() + after;

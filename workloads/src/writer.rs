@@ -71,7 +71,7 @@ impl Writer {
 
 /// This producer's part of the run's schedule, a stream for each key that is written to at a time: all (producer, key) streams together are evenly spaced, in an order that the seed shuffles.
 pub(crate) fn schedule(shared: &Shared, number: usize, producers: usize, start_ns: u64) -> Schedule {
-    let keys = shared.written.min(shared.generations.keys());
+    let keys = shared.written_at_a_time();
     let mut order: Vec<usize> = (0..producers * keys).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(shared.seed));
     let phases = order[number * keys..(number + 1) * keys].iter().map(|place| *place as f64 / order.len() as f64);
