@@ -25,9 +25,11 @@ const QUEUE_OPS_MAX: usize = 500_000;
 const KEPT_OPS: usize = 16_384;
 const COLUMNS_FLUSH_EVERY: Duration = Duration::from_secs(1);
 const ZSTD_LEVEL: i32 = 1;
+/// Lines that are compressed together: one by one they cost twice the time.
+const LINES_BYTES: usize = 1 << 17;
 
 /// Who gets every op, in file order, while the run goes on.
-pub(crate) type Listener = Box<dyn FnMut(Op) + Send>;
+pub(crate) type Listener = Box<dyn FnMut(&Op) + Send>;
 
 pub(crate) struct FileRecorder {
     shared: Arc<Shared>,
@@ -158,7 +160,7 @@ fn write_until_closed(shared: &Shared, mut output: Output, mut listener: Listene
         let is_needed = !batch.is_empty();
         for op in batch.drain(..) {
             output.op(&op);
-            listener(op);
+            listener(&op);
         }
         // What a moment without a processor filled is not kept for days.
         batch.shrink_to(KEPT_OPS);
@@ -184,7 +186,8 @@ fn write_until_closed(shared: &Shared, mut output: Output, mut listener: Listene
 /// The compressed file. After its first error it swallows what comes, so that the listener still sees every op.
 struct Output {
     file: Option<Compressed>,
-    line: String,
+    /// Not compressed yet.
+    lines: String,
     /// When the file was last flushed: a compact one pays for each time.
     flushed: Instant,
     failed: Option<String>,
@@ -206,24 +209,38 @@ impl Output {
             Ok(file) => (Some(file), None),
             Err(error) => (None, Some(format!("cannot compress the history: {error}"))),
         };
-        Self { file, line: String::new(), flushed: Instant::now(), failed }
+        Self { file, lines: String::new(), flushed: Instant::now(), failed }
     }
 
     fn op(&mut self, op: &Op) {
-        let mut line = std::mem::take(&mut self.line);
-        self.with(|file| match file {
-            Compressed::Lines(encoder) => {
-                line.clear();
-                op.write_json(&mut line);
-                line.push('\n');
-                encoder.write_all(line.as_bytes())
+        match &mut self.file {
+            Some(Compressed::Lines(_)) => {
+                op.write_json(&mut self.lines);
+                self.lines.push('\n');
+                if self.lines.len() >= LINES_BYTES {
+                    self.compress();
+                }
             }
-            Compressed::Columns(writer) => writer.write(op),
+            Some(Compressed::Columns(_)) => self.with(|file| match file {
+                Compressed::Columns(writer) => writer.write(op),
+                Compressed::Lines(_) => Ok(()),
+            }),
+            None => {}
+        }
+    }
+
+    fn compress(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        self.with(|file| match file {
+            Compressed::Lines(encoder) => encoder.write_all(lines.as_bytes()),
+            Compressed::Columns(_) => Ok(()),
         });
-        self.line = line;
+        self.lines = lines;
+        self.lines.clear();
     }
 
     fn flush(&mut self, is_needed: bool) {
+        self.compress();
         let is_late = self.flushed.elapsed() >= COLUMNS_FLUSH_EVERY;
         match &self.file {
             Some(Compressed::Lines(_)) if is_needed => self.with(Compressed::flush),
@@ -236,6 +253,7 @@ impl Output {
     }
 
     fn sync(&mut self) {
+        self.compress();
         self.with(|file| {
             file.flush()?;
             file.get_ref().sync_data()
@@ -243,6 +261,7 @@ impl Output {
     }
 
     fn finish(&mut self) {
+        self.compress();
         let end = match self.file.take() {
             None => return,
             Some(Compressed::Lines(encoder)) => encoder.finish(),
@@ -306,7 +325,7 @@ mod tests {
         let path = directory.path().join(format.file_name());
         let seen = Arc::new(Mutex::new(0_u64));
         let counter = Arc::clone(&seen);
-        let listener: Listener = Box::new(move |op: Op| {
+        let listener: Listener = Box::new(move |op: &Op| {
             assert_eq!(op.index, *counter.lock().unwrap());
             *counter.lock().unwrap() += 1;
         });
@@ -346,7 +365,7 @@ mod tests {
     fn a_full_disk_is_reported(format: RunHistory) {
         let listener_saw = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&listener_saw);
-        let listener: Listener = Box::new(move |_: Op| *counter.lock().unwrap() += 1);
+        let listener: Listener = Box::new(move |_: &Op| *counter.lock().unwrap() += 1);
         let recorder = FileRecorder::go_on(Beginning::create(Path::new("/dev/full"), format).unwrap(), Arc::new(Zero), listener).unwrap();
         recorder.record(Draft::new(Process::Client(0), OpType::Info, Body::Crash));
         let error = recorder.sync().unwrap_err().to_string();

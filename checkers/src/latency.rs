@@ -14,12 +14,14 @@
 //! Memory is bounded: histograms are of fixed size, the series halves its resolution when it grows past an hour, unread values are
 //! remembered up to a limit (those beyond it are counted as `untracked`), and the log can be taken away while it grows.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use hdrhistogram::Histogram;
 use kchaos_core::{Body, Key, MicroOp, Op, OpType, Polled, Process, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::by_id::ById;
+use crate::hash::IntMap;
 use crate::latency_log::IntervalLog;
 use crate::latency_series::{Series, SeriesBuilder};
 
@@ -96,7 +98,8 @@ pub struct Distribution {
 /// The measurement, fed op by op.
 pub struct Latency {
     phase_starts: Vec<(RunPhase, u64)>,
-    open: HashMap<Process, Start>,
+    /// By process.
+    open: ById<Option<Start>>,
     histograms: BTreeMap<(&'static str, RunPhase), Histogram<u64>>,
     unread: Unread,
     series: SeriesBuilder,
@@ -114,7 +117,7 @@ struct Start {
 /// Values sent and not read yet, oldest first.
 #[derive(Default)]
 struct Unread {
-    starts: HashMap<(Key, Value), u64>,
+    starts: IntMap<(Key, Value), u64>,
     order: VecDeque<(Key, Value)>,
     dropped: u64,
 }
@@ -150,7 +153,7 @@ impl Latency {
     pub fn new(started_at_unix_ns: u64) -> Self {
         Self {
             phase_starts: vec![(RunPhase::Before, 0)],
-            open: HashMap::new(),
+            open: ById::default(),
             histograms: BTreeMap::new(),
             unread: Unread::default(),
             series: SeriesBuilder::default(),
@@ -168,9 +171,8 @@ impl Latency {
             self.begin(phase, op.time_ns);
             return;
         }
-        if op.process == Process::Nemesis {
-            return;
-        }
+        let Process::Client(process) = op.process else { return };
+        let process = u64::from(process);
         let Some(name) = timed(&op.body) else {
             if let (Body::Poll(Some(polled)), OpType::Ok) = (&op.body, op.op_type) {
                 self.polled(op, polled);
@@ -179,11 +181,11 @@ impl Latency {
         };
         let start = if op.op_type == OpType::Invoke {
             let intended_ns = op.extra.intended_ns.unwrap_or(op.time_ns).min(op.time_ns);
-            self.open.insert(op.process, Start { intended_ns });
+            self.open.insert(process, Some(Start { intended_ns }));
             each_sent(&op.body, |key, value| self.unread.sent(key, value, intended_ns));
             return;
         } else {
-            self.open.remove(&op.process)
+            self.open.get_mut(process).and_then(Option::take)
         };
         let writes = writes(&op.body);
         self.series.completed(op.op_type, writes);

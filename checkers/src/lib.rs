@@ -19,6 +19,7 @@ pub mod latency_series;
 mod latency_tests;
 pub mod recovery;
 mod recovery_acks;
+mod recovery_brief;
 mod recovery_moments;
 pub mod recovery_summary;
 #[cfg(test)]

@@ -41,6 +41,7 @@ use kchaos_core::{FaultEvent, Interval, Key, Observation, Observed, Op, Verdict}
 use serde::{Deserialize, Serialize};
 
 use crate::recovery_acks::Acks;
+pub use crate::recovery_brief::Brief;
 use crate::recovery_moments::{FaultLife, fault_recovery};
 use crate::recovery_summary::{PhaseSummary, summarise};
 use crate::recovery_windows::{Unavailability, Windows, never_recovered, quiet_periods};
@@ -302,9 +303,20 @@ impl Recovery {
 
     /// An op of the history, in its order.
     pub fn op(&mut self, op: &Op) {
-        self.time_ns_max = self.time_ns_max.max(op.time_ns);
-        let attempt = self.windows.op(op);
-        self.acks.op(op, attempt);
+        self.reaches(op.time_ns);
+        if let Some(brief) = Brief::of(op) {
+            self.brief(&brief);
+        }
+    }
+
+    /// The same in two parts: that the run has come so far, and later what the op says.
+    pub fn reaches(&mut self, time_ns: u64) {
+        self.time_ns_max = self.time_ns_max.max(time_ns);
+    }
+
+    pub fn brief(&mut self, brief: &Brief) {
+        let attempt = self.windows.brief(brief);
+        self.acks.brief(brief, attempt);
     }
 
     /// Ends the analysis: what was measured, and which partitions never came back although all was mended (ANOMALIES.md, liveness).

@@ -7,9 +7,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use kchaos_core::{Body, Interval, Key, MicroOp, Offset, Op, OpType, Polled};
+use kchaos_core::{Interval, Key, Offset};
 
-use crate::recovery_windows::{Attempt, each_key, is_ack};
+use crate::recovery_brief::Brief;
+use crate::recovery_windows::{Attempt, is_ack};
 
 /// How late an election may be heard of. A poll of ZooKeeper or of a broker takes a second or two at worst.
 const HEARD_LATE_NS: u64 = 10_000_000_000;
@@ -93,41 +94,18 @@ impl Acks {
     }
 
     /// Follows one op. `attempt` is given for a write's completion.
-    pub(crate) fn op(&mut self, op: &Op, attempt: Option<Attempt>) {
-        if !op.op_type.is_completion() {
-            return;
+    pub(crate) fn brief(&mut self, brief: &Brief, attempt: Option<Attempt>) {
+        for (key, offset) in brief.read() {
+            self.key(*key).read(brief.time_ns, *offset);
         }
-        match &op.body {
-            Body::Poll(Some(polled)) if op.op_type == OpType::Ok => self.polled(op.time_ns, polled),
-            Body::Txn(micro_ops) => {
-                for micro_op in micro_ops {
-                    if let (MicroOp::Poll(Some(polled)), OpType::Ok) = (micro_op, op.op_type) {
-                        self.polled(op.time_ns, polled);
-                    }
-                }
-                self.written(op, attempt);
-            }
-            Body::Send(_) | Body::Write { .. } | Body::Cas { .. } => self.written(op, attempt),
-            _ => {}
-        }
-    }
-
-    fn written(&mut self, op: &Op, attempt: Option<Attempt>) {
-        let broker = op.node.as_deref().and_then(|node| node.strip_prefix("kafka:")?.parse().ok());
-        each_key(&op.body, |key, offset| {
-            if is_ack(op.op_type, offset) {
+        let Some(wrote) = brief.wrote() else { return };
+        wrote.keys.each(|key, offset| {
+            if is_ack(brief.op_type, offset) {
                 let invoked_ns = attempt.map_or(0, |attempt| attempt.invoked_ns);
-                self.key(key).acked(Ack { op: op.index, invoked_ns, acked_ns: op.time_ns, offset, broker });
+                let ack = Ack { op: brief.index, invoked_ns, acked_ns: brief.time_ns, offset, broker: wrote.broker };
+                self.key(key).acked(ack);
             }
         });
-    }
-
-    fn polled(&mut self, time_ns: u64, polled: &Polled) {
-        for (key, records) in &polled.0 {
-            if let Some(offset) = records.iter().map(|(offset, _)| *offset).max() {
-                self.key(*key).read(time_ns, offset);
-            }
-        }
     }
 
     fn key(&mut self, key: Key) -> &mut KeyAcks {

@@ -14,6 +14,7 @@ use kchaos_core::{Body, Example, Finding, Key, MicroOp, Observation, Observed, O
 use serde::{Deserialize, Serialize};
 
 use crate::by_id::ById;
+use crate::recovery_brief::Brief;
 use crate::recovery_moments::FaultLife;
 use crate::recovery_summary::{PhaseSummary, duration_histogram, record};
 
@@ -82,21 +83,37 @@ impl Windows {
         Self { min_ns, open: ById::default(), keys: ById::default(), found: Unavailability::default(), lengths: duration_histogram() }
     }
 
-    /// Follows one op; for a write's completion, gives back when it was invoked.
-    pub(crate) fn op(&mut self, op: &Op) -> Option<Attempt> {
-        let Process::Client(process) = op.process else { return None };
-        if !matches!(op.body, Body::Send(_) | Body::Txn(_) | Body::Write { .. } | Body::Cas { .. }) {
-            return None;
+    /// Follows one op.
+    pub(crate) fn op(&mut self, op: &Op) {
+        let Process::Client(process) = op.process else { return };
+        if matches!(op.body, Body::Send(_) | Body::Txn(_) | Body::Write { .. } | Body::Cas { .. }) {
+            let each = |call: &mut dyn FnMut(Key, Option<Offset>)| each_key(&op.body, call);
+            self.wrote((process, op.op_type), op.time_ns, op.extra.intended_ns, each);
         }
+    }
+
+    /// The same; for a write's completion, gives back when it was invoked.
+    pub(crate) fn brief(&mut self, brief: &Brief) -> Option<Attempt> {
+        let wrote = brief.wrote()?;
+        self.wrote((wrote.process?, brief.op_type), brief.time_ns, wrote.intended_ns, |call| wrote.keys.each(call))
+    }
+
+    fn wrote(
+        &mut self,
+        (process, op_type): (u32, OpType),
+        time_ns: u64,
+        intended_ns: Option<u64>,
+        each_key: impl Fn(&mut dyn FnMut(Key, Option<Offset>)),
+    ) -> Option<Attempt> {
         let process = u64::from(process);
-        if op.op_type == OpType::Invoke {
-            let start_ns = op.extra.intended_ns.unwrap_or(op.time_ns).min(op.time_ns);
-            self.open.insert(process, Some(Attempt { invoked_ns: op.time_ns }));
-            each_key(&op.body, |key, _| self.keys.or_default(key as u64).invoked(start_ns));
+        if op_type == OpType::Invoke {
+            let start_ns = intended_ns.unwrap_or(time_ns).min(time_ns);
+            self.open.insert(process, Some(Attempt { invoked_ns: time_ns }));
+            each_key(&mut |key, _| self.keys.or_default(key as u64).invoked(start_ns));
             return None;
         }
         let attempt = self.open.get_mut(process).and_then(Option::take);
-        each_key(&op.body, |key, offset| self.ended(key, offset, op.op_type, op.time_ns, attempt.is_some()));
+        each_key(&mut |key, offset| self.ended(key, offset, op_type, time_ns, attempt.is_some()));
         attempt
     }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use kchaos_checkers::latency::{Latency, LatencyReport};
-use kchaos_checkers::recovery::{Recovery, RecoveryLimits, RecoveryReport};
+use kchaos_checkers::recovery::{Brief, Recovery, RecoveryLimits, RecoveryReport};
 use kchaos_checkers::{CheckReport, Judge, JudgeOptions, Profile, Reading};
 use kchaos_core::{FaultEvent, Observation, Op, Plan, Verdict};
 
@@ -13,8 +13,8 @@ use super::abort::{Abort, AbortReason};
 use crate::exit::Failure;
 use crate::store::Lines;
 
-/// The recovery analysis must hear of a fault or an election no later than of the acks that follow it. Observations come over a network, so ops
-/// are held back this long.
+/// The recovery analysis must hear of a fault or an election no later than of the acks that follow it. Observations come over a network, so what
+/// ops say of writes and reads is held back this long.
 const HOLD_BACK_NS: u64 = 2_000_000_000;
 /// Ops for which there is room at all times.
 const KEPT_OPS: usize = 16_384;
@@ -29,7 +29,7 @@ pub(super) struct Analysis {
     judge: Option<Judge>,
     latency: Option<Latency>,
     recovery: Option<Recovery>,
-    held: VecDeque<Op>,
+    held: VecDeque<Brief>,
     fail_fast: Option<FailFast>,
     /// The HDR interval log, written down as it grows: some 5 kB a second in a mix of workloads.
     pub(super) latency_log: Lines,
@@ -70,10 +70,10 @@ impl Analysis {
         })
     }
 
-    pub(super) fn op(&mut self, op: Op) {
+    pub(super) fn op(&mut self, op: &Op) {
         let (Some(judge), Some(latency), Some(recovery)) = (&mut self.judge, &mut self.latency, &mut self.recovery) else { return };
-        judge.update(&op);
-        latency.op(&op);
+        judge.update(op);
+        latency.op(op);
         if let Some(fail_fast) = &mut self.fail_fast {
             fail_fast.op(op.time_ns, judge);
         }
@@ -82,10 +82,11 @@ impl Analysis {
             self.logged_ns = time_ns;
             self.latency_log.append(latency.take_log());
         }
-        self.held.push_back(op);
-        while self.held.front().is_some_and(|op| op.time_ns + HOLD_BACK_NS < time_ns) {
-            if let Some(op) = self.held.pop_front() {
-                recovery.op(&op);
+        recovery.reaches(time_ns);
+        self.held.extend(Brief::of(op));
+        while self.held.front().is_some_and(|brief| brief.time_ns() + HOLD_BACK_NS < time_ns) {
+            if let Some(brief) = self.held.pop_front() {
+                recovery.brief(&brief);
             }
         }
         // What a burst took is given back when it is over.
@@ -115,8 +116,8 @@ impl Analysis {
             .recovery
             .take()
             .map(|mut recovery| {
-                for op in self.held.drain(..) {
-                    recovery.op(&op);
+                for brief in self.held.drain(..) {
+                    recovery.brief(&brief);
                 }
                 recovery.finish()
             })

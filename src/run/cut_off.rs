@@ -193,7 +193,7 @@ pub(super) fn take_over(directory: &RunDirectory, setup: &Setup, left: &Left, an
             analysis.observation(observation);
         }
         beginning.op(op);
-        analysis.op(op.clone());
+        analysis.op(op);
         next_index = op.index + 1;
     })?;
     events.for_each(|event| analysis.fault(event));
@@ -210,7 +210,7 @@ pub(super) fn take_over(directory: &RunDirectory, setup: &Setup, left: &Left, an
             ..begun.clone()
         };
         beginning.op(&end);
-        analysis.op(end);
+        analysis.op(&end);
     }
     match beginning.failure() {
         Some(error) => Err(Failure::environment(anyhow!("{error}"))),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kchaos_core::{Body, Draft, Offset, OpType, Process, Send as SendOp};
 
 use crate::client_log::ClientLog;
-use crate::lanes::{Gate, Lanes, OffsetGuard, OpenSend};
+use crate::lanes::{Gate, HandOver, Lanes, OffsetGuard, OpenSend};
 use crate::shared::Shared;
 use crate::writer::{Shape, Writer};
 
@@ -28,6 +28,13 @@ pub(crate) struct Instance {
 pub(crate) struct State {
     pub(crate) lanes: Lanes,
     guards: Vec<OffsetGuard>,
+}
+
+/// Of a send that begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) intended_ns: u64,
+    pub(crate) now_ns: u64,
 }
 
 /// What was said of a send.
@@ -68,23 +75,29 @@ impl Instance {
         Duration::from_nanos(oldest_ns.map_or(0, |sent_ns| now_ns.saturating_sub(sent_ns)))
     }
 
-    /// Takes a lane and records the invoke.
-    pub(crate) fn begin(&self, key: usize, shape: &Shape, intended_ns: u64, now_ns: u64) -> Option<(usize, OpenSend)> {
-        let (lane, process) = self.lock().lanes.take(key, now_ns, || self.shared.new_process())?;
+    /// Takes a lane and records the invoke. With `goes_first` the client gets the send at once, if it can have one.
+    pub(crate) fn begin(&self, key: usize, shape: &Shape, times: Times, goes_first: bool) -> Option<(usize, OpenSend, HandOver)> {
+        let (lane, process) = self.lock().lanes.take(key, || self.shared.new_process())?;
         let Shape { value_bytes, is_oversize, .. } = *shape;
+        let Times { intended_ns, now_ns } = times;
         let send = OpenSend { process, key, value: self.shared.new_value(key), intended_ns, sent_ns: now_ns, value_bytes, is_oversize };
         self.shared.counters.invoked.fetch_add(1, Relaxed);
         self.shared.record(self.draft(&send, OpType::Invoke, None));
-        self.lock().lanes.open(lane, send);
-        Some((lane, send))
+        let mut state = self.lock();
+        state.lanes.open(lane, send);
+        let hand_over = if goes_first { state.lanes.hand_over(lane, key, now_ns) } else { HandOver::Wait };
+        Some((lane, send, hand_over))
     }
 
     /// Records the completion and frees the lane; `judge` says what the answer to this send means, so long after it. The second answer about a
     /// lane, if there ever is one, is nobody's.
     pub(crate) fn complete(&self, lane: usize, judge: impl FnOnce(&OpenSend, Duration) -> Told) {
-        let Some(send) = self.lock().lanes.close(lane) else { return };
-        let told = judge(&send, Duration::from_nanos(self.shared.clock.now_ns().saturating_sub(send.sent_ns)));
-        let offset = told.offset.and_then(|offset| self.lock().guards[send.key].check(offset));
+        let now_ns = self.shared.clock.now_ns();
+        let mut state = self.lock();
+        let Some(send) = state.lanes.close(lane) else { return };
+        let told = judge(&send, Duration::from_nanos(now_ns.saturating_sub(send.sent_ns)));
+        let offset = told.offset.and_then(|offset| state.guards[send.key].check(offset));
+        drop(state);
         let mut draft = self.draft(&send, told.op_type, offset);
         draft.error = told.error;
         draft.node = told.broker_id.map(|id| format!("kafka:{id}"));

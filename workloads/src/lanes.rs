@@ -9,7 +9,8 @@
 //! With idempotence a key has a gate as well. librdkafka 2.12 has one batch of a partition in flight at a time then (it counts messages
 //! where it means requests: its pull request 4989), and while more messages than that wait, its broker thread spins through a whole core,
 //! for as long as a paused leader does not answer. So sends that would only wait there wait here: the gate stands open for a little less
-//! than `linger.ms` from a batch's first send, and opens again when the batch is answered.
+//! than `linger.ms` from a batch's first send, and opens again when the batch is answered. What was begun meanwhile is the next batch: the slower
+//! the answers, the larger it is, and the less each record costs the brokers.
 
 use kchaos_core::Value;
 
@@ -38,6 +39,19 @@ struct Lane {
     /// `None` until first used, and after an info.
     process: Option<u32>,
     open: Option<OpenSend>,
+    /// The client has it.
+    is_handed: bool,
+}
+
+/// What becomes of a send that is to be handed to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    /// Now.
+    Go,
+    /// Its key's gate is closed.
+    Wait,
+    /// Somebody has completed it meanwhile.
+    Gone,
 }
 
 /// How long a key's gate stands open, and how large its records are.
@@ -53,6 +67,8 @@ pub(crate) struct Lanes {
     free: Vec<usize>,
     keys: Vec<KeyLanes>,
     share: usize,
+    /// Sends of a key that the client may have at a time.
+    batch: usize,
     gate: Option<Gate>,
     /// Processes of the client before, which are at rest.
     idle: Vec<u32>,
@@ -61,7 +77,9 @@ pub(crate) struct Lanes {
 #[derive(Clone, Copy, Default)]
 struct KeyLanes {
     used: usize,
-    /// When the first of them was taken.
+    /// Of those, what the client has.
+    handed: usize,
+    /// When it was given the first of them.
     first_ns: u64,
 }
 
@@ -69,12 +87,17 @@ impl Lanes {
     /// For `keys`, of which `at_a_time` are written to.
     pub(crate) fn new(count: usize, keys: usize, at_a_time: usize, gate: Option<Gate>) -> Self {
         let count = count.max(1);
-        let one_batch = gate.map_or(usize::MAX, |gate| (BATCH_BYTES / gate.record_bytes.max(1)).max(MESSAGES_MIN));
+        // As much again is made ready while a batch is answered; not of records that are larger than a batch.
+        let (batch, ahead) = gate.map_or((usize::MAX, 0), |gate| {
+            let records = BATCH_BYTES / gate.record_bytes.max(1);
+            (records.max(MESSAGES_MIN), records)
+        });
         Self {
             lanes: (0..count).map(|_| Lane::default()).collect(),
             free: (0..count).rev().collect(),
             keys: vec![KeyLanes::default(); keys],
-            share: (count / at_a_time.max(1)).clamp(1, one_batch),
+            share: (count / at_a_time.max(1)).clamp(1, batch.saturating_add(ahead)),
+            batch,
             gate,
             idle: Vec::new(),
         }
@@ -93,25 +116,47 @@ impl Lanes {
         idle
     }
 
-    pub(crate) fn has_room(&self, key: usize, now_ns: u64) -> bool {
-        let KeyLanes { used, first_ns } = self.keys[key];
-        let is_open = self.gate.is_none_or(|gate| used == 0 || now_ns <= first_ns + gate.window_ns);
-        is_open && !self.free.is_empty() && used < self.share
+    /// Whether a send to `key` can be begun.
+    pub(crate) fn has_room(&self, key: usize) -> bool {
+        !self.free.is_empty() && self.keys[key].used < self.share
+    }
+
+    /// Whether the client can have a send to `key`.
+    pub(crate) fn is_open(&self, key: usize, now_ns: u64) -> bool {
+        let KeyLanes { handed, first_ns, .. } = self.keys[key];
+        self.gate.is_none_or(|gate| handed == 0 || (handed < self.batch && now_ns <= first_ns + gate.window_ns))
     }
 
     /// Takes a lane for a send to `key`. `new_process` is called only if the lane has none.
-    pub(crate) fn take(&mut self, key: usize, now_ns: u64, new_process: impl FnOnce() -> u32) -> Option<(usize, u32)> {
-        if !self.has_room(key, now_ns) {
+    pub(crate) fn take(&mut self, key: usize, new_process: impl FnOnce() -> u32) -> Option<(usize, u32)> {
+        if !self.has_room(key) {
             return None;
         }
         let lane = self.free.pop()?;
-        let of_key = &mut self.keys[key];
-        if of_key.used == 0 {
-            of_key.first_ns = now_ns;
-        }
-        of_key.used += 1;
+        self.keys[key].used += 1;
         let idle = &mut self.idle;
         Some((lane, *self.lanes[lane].process.get_or_insert_with(|| idle.pop().unwrap_or_else(new_process))))
+    }
+
+    /// To be asked right before the client is given the send of a lane.
+    pub(crate) fn hand_over(&mut self, lane: usize, key: usize, now_ns: u64) -> HandOver {
+        if self.lanes[lane].open.is_none() {
+            return HandOver::Gone;
+        }
+        if !self.is_open(key, now_ns) {
+            return HandOver::Wait;
+        }
+        let Lane { open, is_handed, .. } = &mut self.lanes[lane];
+        *is_handed = true;
+        if let Some(send) = open {
+            send.sent_ns = now_ns;
+        }
+        let of_key = &mut self.keys[key];
+        if of_key.handed == 0 {
+            of_key.first_ns = now_ns;
+        }
+        of_key.handed += 1;
+        HandOver::Go
     }
 
     /// From here on a delivery report completes it.
@@ -131,9 +176,12 @@ impl Lanes {
             self.lanes[lane].process = None;
         }
         let was_full = self.free.is_empty();
-        self.keys[key].used -= 1;
+        let of_key = &mut self.keys[key];
+        of_key.used -= 1;
+        of_key.handed -= usize::from(std::mem::take(&mut self.lanes[lane].is_handed));
+        let is_answered = of_key.handed == 0;
         self.free.push(lane);
-        was_full || self.gate.is_none() || self.keys[key].used == 0
+        was_full || self.gate.is_none() || is_answered
     }
 
     /// Lanes in use.
@@ -190,7 +238,7 @@ mod tests {
             next += 1;
             next
         };
-        let taken: Vec<(usize, u32)> = (0..3).map(|_| lanes.take(0, 0, &mut new_process).unwrap()).collect();
+        let taken: Vec<(usize, u32)> = (0..3).map(|_| lanes.take(0, &mut new_process).unwrap()).collect();
         for (lane, process) in &taken {
             lanes.open(*lane, send(*process, 0));
         }
@@ -198,7 +246,7 @@ mod tests {
         lanes.release(taken[0].0, 0, false);
         lanes.release(taken[1].0, 0, true);
         let mut after = Lanes::new(3, 1, 1, None).inherit(lanes.take_idle());
-        let processes: Vec<u32> = (0..3).map(|_| after.take(0, 0, &mut new_process).unwrap().1).collect();
+        let processes: Vec<u32> = (0..3).map(|_| after.take(0, &mut new_process).unwrap().1).collect();
         assert_eq!(processes, [1, 4, 5], "the second was retired, the third is open");
     }
 
@@ -210,54 +258,83 @@ mod tests {
             next += 1;
             next
         };
-        let (lane, process) = lanes.take(0, 0, &mut new_process).unwrap();
+        let (lane, process) = lanes.take(0, &mut new_process).unwrap();
         lanes.open(lane, send(process, 0));
         assert_eq!(lanes.close(lane).unwrap().process, 11);
         assert_eq!(lanes.close(lane), None, "completed once only");
         lanes.release(lane, 0, false);
-        assert_eq!(lanes.take(0, 0, &mut new_process).unwrap(), (lane, 11));
+        assert_eq!(lanes.take(0, &mut new_process).unwrap(), (lane, 11));
         lanes.release(lane, 0, true);
-        assert_eq!(lanes.take(0, 0, &mut new_process).unwrap(), (lane, 12));
+        assert_eq!(lanes.take(0, &mut new_process).unwrap(), (lane, 12));
     }
 
     #[test]
     fn a_key_holds_no_more_than_its_share() {
         let mut lanes = Lanes::new(4, 2, 2, None);
-        assert!(lanes.take(0, 0, || 1).is_some() && lanes.take(0, 0, || 2).is_some());
-        assert!(!lanes.has_room(0, 0) && lanes.take(0, 0, || 3).is_none());
-        assert!(lanes.has_room(1, 0));
+        assert!(lanes.take(0, || 1).is_some() && lanes.take(0, || 2).is_some());
+        assert!(!lanes.has_room(0) && lanes.take(0, || 3).is_none());
+        assert!(lanes.has_room(1));
         assert_eq!(lanes.used(), 2);
     }
 
     #[test]
     fn one_in_flight_is_one_over_all_keys() {
         let mut lanes = Lanes::new(1, 3, 3, None);
-        let (lane, _) = lanes.take(2, 0, || 1).unwrap();
-        assert!((0..3).all(|key| !lanes.has_room(key, 0)));
+        let (lane, _) = lanes.take(2, || 1).unwrap();
+        assert!((0..3).all(|key| !lanes.has_room(key)));
         assert!(lanes.release(lane, 2, false));
-        assert!((0..3).all(|key| lanes.has_room(key, 0)));
+        assert!((0..3).all(|key| lanes.has_room(key)));
+    }
+
+    /// A lane with an open send to a key.
+    fn begun(lanes: &mut Lanes, key: usize) -> usize {
+        let (lane, process) = lanes.take(key, || 1).unwrap();
+        lanes.open(lane, send(process, key));
+        lane
     }
 
     #[test]
     fn a_gate_lets_one_batch_through_until_all_of_it_is_answered() {
         let mut lanes = Lanes::new(100, 2, 2, Some(Gate { window_ns: 2, record_bytes: 200 }));
-        let (first, _) = lanes.take(0, 10, || 1).unwrap();
-        let (second, _) = lanes.take(0, 12, || 2).unwrap();
-        assert!(!lanes.has_room(0, 13) && lanes.has_room(1, 13));
-        assert!(!lanes.release(first, 0, false) && !lanes.has_room(0, 20), "one is still open");
-        assert!(lanes.release(second, 0, false) && lanes.has_room(0, 20));
+        let [first, second, third] = [0; 3].map(|key| begun(&mut lanes, key));
+        assert_eq!(lanes.hand_over(first, 0, 10), HandOver::Go);
+        assert_eq!(lanes.hand_over(second, 0, 12), HandOver::Go);
+        assert_eq!(lanes.hand_over(third, 0, 13), HandOver::Wait);
+        assert!(lanes.is_open(1, 13) && lanes.has_room(0), "another can be begun meanwhile");
+        for lane in [first, second] {
+            assert_eq!(lanes.hand_over(third, 0, 20), HandOver::Wait, "one is still open");
+            assert!(lanes.close(lane).is_some());
+            assert_eq!(lanes.release(lane, 0, false), lane == second);
+        }
+        assert_eq!(lanes.hand_over(third, 0, 20), HandOver::Go);
+        assert_eq!(lanes.close(third).map(|send| send.sent_ns), Some(20), "it was sent when the client got it");
     }
 
     #[test]
-    fn a_gate_lets_no_more_through_than_one_batch_holds() {
-        let room = |record_bytes| Lanes::new(100, 1, 1, Some(Gate { window_ns: 1, record_bytes })).share;
-        assert_eq!((room(200), room(90_000), room(2_000_000)), (100, 10, 5));
+    fn what_somebody_has_completed_is_not_handed_over() {
+        let mut lanes = Lanes::new(2, 1, 1, Some(Gate { window_ns: 2, record_bytes: 200 }));
+        let lane = begun(&mut lanes, 0);
+        assert_eq!(lanes.close_all().len(), 1);
+        assert_eq!(lanes.hand_over(lane, 0, 1), HandOver::Gone);
+        assert!(lanes.release(lane, 0, true) && lanes.used() == 0);
+    }
+
+    #[test]
+    fn a_gate_lets_no_more_through_than_one_batch_holds_and_as_much_waits_unless_a_record_is_a_batch() {
+        for (record_bytes, share, batch) in [(200, 100, 4_500), (90_000, 20, 10), (2_000_000, 5, 5)] {
+            let mut lanes = Lanes::new(100, 1, 1, Some(Gate { window_ns: 1, record_bytes }));
+            assert_eq!((lanes.share, lanes.batch), (share, batch), "{record_bytes}");
+            let begun: Vec<usize> = (0..share).map(|_| begun(&mut lanes, 0)).collect();
+            assert!(!lanes.has_room(0));
+            let gone = begun.iter().filter(|lane| lanes.hand_over(**lane, 0, 1) == HandOver::Go).count();
+            assert_eq!(gone, share.min(batch), "{record_bytes}");
+        }
     }
 
     #[test]
     fn what_is_still_open_is_given_up_once() {
         let mut lanes = Lanes::new(3, 1, 1, None);
-        let (first, _) = lanes.take(0, 0, || 1).unwrap();
+        let (first, _) = lanes.take(0, || 1).unwrap();
         lanes.open(first, send(1, 0));
         assert_eq!(lanes.close_all().len(), 1);
         assert!(lanes.close_all().is_empty() && lanes.close(first).is_none());

@@ -38,6 +38,7 @@ mod sizes;
 mod soak;
 mod topics;
 mod transactions;
+mod waiting;
 mod worker;
 mod writer;
 

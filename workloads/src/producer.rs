@@ -12,12 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::instance::Instance;
-use crate::lanes::Gate;
+use kchaos_core::OpType;
+
+use crate::instance::{Instance, Times, Told};
+use crate::lanes::{Gate, HandOver};
 use crate::library::{self, Library, Outgoing, Sending};
 use crate::payload::{self, Record};
 use crate::schedule::Next;
 use crate::shared::Shared;
+use crate::waiting::{Ready, Waiting};
 use crate::writer::{Shape, Writer};
 
 /// A generator sleeps no shorter, so that a high rate costs a thousand wake-ups a second and no more; and no longer, so that it hears of
@@ -35,6 +38,9 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 /// A larger buffer is given back after each send.
 const PAYLOAD_KEPT_BYTES: usize = 1 << 20;
+/// Small buffers are used again, so many of them.
+const SPARE_BYTES: usize = 4_096;
+const SPARE_MAX: usize = 1_024;
 
 /// The producer as its run holds it.
 pub(crate) struct ProducerHandle {
@@ -49,6 +55,9 @@ impl ProducerHandle {
         (self.give_up)()
     }
 }
+
+/// Of a send that was begun when its client died or the run ended, before that client was given it.
+const NEVER_SENT: &str = "never handed to the client";
 
 pub(crate) const GIVEN_UP: &str = "given up: the client did not end in time";
 
@@ -75,6 +84,9 @@ pub(crate) fn spawn_by(
         sequence: 0,
         record_key: Vec::new(),
         payload: Vec::new(),
+        waiting: Waiting::default(),
+        going: Vec::new(),
+        spare: Vec::new(),
     };
     let thread = std::thread::Builder::new().name(name.clone()).spawn(move || generator.run(&ready))?;
     let give_up = move || {
@@ -93,6 +105,11 @@ struct Generator {
     sequence: u64,
     record_key: Vec<u8>,
     payload: Vec<u8>,
+    /// Begun, and not handed to the client yet.
+    waiting: Waiting,
+    going: Vec<Ready>,
+    /// Record keys and payloads that were handed over, for those that come.
+    spare: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 enum End {
@@ -143,6 +160,13 @@ impl Generator {
     /// The life of one client, from its first send to its end.
     fn run_instance(&mut self, instance: &Arc<Instance>, mut producer: Box<dyn Sending>) {
         let end = self.generate(instance, producer.as_mut());
+        if let End::Stop(until) = end {
+            self.hand_over_all(instance, producer.as_mut(), until);
+        }
+        for never_sent in self.waiting.drain() {
+            let told = Told { op_type: OpType::Fail, error: Some(NEVER_SENT.to_owned()), offset: None, broker_id: None };
+            instance.complete(never_sent.lane, |_, _| told);
+        }
         match &end {
             End::Stop(until) => instance.wait_until_closed(*until),
             End::Fatal(_) => instance.wait_until_closed(Instant::now() + FATAL_DRAIN),
@@ -185,24 +209,29 @@ impl Generator {
             }
             let now_ns = self.shared.clock.now_ns();
             let state = instance.lock();
-            if let Some((key, shape)) = self.writer.source.due(now_ns, &|key| state.lanes.has_room(key, now_ns)) {
+            if let Some(key) = self.waiting.open(&state, now_ns) {
                 drop(state);
-                self.send(instance, producer, (key, shape), now_ns, now_ns);
+                self.hand_over(instance, producer, key, now_ns);
+                continue;
+            }
+            if let Some((key, shape)) = self.writer.source.due(now_ns, &|key| state.lanes.has_room(key)) {
+                drop(state);
+                self.send(instance, producer, (key, shape), Times { intended_ns: now_ns, now_ns });
                 continue;
             }
             let first = self.shared.generations.first();
-            match self.writer.schedule.next(now_ns, |stream| state.lanes.has_room(first + stream, now_ns)) {
+            match self.writer.schedule.next(now_ns, |stream| state.lanes.has_room(first + stream)) {
                 Next::Send { stream, intended_ns } => {
                     drop(state);
                     let shape = self.writer.source.next(first + stream);
-                    self.send(instance, producer, (first + stream, shape), intended_ns, now_ns);
+                    self.send(instance, producer, (first + stream, shape), Times { intended_ns, now_ns });
                 }
                 Next::Wait { until_ns, is_blocked } => {
                     let counters = &self.shared.counters;
                     counters.backlog[self.writer.number].store(self.writer.schedule.backlog(now_ns), Relaxed);
                     counters.shed[self.writer.number].store(self.writer.schedule.shed(), Relaxed);
                     let pause = Duration::from_nanos(until_ns.saturating_sub(now_ns)).clamp(SLEEP_MIN, SLEEP_MAX);
-                    if is_blocked {
+                    if is_blocked || !self.waiting.is_empty() {
                         instance.wait_for_room(state, pause);
                     } else {
                         drop(state);
@@ -213,20 +242,65 @@ impl Generator {
         }
     }
 
-    fn send(&mut self, instance: &Instance, producer: &mut dyn Sending, (key, shape): (usize, Shape), intended_ns: u64, now_ns: u64) {
-        let Some((lane, send)) = instance.begin(key, &shape, intended_ns, now_ns) else { return };
+    /// Begins a send, and hands it to the client unless it must wait.
+    fn send(&mut self, instance: &Instance, producer: &mut dyn Sending, (key, shape): (usize, Shape), times: Times) {
+        let goes_first = !self.waiting.has(key);
+        let Some((lane, send, hand_over)) = instance.begin(key, &shape, times, goes_first) else { return };
         let sequence = self.sequence;
         let record = Record { client: instance.client, sequence, value: send.value, record_key: shape.record_key };
         self.sequence += 1;
         payload::record_key_bytes(shape.record_key, &mut self.record_key);
         payload::encode(&self.shared.places[key], &record, &self.record_key, shape.value_bytes, &mut self.payload);
-        let (entry, record_key, payload) = (&self.shared.keys[key], self.record_key.as_slice(), self.payload.as_slice());
-        if !producer.send(&Outgoing { lane, sequence, key, entry, record_key, payload }) {
-            std::thread::sleep(REFUSED_PAUSE);
+        match hand_over {
+            HandOver::Go => {
+                let (entry, record_key, payload) = (&self.shared.keys[key], self.record_key.as_slice(), self.payload.as_slice());
+                if !producer.send(&Outgoing { lane, sequence, key, entry, record_key, payload }) {
+                    std::thread::sleep(REFUSED_PAUSE);
+                }
+            }
+            HandOver::Wait => {
+                let (spare_key, spare_payload) = self.spare.pop().unwrap_or_default();
+                let record_key = std::mem::replace(&mut self.record_key, spare_key);
+                let payload = std::mem::replace(&mut self.payload, spare_payload);
+                self.waiting.push(key, Ready { lane, sequence, record_key, payload });
+            }
+            HandOver::Gone => {}
         }
         // The client has copied it.
         if self.payload.capacity() > PAYLOAD_KEPT_BYTES {
             self.payload = Vec::new();
+        }
+    }
+
+    /// Hands over what waits of a key, as far as its gate lets it through.
+    fn hand_over(&mut self, instance: &Instance, producer: &mut dyn Sending, key: usize, now_ns: u64) {
+        let mut going = std::mem::take(&mut self.going);
+        self.waiting.go(instance, key, now_ns, &mut going);
+        let entry = &self.shared.keys[key];
+        let mut is_refused = false;
+        for Ready { lane, sequence, record_key, payload } in going.drain(..) {
+            is_refused |= !producer.send(&Outgoing { lane, sequence, key, entry, record_key: &record_key, payload: &payload });
+            if payload.capacity() <= SPARE_BYTES && self.spare.len() < SPARE_MAX {
+                self.spare.push((record_key, payload));
+            }
+        }
+        self.going = going;
+        if is_refused {
+            std::thread::sleep(REFUSED_PAUSE);
+        }
+    }
+
+    /// At the end of the writing: what waits is handed over as answers come.
+    fn hand_over_all(&mut self, instance: &Instance, producer: &mut dyn Sending, until: Instant) {
+        while !self.waiting.is_empty() && Instant::now() < until {
+            let now_ns = self.shared.clock.now_ns();
+            let state = instance.lock();
+            if let Some(key) = self.waiting.open(&state, now_ns) {
+                drop(state);
+                self.hand_over(instance, producer, key, now_ns);
+            } else {
+                instance.wait_for_room(state, SLEEP_MAX);
+            }
         }
     }
 }

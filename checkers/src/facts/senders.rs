@@ -11,7 +11,8 @@ use crate::by_id::{ById, ByKey};
 use crate::log::{KeyLog, OpRef};
 use crate::undecided::Undecided;
 
-const MAX_WAITING: usize = 4096;
+/// More than a client has open at a time at hundreds of thousands a second: two of librdkafka's batches (`workloads/src/lanes.rs`).
+const MAX_WAITING: usize = 16_384;
 
 /// The sends of every client and every process.
 #[derive(Default)]

@@ -10,7 +10,7 @@
 //!
 //! A pair that breaks both is counted once, as the first. Equal offsets are another anomaly (`inconsistent-offsets`).
 //!
-//! Limits: of one client and key, at most 4096 sends wait for an earlier one that never ends; that one is then left out. Ops without an
+//! Limits: of one client and key, at most 16,384 sends wait for an earlier one that never ends; that one is then left out. Ops without an
 //! invocation in the history are placed by the order of completions, and only where no client is named.
 
 use kchaos_core::{Example, Key, Verdict};

@@ -8,9 +8,13 @@ use crate::{Body, Key, MicroOp, Op, OpType, Polled, Process, RebalanceType, Send
 impl Op {
     /// Appends this op as one JSON object, without a newline.
     pub fn write_json(&self, line: &mut String) {
-        push(line, format_args!("{{\"index\":{},\"time\":{},\"process\":", self.index, self.time_ns));
+        line.push_str("{\"index\":");
+        number(line, self.index);
+        line.push_str(",\"time\":");
+        number(line, self.time_ns);
+        line.push_str(",\"process\":");
         match self.process {
-            Process::Client(number) => push(line, format_args!("{number}")),
+            Process::Client(process) => number(line, process),
             Process::Nemesis => line.push_str("\"nemesis\""),
         }
         line.push_str(",\"type\":\"");
@@ -32,9 +36,20 @@ fn push(line: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = line.write_fmt(arguments);
 }
 
+/// Nearly all of a history is numbers, and the standard library's way to write one is made for padding and signs that are not asked for.
+fn number(line: &mut String, number: impl itoa::Integer) {
+    line.push_str(itoa::Buffer::new().format(number));
+}
+
 fn string(line: &mut String, text: &str) {
-    // A string always serialises.
-    line.push_str(&serde_json::to_string(text).unwrap_or_default());
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+    } else {
+        // A string always serialises.
+        line.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
 }
 
 /// `[a,b,…]`, each element written by `write`.
@@ -50,7 +65,7 @@ fn array<T>(line: &mut String, elements: impl IntoIterator<Item = T>, mut write:
 }
 
 fn keys(line: &mut String, keys: &[Key]) {
-    array(line, keys, |line, key| push(line, format_args!("{key}")));
+    array(line, keys, |line, key| number(line, *key));
 }
 
 fn map<V: std::fmt::Display>(line: &mut String, entries: &BTreeMap<Key, V>) {
@@ -87,12 +102,23 @@ fn body(line: &mut String, body: &Body, op_type: OpType) {
 }
 
 fn send(line: &mut String, send: &Send, op_type: OpType) {
-    let Send { key, value, offset } = send;
-    match (op_type, offset) {
-        (OpType::Invoke, None) => push(line, format_args!("[\"send\",{key},{value}]")),
-        (_, None) => push(line, format_args!("[\"send\",{key},[null,{value}]]")),
-        (_, Some(offset)) => push(line, format_args!("[\"send\",{key},[{offset},{value}]]")),
+    let Send { key, value, offset } = *send;
+    line.push_str("[\"send\",");
+    number(line, key);
+    line.push(',');
+    if (op_type, offset) == (OpType::Invoke, None) {
+        number(line, value);
+    } else {
+        line.push('[');
+        match offset {
+            Some(offset) => number(line, offset),
+            None => line.push_str("null"),
+        }
+        line.push(',');
+        number(line, value);
+        line.push(']');
     }
+    line.push(']');
 }
 
 /// A key that comes twice (two polls in one op) starts a second `["poll", …]`, since an object names a key once.
@@ -108,9 +134,16 @@ fn poll(line: &mut String, polled: Option<&Polled>) {
             line.push_str("}],[\"poll\",{");
             first = position;
         }
-        let comma = if position > first { "," } else { "" };
-        push(line, format_args!("{comma}\"{key}\":"));
-        array(line, records, |line, (offset, value)| push(line, format_args!("[{offset},{value}]")));
+        line.push_str(if position > first { ",\"" } else { "\"" });
+        number(line, *key);
+        line.push_str("\":");
+        array(line, records, |line, (offset, value)| {
+            line.push('[');
+            number(line, *offset);
+            line.push(',');
+            number(line, *value);
+            line.push(']');
+        });
     }
     line.push_str("}]");
 }
@@ -124,16 +157,17 @@ fn beside(line: &mut String, op: &Op) {
         ("version", extra.version),
         ("zxid", extra.zxid),
     ];
-    for (name, number) in numbers {
-        if let Some(number) = number {
-            push(line, format_args!(",\"{name}\":{number}"));
+    for (name, told) in numbers {
+        if let Some(told) = told {
+            named(line, name);
+            number(line, told);
         }
     }
     let texts =
         [("node", &op.node), ("error", &op.error), ("group", &extra.group), ("isolation", &extra.isolation), ("reset", &extra.reset)];
     for (name, text) in texts {
         if let Some(text) = text {
-            push(line, format_args!(",\"{name}\":"));
+            named(line, name);
             string(line, text);
         }
     }
@@ -160,6 +194,12 @@ fn beside(line: &mut String, op: &Op) {
     if extra.is_final {
         line.push_str(",\"final\":true");
     }
+}
+
+fn named(line: &mut String, name: &str) {
+    line.push_str(",\"");
+    line.push_str(name);
+    line.push_str("\":");
 }
 
 /// 2^63 ns are 292 years.
