@@ -103,7 +103,7 @@ fn a_suite_kills_a_leader_by_hand_sees_another_in_time_and_leaves_nothing() {
     assert_eq!(lab.footprint(), before, "nothing is left on the hosts");
     let topics = kchaos(&["status", "--format", "json"]).run().json();
     assert!(!topics["partitions"].to_string().contains("suite-live"), "the suite's topic is gone");
-    println!("a suite killed a leader: {} ms until another led, 20 of 20 records in their places", expired_ms);
+    println!("a suite killed a leader: {expired_ms} ms until another led, 20 of 20 records in their places");
 }
 
 #[test]
