@@ -3,11 +3,13 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety test-systemd test-docker test-fuse test-late lint bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late lint bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
 	@echo 'make test       lint, unit tests, and the tests against real clusters'
+	@echo 'make scenarios  the suites: systems as people described them, each brought up, broken and judged (suites/*.toml); below 40 minutes'
+	@echo 'make scenarios-short  their short forms, for CI'
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
 	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
@@ -33,6 +35,12 @@ demo: build
 	@scripts/demo.sh $(KCHAOS)
 
 test: test-unit test-live
+
+scenarios: setup-doors build
+	@scripts/scenarios.sh
+
+scenarios-short: setup-doors build
+	@KCHAOS_SHORT=1 scripts/scenarios.sh
 
 test-unit: build lint
 	cargo test --workspace --locked

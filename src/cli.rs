@@ -15,15 +15,19 @@ mod group;
 mod load;
 mod offsets;
 mod order;
+mod peek;
 mod register;
 mod safety;
 mod soak;
+mod suite;
 mod transactions;
 mod values;
 
 pub(crate) use conclude::ConcludeArgs;
 pub(crate) use load::{LoadArgs, named};
+pub(crate) use peek::{From, PeekArgs, from as peek_from};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
+pub(crate) use suite::SuiteArgs;
 pub(crate) use values::duration;
 use values::{injection, key_value};
 
@@ -51,6 +55,8 @@ Exit codes:
 pub(crate) enum Command {
     /// Run a workload against a cluster while nemeses break it, and judge what happened
     Test(Box<TestArgs>),
+    /// Bring a cluster up as a file describes it, do its steps one after another, and end with one verdict (docs/suites.md)
+    Suite(SuiteArgs),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
     /// Read a run to its end whose kchaos was killed, and judge it
@@ -61,6 +67,8 @@ pub(crate) enum Command {
     Synth(Box<SynthArgs>),
     /// Show the cluster: brokers, controller, partitions, ZooKeeper modes
     Status(StatusArgs),
+    /// Show what stands in a partition: offsets, times, keys, values, headers, leader epochs, transactions and their markers
+    Peek(PeekArgs),
     /// Mend whatever kchaos may have left on the hosts; needs only the inventory and SSH
     Heal(HealArgs),
     /// Look whether this machine, the hosts and the cluster are ready for a run, with the mend for each line that fails
@@ -401,6 +409,19 @@ pub(crate) struct LabUpArgs {
     /// The daemons' clock; under libfaketime each has its own, which can be wrong
     #[arg(long, value_enum, default_value = "machine")]
     pub(crate) clock: LabClock,
+    /// Rules that stand on the hosts beforehand
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) firewall: LabFirewall,
+    /// The cluster's name in the inventory, and in the hosts' opt-in files
+    #[arg(long, default_value = "lab")]
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabFirewall {
+    None,
+    /// Only SSH and the daemons' ports are admitted, all else is dropped (nftables)
+    AdmitOnly,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -13,12 +13,14 @@ mod history;
 mod judged;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod peek;
 mod recorder;
 mod report;
 mod run;
 mod slo;
 mod spool;
 mod store;
+mod suite;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,11 @@ pub(crate) struct RunDirectory {
 impl RunDirectory {
     /// Makes it, under a name that is not taken, and points `results/latest` at it.
     pub(crate) fn create(results: &Path, name: &str) -> Result<Self> {
+        Self::create_as(results, name, "latest")
+    }
+
+    /// The same, with another link to the newest.
+    pub(crate) fn create_as(results: &Path, name: &str, link: &str) -> Result<Self> {
         fs::create_dir_all(results)
             .with_context(|| format!("cannot make the results directory {} (--results names another)", results.display()))?;
         let mut path = results.join(name);
@@ -30,7 +35,7 @@ impl RunDirectory {
         }
         let directory = Self { path };
         directory.refuse_full_disk()?;
-        directory.point_latest(results)?;
+        directory.point_latest(results, link)?;
         Ok(directory)
     }
 
@@ -67,8 +72,8 @@ impl RunDirectory {
         fs::remove_file(&probe).with_context(|| format!("remove {}", probe.display()))
     }
 
-    fn point_latest(&self, results: &Path) -> Result<()> {
-        let latest = results.join("latest");
+    fn point_latest(&self, results: &Path, link: &str) -> Result<()> {
+        let latest = results.join(link);
         let fresh = results.join(format!(".latest-{}", std::process::id()));
         let _ = fs::remove_file(&fresh);
         let name = self.path.file_name().context("a run's directory has a name")?;

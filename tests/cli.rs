@@ -203,6 +203,41 @@ fn a_history_is_converted_in_all_directions_and_comes_back_the_same() {
 }
 
 #[test]
+fn every_suite_is_read_in_both_its_forms_and_says_what_it_would_do() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("suites");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("suites") {
+        let path = entry.expect("an entry").path();
+        let output = kchaos(&["suite", path.to_str().expect("a path"), "--check"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("kchaos lab up"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    }
+    for name in ["compose", "fabric-hosts", "fabric-order", "systemd-hosts"] {
+        assert!(names.iter().any(|have| have == name), "{names:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_suite_is_told_with_its_line_before_anything_is_done() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("mine.toml");
+    let file = file.to_str().expect("a path");
+    std::fs::write(file, "[lab]\nbrokers = 3\n\n[[step]]\ndo = \"status\"\nexpekt = {}\n").expect("written");
+    check(&["suite", file], 254, &["mine.toml:6:1: unknown key `expekt`"]);
+    std::fs::write(file, "[[step]]\ndo = \"status\"\n").expect("written");
+    check(&["suite", file, "--inventory", "nowhere.toml", "--only", "statsu"], 254, &["statsu", "did you mean \"status\""]);
+    check(&["suite", "nowhere.toml"], 254, &["nowhere.toml"]);
+}
+
+#[test]
+fn what_cannot_be_peeked_into_says_why() {
+    check(&["peek", "orders"], 254, &["TOPIC:PARTITION"]);
+    check(&["peek", "orders:0", "--from", "latest"], 254, &["earliest"]);
+    check(&["peek", "orders:0", "--inventory", "nowhere.toml"], 254, &["nowhere.toml"]);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     for command in ["list", "synth --sends 100000"] {
         let script = format!("{} {command} | true", env!("CARGO_BIN_EXE_kchaos"));

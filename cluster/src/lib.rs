@@ -12,6 +12,7 @@ pub mod known_hosts;
 pub mod netns;
 pub mod observer;
 pub mod protocol;
+pub mod records;
 pub mod remote;
 pub mod secret;
 pub mod segments;

@@ -13,7 +13,7 @@ use crate::disks;
 use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
 use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabManager, LabOptions};
+use crate::options::{self, Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabManager, LabOptions};
 use crate::settings::SESSION_TIMEOUT;
 use crate::state::State;
 
@@ -183,6 +183,9 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
         Disks::Directory => {}
         Disks::Loop => notes.push("each daemon's data on a disk of its own (ext4 on a loop device)".to_owned()),
         Disks::Fuse => notes.push("each daemon's data on a disk of its own (FUSE; an fsync reaches no device)".to_owned()),
+    }
+    if options.firewall == options::Firewall::AdmitOnly {
+        notes.push("a firewall on each host, which admits SSH and the daemons' ports and drops all else".to_owned());
     }
     if options.clock == Clock::Faketime {
         notes.push("each daemon's clock is its own (libfaketime)".to_owned());

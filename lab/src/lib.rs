@@ -22,6 +22,7 @@ mod disks;
 mod docker;
 mod down;
 mod error;
+mod firewall;
 mod fuse_disks;
 mod host_files;
 pub mod host_init;
@@ -49,7 +50,9 @@ pub use error::LabError;
 pub use inside::{LogFile, logs, print_logs, shell};
 pub use kchaos_disk::run as serve_disk;
 pub use layout::NETWORK_NAMESPACE;
-pub use options::{Clock, DEFAULT_KAFKA_VERSION, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabManager, LabOptions, parse_setting};
+pub use options::{
+    Clock, DEFAULT_KAFKA_VERSION, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, Firewall, LabManager, LabOptions, parse_setting,
+};
 pub use status::{DaemonStatus, HostStatus, LabPhase, LabStatus, status};
 pub use up::{LabInfo, up};
 

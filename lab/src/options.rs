@@ -30,6 +30,7 @@ pub struct LabOptions {
     pub zookeeper_session_timeout_ms: u64,
     pub disks: Disks,
     pub clock: Clock,
+    pub firewall: Firewall,
     /// Who starts and stops the daemons on their hosts.
     pub manager: LabManager,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
@@ -59,6 +60,15 @@ pub enum Clock {
     Faketime,
 }
 
+/// Rules that stand on the hosts before anybody breaks anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Firewall {
+    #[default]
+    None,
+    /// Only SSH and the daemons' ports are admitted; all else is dropped.
+    AdmitOnly,
+}
+
 impl Default for LabOptions {
     fn default() -> Self {
         Self {
@@ -71,6 +81,7 @@ impl Default for LabOptions {
             zookeeper_session_timeout_ms: DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS,
             disks: Disks::Directory,
             clock: Clock::Machine,
+            firewall: Firewall::None,
             manager: LabManager::Scripts,
             init_arguments: vec!["lab-init".into()],
             disk_arguments: vec!["lab-disk".into()],
@@ -143,6 +154,9 @@ impl LabOptions {
         let usage = |text: &str| Err(LabError::Usage(text.to_owned()));
         if self.hosts.is_some() && self.manager == LabManager::Docker {
             return usage("--hosts: with Docker there is one engine, and each container is a host of its own");
+        }
+        if self.firewall == Firewall::AdmitOnly && self.manager == LabManager::Docker {
+            return usage("--firewall admit-only: the engine makes the rules of its host; leave it out, or choose another manager");
         }
         if self.manager == LabManager::Scripts {
             return Ok(());
@@ -242,6 +256,15 @@ mod tests {
         }
         check(|o| (o.manager, o.hosts) = (LabManager::Docker, Some(1)), Err("--hosts: with Docker"));
         check(|o| (o.disks, o.clock) = (Disks::Loop, Clock::Faketime), Ok(()));
+    }
+
+    #[test]
+    fn a_firewall_is_for_hosts_without_an_engine() {
+        for (manager, expect) in
+            [(LabManager::Scripts, Ok(())), (LabManager::Systemd, Ok(())), (LabManager::Docker, Err("the engine makes the rules"))]
+        {
+            check(|o| (o.manager, o.firewall) = (manager, Firewall::AdmitOnly), expect);
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::commands;
 use crate::disks;
 use crate::docker;
 use crate::down;
+use crate::firewall;
 use crate::fuse_disks;
 use crate::host_files;
 use crate::host_init;
@@ -26,7 +27,7 @@ use crate::inventory_file;
 use crate::jars;
 use crate::layout::{HostPlan, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{Clock, Disks, LabManager, LabOptions};
+use crate::options::{Clock, Disks, Firewall, LabManager, LabOptions};
 use crate::processes;
 use crate::read_back;
 use crate::ready;
@@ -207,6 +208,9 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
     base_dir::make(&state.base_dir)?;
     host_files::write_all(options, state, lock)?;
     network::make(&state.layout, lock.file())?;
+    if options.firewall == Firewall::AdmitOnly {
+        firewall::raise(&state.layout, lock.file())?;
+    }
     progress(&format!("starting Kafka {}: ZooKeepers {}, brokers {}", options.kafka_version, options.zookeepers, options.brokers));
     start_hosts(options, state, libs)?;
     ready::wait(state, progress)?;

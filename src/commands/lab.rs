@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
-use kchaos_lab::{Clock, Disks, LabError, LabManager, LabOptions};
+use kchaos_lab::{Clock, Disks, Firewall, LabError, LabManager, LabOptions};
 
-use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabManagerArg, LabUpArgs};
+use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabFirewall, LabManagerArg, LabUpArgs};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
@@ -65,14 +65,14 @@ pub(super) fn down_after_a_run() -> Result<(), Failure> {
 }
 
 /// The network namespace that this process began in: a lab is taken down from there, not from inside itself.
-pub(super) struct Home(Option<File>);
+pub(crate) struct Home(Option<File>);
 
 impl Home {
-    pub(super) fn remember() -> Self {
+    pub(crate) fn remember() -> Self {
         Self(File::open("/proc/self/ns/net").ok())
     }
 
-    pub(super) fn go_back(&self) {
+    pub(crate) fn go_back(&self) {
         if let Some(file) = &self.0 {
             // SAFETY: setns on an open namespace file of our own; a failure leaves us where we are.
             unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
@@ -80,7 +80,7 @@ impl Home {
     }
 }
 
-fn options(args: LabUpArgs) -> LabOptions {
+pub(super) fn options(args: LabUpArgs) -> LabOptions {
     LabOptions {
         brokers: args.brokers,
         zookeepers: args.zookeepers,
@@ -102,6 +102,11 @@ fn options(args: LabUpArgs) -> LabOptions {
             LabClock::Machine => Clock::Machine,
             LabClock::Faketime => Clock::Faketime,
         },
+        firewall: match args.firewall {
+            LabFirewall::None => Firewall::None,
+            LabFirewall::AdmitOnly => Firewall::AdmitOnly,
+        },
+        name: args.name,
         ..LabOptions::default()
     }
 }

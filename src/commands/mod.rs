@@ -10,10 +10,13 @@ mod install_helper;
 mod inventory;
 mod lab;
 mod list;
+mod peek;
 mod plan;
 mod proved;
 mod report;
 mod status;
+mod suite;
+mod suite_words;
 mod synth;
 mod test;
 
@@ -28,16 +31,20 @@ use crate::cli::{Command, InventoryArg, InventoryCommand};
 use crate::exit::Failure;
 
 pub(crate) use install_helper::InstallHelperArgs;
+pub(crate) use lab::Home;
+pub(crate) use suite_words::{refuse_lab, test_args};
 
 /// Runs a command to its exit code.
 pub(crate) fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Test(args) => test::run(*args),
+        Command::Suite(args) => suite::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Conclude(args) => conclude::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Peek(args) => peek::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Plan(args) => plan::run(*args),
         Command::Heal(args) => heal::run(&args),
@@ -77,7 +84,7 @@ fn load(path: &Path) -> Result<Arc<Inventory>, Failure> {
 }
 
 /// Runs async work inside the cluster's network: a lab's hosts are reached from their own namespace only, which is entered before any thread starts.
-fn within_network<T>(inventory: &Inventory, work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) fn within_network<T>(inventory: &Inventory, work: impl Future<Output = T>) -> Result<T, Failure> {
     if let Some(namespace) = &inventory.cluster.network_namespace {
         kchaos_cluster::netns::enter(namespace).map_err(Failure::environment)?;
     }

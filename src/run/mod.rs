@@ -14,6 +14,7 @@ mod cut_off;
 mod daemon_logs;
 mod exact;
 mod finale;
+mod held;
 mod hosts;
 mod load;
 mod preflight;
@@ -51,6 +52,7 @@ pub(crate) use cut_off::{Left, life as life_of_cut_off, refuse_what_is_not_cut_o
 pub(crate) use daemon_logs::Fetched;
 pub(crate) use exact::as_typed;
 pub(crate) use finale::Finale;
+pub(crate) use held::{HeldFault, Mended};
 pub(crate) use preflight::schedule_of;
 pub(crate) use progress::Display;
 pub(crate) use resources::Resources;

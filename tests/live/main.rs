@@ -34,5 +34,6 @@ mod rules;
 mod run;
 mod safety;
 mod soak;
+mod suites;
 mod transactions;
 mod wide;

@@ -147,6 +147,35 @@ pub(crate) fn decode(place: &Place, record_key: Option<&[u8]>, payload: Option<&
     Ok(record)
 }
 
+/// What a record of kchaos says of itself, wherever it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Described {
+    /// The history's.
+    pub key: Key,
+    pub value: Value,
+    /// Who wrote it: the client's number, and which of its records it is.
+    pub client: u32,
+    pub sequence: u64,
+    pub partition: i32,
+    /// Its bytes are those that were written, and the record's key is its own.
+    pub is_intact: bool,
+}
+
+/// Reads a record as one of kchaos, of whatever run; `None` if it is none.
+pub fn describe(record_key: Option<&[u8]>, payload: &[u8]) -> Option<Described> {
+    if payload.len() < HEADER_BYTES || payload[..CRC_AT] != MAGIC {
+        return None;
+    }
+    Some(Described {
+        key: Key::from_be_bytes(array(payload, 40)),
+        value: Value::from_be_bytes(array(payload, 48)),
+        client: u32::from_be_bytes(array(payload, 24)),
+        sequence: u64::from_be_bytes(array(payload, 28)),
+        partition: i32::from_be_bytes(array(payload, 36)),
+        is_intact: u32::from_be_bytes(array(payload, CRC_AT)) == checksum(record_key.unwrap_or_default(), &payload[BODY_AT..]),
+    })
+}
+
 /// `N` bytes from `at`; the caller has checked the length.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
@@ -186,6 +215,17 @@ mod tests {
         check_refused(&place("run", "topic", 2), &key, &payload, "partition 1 (key 1), read from partition 2");
         check_refused(&place("run", "topic", 1), b"k8", &payload, "checksum");
         check_refused(&place("run", "topic", 1), &key, b"hello", "not a record of kchaos");
+    }
+
+    #[test]
+    fn a_record_is_described_without_knowing_whose_it_is_and_says_whether_it_is_intact() {
+        let (key, mut payload) = written(&place("run", "topic", 1), &RECORD, 90);
+        let described = describe(Some(&key), &payload).unwrap();
+        let expect = Described { key: 1, value: 1234, client: 3, sequence: 77, partition: 1, is_intact: true };
+        assert_eq!(described, expect);
+        payload[70] ^= 1;
+        assert_eq!(describe(Some(&key), &payload), Some(Described { is_intact: false, ..expect }));
+        assert_eq!(describe(None, b"hello"), None);
     }
 
     #[test]

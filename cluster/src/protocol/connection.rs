@@ -11,8 +11,8 @@ use super::messages::{ApiRange, ApiVersionsRequest, Request};
 use super::own_ports::OwnPort;
 use super::wire::{Decoder, Encoder, WireError};
 
-/// Larger than the metadata of any cluster worth looking at, smaller than what a wrong port's bytes announce.
-pub(super) const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Larger than the metadata of any cluster worth looking at and than one batch of 99 MiB, smaller than what a wrong port's bytes announce.
+pub(super) const FRAME_BYTES_MAX: usize = 160 << 20;
 
 const CLIENT_ID: &str = "kchaos";
 

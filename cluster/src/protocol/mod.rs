@@ -19,6 +19,7 @@ mod client;
 mod connection;
 mod coordinator;
 mod error;
+mod fetch;
 pub mod messages;
 mod own_ports;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub(crate) use client::{broker_addresses, check_plaintext};
 pub use connection::Connection;
 pub use coordinator::CoordinatorKind;
 pub use error::{Peer, ProtocolError, error_name};
+pub use fetch::{FetchRequest, Fetched};
 pub use messages::{BrokerEndpoint, ConfigEntry, ConfigSource, Metadata, MetadataPartition, MetadataTopic};
 pub use own_ports::own_ports;
 pub use topics::{Ask, Unanswered};

@@ -62,6 +62,17 @@ impl<'a> Decoder<'a> {
         Ok(Some(text.to_owned()))
     }
 
+    /// Bytes behind their length.
+    pub fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, WireError> {
+        let at = self.at;
+        let length = self.i32()?;
+        if length == -1 {
+            return Ok(None);
+        }
+        let length = usize::try_from(length).map_err(|_| WireError { at, reason: format!("bytes of length {length}") })?;
+        self.take(length, "bytes").map(Some)
+    }
+
     /// An array; null counts as empty. A count that the rest of the frame cannot hold is refused before anything is allocated for it.
     pub fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T, WireError>) -> Result<Vec<T>, WireError> {
         let at = self.at;
@@ -87,6 +98,35 @@ impl<'a> Decoder<'a> {
             }
         }
         Err(WireError { at, reason: "a varint without end".to_owned() })
+    }
+
+    /// A signed number as records have it: zigzag, seven bits a byte.
+    pub fn varlong(&mut self) -> Result<i64, WireError> {
+        let at = self.at;
+        let mut value: u64 = 0;
+        for shift in (0..70).step_by(7) {
+            let byte = u64::from(self.fixed::<1>("a varint")?[0]);
+            // Of the tenth byte one bit is left.
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= (byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()));
+            }
+        }
+        Err(WireError { at, reason: "a varint without end".to_owned() })
+    }
+
+    /// Bytes behind their length as records have it; -1 is null.
+    pub fn varint_bytes(&mut self) -> Result<Option<&'a [u8]>, WireError> {
+        let at = self.at;
+        let length = self.varlong()?;
+        if length == -1 {
+            return Ok(None);
+        }
+        let length = usize::try_from(length).map_err(|_| WireError { at, reason: format!("bytes of length {length}") })?;
+        self.take(length, "a record").map(Some)
     }
 
     pub fn compact_nullable_string(&mut self) -> Result<Option<String>, WireError> {
@@ -117,7 +157,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    fn take(&mut self, length: usize, what: &str) -> Result<&'a [u8], WireError> {
+    pub(crate) fn take(&mut self, length: usize, what: &str) -> Result<&'a [u8], WireError> {
         let at = self.at;
         let end = at.checked_add(length).filter(|end| *end <= self.bytes.len());
         let Some(end) = end else {

@@ -1,0 +1,48 @@
+//! `kchaos suite`: a file of steps, from the lab's coming up to one verdict.
+
+use anyhow::anyhow;
+use kchaos_cluster::inventory::find_inventory;
+
+use crate::cli::SuiteArgs;
+use crate::exit::{self, Failure};
+use crate::run::nearest;
+use crate::suite::{self, Place, Suite};
+
+pub(super) fn run(args: &SuiteArgs) -> Result<u8, Failure> {
+    let mut suite = suite::load(&args.file, args.short)?;
+    let place = place(&suite, args)?;
+    keep_only(&mut suite, &args.only)?;
+    if args.check {
+        crate::say!("{}", suite.plan());
+        return Ok(exit::VALID);
+    }
+    suite::live(&suite, &place, args)
+}
+
+/// What is typed wins over the suite, and the suite over where any command would look.
+fn place(suite: &Suite, args: &SuiteArgs) -> Result<Place, Failure> {
+    if let Some(path) = &args.inventory.inventory {
+        return Ok(Place::There(path.clone()));
+    }
+    if suite.lab.is_some() {
+        return Ok(Place::Lab);
+    }
+    let found = suite.inventory.clone().or_else(|| find_inventory(None)).or_else(kchaos_lab::inventory_path);
+    found.map(Place::There).ok_or_else(|| {
+        Failure::usage(anyhow!(
+            "{}: it has no [lab], and no cluster is named: --inventory FILE, or inventory = in the suite",
+            suite.path.display()
+        ))
+    })
+}
+
+fn keep_only(suite: &mut Suite, only: &[String]) -> Result<(), Failure> {
+    if let Some(unknown) = only.iter().find(|name| !suite.steps.iter().any(|step| step.name == **name)) {
+        let known = suite.steps.iter().map(|step| step.name.as_str());
+        return Err(Failure::usage(anyhow!("--only {unknown}: the suite has no such step{}", nearest(unknown, known))));
+    }
+    if !only.is_empty() {
+        suite.steps.retain(|step| only.contains(&step.name));
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Tables of a file that stand for the options of a command: each long option is a key, so that what `kchaos test` and `kchaos lab up` learn a suite can say
+//! at once.
+
+use clap::{ArgAction, Args};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::file::Trouble;
+use crate::run::nearest;
+
+/// The words of a command line. Unknown options are troubles with their place.
+pub(super) fn words<A: Args>(table: &DeTable<'_>) -> Result<Vec<String>, Vec<Trouble>> {
+    let command = A::augment_args(clap::Command::new("kchaos"));
+    let (mut words, mut troubles) = (Vec::new(), Vec::new());
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        let found = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(name) || arg.get_short().is_some_and(|short| name.chars().eq(std::iter::once(short))));
+        match found {
+            None => {
+                let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+                troubles.push(Trouble::at(key.span(), format!("unknown option{}", nearest(name, known.iter().copied()))));
+            }
+            Some(arg) => {
+                let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
+                match given(name, value, is_flag) {
+                    Ok(given) => words.extend(given),
+                    Err(why) => troubles.push(Trouble::at(value.span(), why)),
+                }
+            }
+        }
+    }
+    if troubles.is_empty() { Ok(words) } else { Err(troubles) }
+}
+
+/// The key of the table that clap complains about, by the option's name in what it says.
+pub(super) fn place_of(table: &DeTable<'_>, said: &str) -> Option<std::ops::Range<usize>> {
+    let named = |name: &str| if name.chars().count() == 1 { format!("'-{name} ") } else { format!("'--{name} ") };
+    table.iter().find(|(key, _)| said.contains(&named(key.get_ref()))).map(|(key, _)| key.span())
+}
+
+fn given(name: &str, value: &Spanned<DeValue<'_>>, is_flag: bool) -> Result<Vec<String>, String> {
+    let option = |text: String| if name.chars().count() == 1 { vec![format!("-{name}"), text] } else { vec![format!("--{name}={text}")] };
+    match value.get_ref() {
+        DeValue::Boolean(is_on) if is_flag => Ok(if *is_on { vec![format!("--{name}")] } else { Vec::new() }),
+        _ if is_flag => Err(format!("{name} is on or off: true or false")),
+        DeValue::Array(all) => {
+            let texts = all.iter().map(|one| scalar(one.get_ref()).ok_or_else(|| format!("{name}: a list of texts and numbers")));
+            Ok(texts.collect::<Result<Vec<_>, _>>()?.into_iter().flat_map(option).collect())
+        }
+        DeValue::Table(pairs) => {
+            let texts = pairs.iter().map(|(key, one)| {
+                let text = scalar(one.get_ref()).ok_or_else(|| format!("{name}: each value is a text, a number or true"))?;
+                Ok(format!("{}={text}", key.get_ref()))
+            });
+            Ok(texts.collect::<Result<Vec<_>, String>>()?.into_iter().flat_map(option).collect())
+        }
+        one => scalar(one).map(option).ok_or_else(|| format!("{name}: a text, a number, true, a list or a table")),
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.as_str().replace('_', "")),
+        DeValue::Float(number) => Some(number.as_str().replace('_', "")),
+        DeValue::Boolean(is_on) => Some(is_on.to_string()),
+        _ => None,
+    }
+}
