@@ -385,8 +385,17 @@ pub(crate) struct LabUpArgs {
     /// Put the daemons on this many hosts [default: a host for each]
     #[arg(long)]
     pub(crate) hosts: Option<usize>,
+    /// `broker.id` of the first broker
+    #[arg(long, value_name = "ID", default_value_t = 1)]
+    pub(crate) first_broker_id: i32,
     #[arg(long, default_value = "3.9.1")]
     pub(crate) kafka_version: String,
+    /// Whom brokers let in; one of TLS and one of SASL may stand together, as in tls,scram-sha-512 (docs/security.md)
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "plaintext")]
+    pub(crate) security: Vec<LabSecurityArg>,
+    /// An authorizer, super users for the brokers alone, and for kchaos the least it needs
+    #[arg(long)]
+    pub(crate) acls: bool,
     /// A broker setting; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) settings: Vec<(String, String)>,
@@ -411,6 +420,21 @@ pub(crate) enum LabManagerArg {
     Systemd,
     /// One host with a Docker engine, and a container for each daemon
     Docker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabSecurityArg {
+    Plaintext,
+    /// Brokers have certificates of a CA made for the lab
+    Tls,
+    /// Clients need one as well
+    MutualTls,
+    /// SASL with PLAIN
+    SaslPlain,
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
+    #[value(name = "scram-sha-512")]
+    ScramSha512,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,7 @@
 //! only by reference: `env:NAME` or `file:PATH`. They are followed when they are needed and not before, so that `kchaos heal` works where
 //! nobody knows Kafka's password.
 //!
-//! Paths on this machine (`key_file`, `known_hosts_file`, `network_namespace`) may begin with `~/`, and are otherwise relative to the
+//! Paths on this machine (`key_file`, `known_hosts_file`, `network_namespace`, librdkafka's `ssl.*.location`) may begin with `~/`, and are otherwise relative to the
 //! inventory's directory. Paths on a host (`opt_in_file`, `log_dir`, `find`'s `pid-file`) are absolute.
 
 use std::collections::BTreeMap;

@@ -11,6 +11,9 @@ use crate::LabError;
 use crate::docker;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
 use crate::options::{LabManager, LabOptions, TICK_TIME_MS};
+use crate::secrets::{self, Passwords};
+use crate::security::{ADMIN, SaslKind, TlsKind, USER};
+use crate::state::State;
 
 pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
 /// A lab in which these are not as the lab chose them is none.
@@ -25,6 +28,9 @@ pub(crate) const OWNED_BY_THE_LAB: &[&str] = &[
     "log.dir",
     "log.dirs",
     "zookeeper.connect",
+    "security.inter.broker.protocol",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
 ];
 
 const INIT_LIMIT_TICKS: u32 = 10;
@@ -33,15 +39,16 @@ const SYNC_LIMIT_TICKS: u32 = 5;
 /// The settings of one broker in the order of the file. Every one of them is read back from the running broker.
 pub(crate) fn broker_settings(
     options: &LabOptions,
-    layout: &Layout,
+    state: &State,
     host: &HostPlan,
     broker: &DaemonPlan,
 ) -> Result<Vec<(String, String)>, LabError> {
+    let layout = &state.layout;
     let replicas = options.brokers.min(3).to_string();
     let min_insync = options.brokers.min(2).to_string();
     let defaults: Vec<(&str, String)> = vec![
         ("broker.id", broker.id.to_string()),
-        ("listeners", format!("PLAINTEXT://{}:{}", host.address, broker.port())),
+        ("listeners", format!("{}://{}:{}", state.security.protocol(), host.address, broker.port())),
         ("log.dirs", broker.data_dir()),
         ("zookeeper.connect", layout.endpoints(DaemonKind::Zookeeper).join(",")),
         (SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()),
@@ -59,6 +66,7 @@ pub(crate) fn broker_settings(
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ];
     let mut defaults = defaults;
+    defaults.extend(security_settings(state)?);
     if options.manager != LabManager::Scripts {
         // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.
         defaults.push(("zookeeper.connection.timeout.ms", "60000".to_owned()));
@@ -73,6 +81,52 @@ pub(crate) fn broker_settings(
             Some(entry) => entry.1.clone_from(value),
             None => settings.push((key.clone(), value.clone())),
         }
+    }
+    Ok(settings)
+}
+
+/// Brokers come to each other by the door of their clients.
+fn security_settings(state: &State) -> Result<Vec<(&'static str, String)>, LabError> {
+    let security = state.security;
+    if !security.is_on() {
+        return Ok(Vec::new());
+    }
+    let Passwords { admin, user } = Passwords::read(state)?;
+    let mut settings = vec![("security.inter.broker.protocol", security.protocol().to_owned())];
+    if let Some(tls) = security.tls {
+        settings.extend([
+            ("ssl.keystore.type", "PKCS12".to_owned()),
+            ("ssl.keystore.location", secrets::KEY_STORE.to_owned()),
+            ("ssl.keystore.password", admin.clone()),
+            ("ssl.key.password", admin.clone()),
+            ("ssl.truststore.type", "PKCS12".to_owned()),
+            ("ssl.truststore.location", secrets::TRUST_STORE.to_owned()),
+            ("ssl.truststore.password", admin.clone()),
+            ("ssl.client.auth", if tls == TlsKind::Mutual { "required" } else { "none" }.to_owned()),
+        ]);
+    }
+    if let Some(sasl) = security.sasl {
+        settings.push(("sasl.enabled.mechanisms", sasl.mechanism().to_owned()));
+        settings.push(("sasl.mechanism.inter.broker.protocol", sasl.mechanism().to_owned()));
+        let (module, users) = match sasl {
+            SaslKind::Plain => ("plain.PlainLoginModule", format!(" user_{ADMIN}=\"{admin}\" user_{USER}=\"{user}\"")),
+            SaslKind::ScramSha256 | SaslKind::ScramSha512 => ("scram.ScramLoginModule", String::new()),
+        };
+        let key = match (security.tls.is_some(), sasl) {
+            (false, SaslKind::Plain) => "listener.name.sasl_plaintext.plain.sasl.jaas.config",
+            (true, SaslKind::Plain) => "listener.name.sasl_ssl.plain.sasl.jaas.config",
+            (false, SaslKind::ScramSha256) => "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config",
+            (true, SaslKind::ScramSha256) => "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config",
+            (false, SaslKind::ScramSha512) => "listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config",
+            (true, SaslKind::ScramSha512) => "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config",
+        };
+        let value = format!("org.apache.kafka.common.security.{module} required username=\"{ADMIN}\" password=\"{admin}\"{users};");
+        settings.push((key, value));
+    }
+    if security.has_acls {
+        settings.push(("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer".to_owned()));
+        settings.push(("super.users", security.principal(ADMIN)));
+        settings.push(("allow.everyone.if.no.acl.found", "false".to_owned()));
     }
     Ok(settings)
 }
@@ -127,9 +181,9 @@ mod tests {
     fn check(change: impl FnOnce(&mut LabOptions), broker: usize, expect: &[&str]) {
         let mut options = LabOptions::default();
         change(&mut options);
-        let layout = options.layout();
-        let (host, daemon) = layout.daemons(DaemonKind::Kafka)[broker];
-        let text = render("a broker", &broker_settings(&options, &layout, host, daemon).unwrap());
+        let state = crate::up::plan(&options).unwrap();
+        let (host, daemon) = state.layout.daemons(DaemonKind::Kafka)[broker];
+        let text = render("a broker", &broker_settings(&options, &state, host, daemon).unwrap());
         for line in expect {
             assert!(text.lines().any(|have| have == *line), "{line:?} is not in\n{text}");
         }

@@ -62,6 +62,18 @@ impl<'a> Decoder<'a> {
         Ok(Some(text.to_owned()))
     }
 
+    /// Bytes with their length before them; null counts as none.
+    pub fn blob(&mut self) -> Result<&'a [u8], WireError> {
+        let at = self.at;
+        match self.i32()? {
+            -1 => Ok(&[]),
+            length => {
+                let length = usize::try_from(length).map_err(|_| WireError { at, reason: format!("bytes of length {length}") })?;
+                self.take(length, "bytes")
+            }
+        }
+    }
+
     /// An array; null counts as empty. A count that the rest of the frame cannot hold is refused before anything is allocated for it.
     pub fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T, WireError>) -> Result<Vec<T>, WireError> {
         let at = self.at;
@@ -173,6 +185,11 @@ impl Encoder {
         for each in elements {
             element(self, each);
         }
+    }
+
+    pub fn blob(&mut self, bytes: &[u8]) {
+        self.i32(bytes.len() as i32);
+        self.bytes.extend_from_slice(bytes);
     }
 
     pub fn null_array(&mut self) {
