@@ -396,6 +396,9 @@ pub(crate) struct LabUpArgs {
     /// An authorizer, super users for the brokers alone, and for kchaos the least it needs
     #[arg(long)]
     pub(crate) acls: bool,
+    /// ZooKeeper lets in nobody but the brokers and kchaos, by SASL (DIGEST-MD5), and its nodes are the brokers'
+    #[arg(long)]
+    pub(crate) zookeeper_sasl: bool,
     /// A broker setting; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) settings: Vec<(String, String)>,

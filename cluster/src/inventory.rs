@@ -161,6 +161,12 @@ pub struct ZooKeeperSection {
     /// Of kchaos' own session.
     #[serde(default = "default_zookeeper_session_timeout_ms")]
     pub session_timeout_ms: u64,
+    /// As whom kchaos' sessions come, by SASL with DIGEST-MD5; without it they say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's password, by reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -37,7 +37,7 @@ pub(crate) const KNOWN_HOSTS: &str = "keys/known_hosts";
 pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Result<(), LabError> {
     let keys = state.base_dir.join("keys");
     make_dir(&keys, 0o700)?;
-    if state.security.is_on() {
+    if state.security.has_secrets() {
         secrets::make(state, lock)?;
     }
     let client_key = state.base_dir.join(CLIENT_KEY);
@@ -119,11 +119,11 @@ fn write_daemon(options: &LabOptions, state: &State, host: &HostPlan, daemon: &D
         DaemonKind::Kafka => settings::broker_settings(options, state, host, daemon)?,
         DaemonKind::Zookeeper => {
             write(&data_dir.join("myid"), &format!("{}\n", daemon.id), 0o644)?;
-            settings::zookeeper_settings(&state.layout, host, daemon)
+            settings::zookeeper_settings(state, host, daemon)
         }
     };
     let (path, text) = (on_machine(&daemon.settings_file()), settings::render(&comment, &settings));
-    if state.security.is_on() { secrets::write_secret(&path, text.as_bytes()) } else { write(&path, &text, 0o644) }
+    if state.security.has_secrets() { secrets::write_secret(&path, text.as_bytes()) } else { write(&path, &text, 0o644) }
 }
 
 fn sshd_config(host: &HostPlan) -> String {

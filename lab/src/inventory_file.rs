@@ -67,6 +67,8 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             connect: layout.endpoints(DaemonKind::Zookeeper),
             chroot: String::new(),
             session_timeout_ms: OWN_SESSION_TIMEOUT_MS,
+            user: state.security.has_zookeeper_sasl.then(|| security::USER.to_owned()),
+            password: state.security.has_zookeeper_sasl.then(|| security::password_reference(state, security::USER)),
         },
         hosts: match state.manager {
             LabManager::Docker => layout.hosts.iter().flat_map(|engine| container_entries(options, state, engine)).collect(),

@@ -153,8 +153,10 @@ impl LabOptions {
     /// What is made for bare hosts alone.
     fn check_manager(&self) -> Result<(), LabError> {
         let usage = |text: &str| Err(LabError::Usage(text.to_owned()));
-        if self.security.is_on() && self.manager == LabManager::Docker {
-            return usage("--security: with Docker, listeners are those of the Compose file: leave --security out, or --manager docker");
+        if self.security.has_secrets() && self.manager == LabManager::Docker {
+            return usage(
+                "--security, --acls and --zookeeper-sasl: with Docker, listeners are those of the Compose file: leave them out, or --manager docker",
+            );
         }
         if self.hosts.is_some() && self.manager == LabManager::Docker {
             return usage("--hosts: with Docker there is one engine, and each container is a host of its own");

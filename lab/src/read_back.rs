@@ -103,7 +103,8 @@ impl<'a> BrokerLog<'a> {
         }
         let mut faults = Vec::new();
         // Those of one listener, and of the authorizer, are no settings of the broker's own, and are not printed.
-        let is_printed = |key: &str| !key.starts_with("listener.name.") && !["super.users", "allow.everyone.if.no.acl.found"].contains(&key);
+        let is_printed =
+            |key: &str| !key.starts_with("listener.name.") && !["super.users", "allow.everyone.if.no.acl.found"].contains(&key);
         for (key, asked) in asked.iter().filter(|(key, _)| is_printed(key)) {
             match self.values.get(key.as_str()) {
                 None => faults.push(format!("does not know the setting {key}")),

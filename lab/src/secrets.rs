@@ -5,11 +5,13 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use kchaos_cluster::inventory::DaemonKind;
+
 use crate::LabError;
 use crate::certificates::{Authority, Subject};
 use crate::commands;
 use crate::layout::HostPlan;
-use crate::security::{ADMIN, USER, directory, password_file};
+use crate::security::{ADMIN, STRANGER, USER, directory, password_file};
 use crate::state::{Lock, State};
 
 /// As a host sees it.
@@ -17,10 +19,11 @@ const ON_HOST: &str = "/etc/kafka/tls";
 pub(crate) const KEY_STORE: &str = "/etc/kafka/tls/keystore.p12";
 pub(crate) const TRUST_STORE: &str = "/etc/kafka/tls/truststore.p12";
 
-/// The two users' passwords.
+/// The users' passwords.
 pub(crate) struct Passwords {
     pub(crate) admin: String,
     pub(crate) user: String,
+    pub(crate) stranger: String,
 }
 
 impl Passwords {
@@ -29,7 +32,7 @@ impl Passwords {
             let path = password_file(&directory(state), user);
             fs::read_to_string(&path).map(|text| text.trim_end().to_owned()).map_err(LabError::io("cannot read", &path))
         };
-        Ok(Self { admin: read(ADMIN)?, user: read(USER)? })
+        Ok(Self { admin: read(ADMIN)?, user: read(USER)?, stranger: read(STRANGER)? })
     }
 }
 
@@ -37,7 +40,7 @@ impl Passwords {
 pub(crate) fn make(state: &State, lock: &Lock) -> Result<(), LabError> {
     let directory = directory(state);
     fs::create_dir_all(&directory).map_err(LabError::io("cannot make", &directory))?;
-    for user in [ADMIN, USER] {
+    for user in [ADMIN, USER, STRANGER] {
         write_secret(&password_file(&directory, user), format!("{}\n", random_word()?).as_bytes())?;
     }
     if state.security.tls.is_none() {
@@ -55,6 +58,7 @@ pub(crate) fn make(state: &State, lock: &Lock) -> Result<(), LabError> {
     };
     make(format!("{ADMIN}.p12"), &Subject { common_name: ADMIN, host: None }, &passwords.admin)?;
     make(format!("{USER}.p12"), &Subject { common_name: USER, host: None }, &passwords.user)?;
+    make(format!("{STRANGER}.p12"), &Subject { common_name: STRANGER, host: None }, &passwords.stranger)?;
     for host in &state.layout.hosts {
         // All brokers are one user, whatever their hosts are called.
         let subject = Subject { common_name: ADMIN, host: Some((&host.name, host.address)) };
@@ -70,10 +74,18 @@ pub(crate) fn make(state: &State, lock: &Lock) -> Result<(), LabError> {
 
 /// A host's own key store, and whom it trusts.
 pub(crate) fn write_host(state: &State, host: &HostPlan, host_dir: &Path) -> Result<(), LabError> {
-    if state.security.tls.is_none() {
+    let on_machine = |path: &str| host_dir.join(path.trim_start_matches('/'));
+    if state.security.has_zookeeper_sasl {
+        let Passwords { admin, user, .. } = Passwords::read(state)?;
+        const DIGEST: &str = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+        let server = format!("Server {{ {DIGEST} user_{ADMIN}=\"{admin}\" user_{USER}=\"{user}\"; }};\n");
+        write_secret(&on_machine("/etc/zookeeper/jaas.conf"), server.as_bytes())?;
+        let client = format!("Client {{ {DIGEST} username=\"{ADMIN}\" password=\"{admin}\"; }};\n");
+        write_secret(&on_machine("/etc/kafka/jaas.conf"), client.as_bytes())?;
+    }
+    if state.security.tls.is_none() || host.daemons.iter().all(|daemon| daemon.kind != DaemonKind::Kafka) {
         return Ok(());
     }
-    let on_machine = |path: &str| host_dir.join(path.trim_start_matches('/'));
     let target = on_machine(ON_HOST);
     fs::create_dir_all(&target).map_err(LabError::io("cannot make", &target))?;
     for (from, to) in [(format!("{}.p12", host.name), KEY_STORE), ("truststore.p12".to_owned(), TRUST_STORE)] {

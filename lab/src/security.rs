@@ -18,6 +18,8 @@ use crate::state::State;
 pub(crate) const ADMIN: &str = "admin";
 /// kchaos' own.
 pub(crate) const USER: &str = "kchaos";
+/// Somebody whom brokers know, and whom no ACL allows anything: for who wants to see what that looks like.
+pub(crate) const STRANGER: &str = "stranger";
 
 /// What `--security` takes, several together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub struct LabSecurity {
     pub(crate) sasl: Option<SaslKind>,
     #[serde(default)]
     pub(crate) has_acls: bool,
+    /// Brokers and kchaos come to ZooKeeper by SASL with DIGEST-MD5, and nobody else does.
+    #[serde(default)]
+    pub(crate) has_zookeeper_sasl: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,9 +73,9 @@ impl SaslKind {
 }
 
 impl LabSecurity {
-    pub fn new(words: &[SecurityWord], has_acls: bool) -> Result<Self, LabError> {
+    pub fn new(words: &[SecurityWord], has_acls: bool, has_zookeeper_sasl: bool) -> Result<Self, LabError> {
         let usage = |text: &str| Err(LabError::Usage(text.to_owned()));
-        let mut security = Self { has_acls, ..Self::default() };
+        let mut security = Self { has_acls, has_zookeeper_sasl, ..Self::default() };
         for word in words {
             let (tls, sasl) = match word {
                 SecurityWord::Plaintext => continue,
@@ -100,6 +105,11 @@ impl LabSecurity {
         self.tls.is_some() || self.sasl.is_some()
     }
 
+    /// Whether there is anything to be kept secret.
+    pub(crate) fn has_secrets(self) -> bool {
+        self.is_on() || self.has_zookeeper_sasl
+    }
+
     /// `security.protocol`
     pub(crate) fn protocol(self) -> &'static str {
         match (self.tls, self.sasl) {
@@ -120,7 +130,9 @@ impl LabSecurity {
         let sasl = self.sasl.map_or_else(String::new, |sasl| format!(" with {}", sasl.mechanism()));
         let mutual = if self.tls == Some(TlsKind::Mutual) { ", clients with certificates" } else { "" };
         let acls = if self.has_acls { "; ACLs" } else { "" };
-        self.is_on().then(|| format!("listeners and brokers among themselves: {}{sasl}{mutual}{acls}", self.protocol()))
+        let zookeeper = if self.has_zookeeper_sasl { "; ZooKeeper with SASL (DIGEST-MD5)" } else { "" };
+        let protocol = self.protocol();
+        self.has_secrets().then(|| format!("listeners and brokers among themselves: {protocol}{sasl}{mutual}{acls}{zookeeper}"))
     }
 }
 
@@ -133,6 +145,10 @@ pub(crate) fn password_file(directory: &Path, user: &str) -> PathBuf {
     directory.join(format!("{user}.password"))
 }
 
+pub(crate) fn password_reference(state: &State, user: &str) -> String {
+    format!("file:{}", password_file(&directory(state), user).display())
+}
+
 /// librdkafka's properties of one of the users; secrets by reference.
 pub(crate) fn client_properties(state: &State, user: &str) -> BTreeMap<String, String> {
     let (security, directory) = (state.security, directory(state));
@@ -142,7 +158,7 @@ pub(crate) fn client_properties(state: &State, user: &str) -> BTreeMap<String, S
         return properties;
     }
     set("security.protocol", security.protocol().to_owned());
-    let password = format!("file:{}", password_file(&directory, user).display());
+    let password = password_reference(state, user);
     if security.tls.is_some() {
         set("ssl.ca.location", directory.join("ca.pem").display().to_string());
     }
@@ -165,7 +181,7 @@ mod tests {
     #[test]
     fn tls_and_sasl_combine_and_two_of_a_kind_do_not() {
         use SecurityWord::*;
-        let check = |words: &[SecurityWord], expect: Result<&str, &str>| match (LabSecurity::new(words, false), expect) {
+        let check = |words: &[SecurityWord], expect: Result<&str, &str>| match (LabSecurity::new(words, false, false), expect) {
             (Ok(security), Ok(protocol)) => assert_eq!(security.protocol(), protocol),
             (Err(error), Err(part)) => assert!(error.is_usage() && error.to_string().contains(part), "{error}"),
             (got, expect) => panic!("got {got:?}, expected {expect:?}"),
@@ -178,7 +194,7 @@ mod tests {
         check(&[Tls, MutualTls], Err("at most one"));
         check(&[SaslPlain, ScramSha256], Err("at most one"));
         check(&[Plaintext, Tls], Err("stands alone"));
-        assert!(LabSecurity::new(&[Tls], true).unwrap_err().to_string().contains("nobody says who he is"));
-        assert_eq!(LabSecurity::new(&[MutualTls], true).unwrap().principal(USER), "User:CN=kchaos");
+        assert!(LabSecurity::new(&[Tls], true, false).unwrap_err().to_string().contains("nobody says who he is"));
+        assert_eq!(LabSecurity::new(&[MutualTls], true, false).unwrap().principal(USER), "User:CN=kchaos");
     }
 }

@@ -9,10 +9,10 @@ use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
 use crate::docker;
-use crate::layout::{DaemonPlan, HostPlan, Layout};
+use crate::layout::{DaemonPlan, HostPlan};
 use crate::options::{LabManager, LabOptions, TICK_TIME_MS};
 use crate::secrets::{self, Passwords};
-use crate::security::{ADMIN, SaslKind, TlsKind, USER};
+use crate::security::{ADMIN, STRANGER, SaslKind, TlsKind, USER};
 use crate::state::State;
 
 pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
@@ -88,11 +88,15 @@ pub(crate) fn broker_settings(
 /// Brokers come to each other by the door of their clients.
 fn security_settings(state: &State) -> Result<Vec<(&'static str, String)>, LabError> {
     let security = state.security;
-    if !security.is_on() {
-        return Ok(Vec::new());
+    let mut settings = Vec::new();
+    if security.has_zookeeper_sasl {
+        settings.push(("zookeeper.set.acl", "true".to_owned()));
     }
-    let Passwords { admin, user } = Passwords::read(state)?;
-    let mut settings = vec![("security.inter.broker.protocol", security.protocol().to_owned())];
+    if !security.is_on() {
+        return Ok(settings);
+    }
+    let Passwords { admin, user, stranger } = Passwords::read(state)?;
+    settings.push(("security.inter.broker.protocol", security.protocol().to_owned()));
     if let Some(tls) = security.tls {
         settings.extend([
             ("ssl.keystore.type", "PKCS12".to_owned()),
@@ -109,7 +113,9 @@ fn security_settings(state: &State) -> Result<Vec<(&'static str, String)>, LabEr
         settings.push(("sasl.enabled.mechanisms", sasl.mechanism().to_owned()));
         settings.push(("sasl.mechanism.inter.broker.protocol", sasl.mechanism().to_owned()));
         let (module, users) = match sasl {
-            SaslKind::Plain => ("plain.PlainLoginModule", format!(" user_{ADMIN}=\"{admin}\" user_{USER}=\"{user}\"")),
+            SaslKind::Plain => {
+                ("plain.PlainLoginModule", format!(" user_{ADMIN}=\"{admin}\" user_{USER}=\"{user}\" user_{STRANGER}=\"{stranger}\""))
+            }
             SaslKind::ScramSha256 | SaslKind::ScramSha512 => ("scram.ScramLoginModule", String::new()),
         };
         let key = match (security.tls.is_some(), sasl) {
@@ -132,8 +138,8 @@ fn security_settings(state: &State) -> Result<Vec<(&'static str, String)>, LabEr
 }
 
 /// The settings of one ZooKeeper. A single one stands alone, without a quorum.
-pub(crate) fn zookeeper_settings(layout: &Layout, host: &HostPlan, zookeeper: &DaemonPlan) -> Vec<(String, String)> {
-    let is_contained = zookeeper.published.is_some();
+pub(crate) fn zookeeper_settings(state: &State, host: &HostPlan, zookeeper: &DaemonPlan) -> Vec<(String, String)> {
+    let (layout, is_contained) = (&state.layout, zookeeper.published.is_some());
     let mut settings: Vec<(String, String)> = [
         ("tickTime", TICK_TIME_MS.to_string()),
         ("initLimit", INIT_LIMIT_TICKS.to_string()),
@@ -150,6 +156,16 @@ pub(crate) fn zookeeper_settings(layout: &Layout, host: &HostPlan, zookeeper: &D
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
     .collect();
+    if state.security.has_zookeeper_sasl {
+        for (key, value) in [
+            ("authProvider.1", "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"),
+            // Each alone is not enough on every version: the first up to 3.5, the second from 3.6 on.
+            ("requireClientAuthScheme", "sasl"),
+            ("sessionRequireClientSASLAuth", "true"),
+        ] {
+            settings.push((key.to_owned(), value.to_owned()));
+        }
+    }
     let ensemble = layout.daemons(DaemonKind::Zookeeper);
     if ensemble.len() > 1 {
         for (host, member) in ensemble {
@@ -226,13 +242,14 @@ mod tests {
 
     #[test]
     fn zookeepers_know_each_other_and_a_single_one_is_alone() {
-        let layout = Layout::new(3, 3, Some(3));
-        let (host, daemon) = layout.daemons(DaemonKind::Zookeeper)[0];
-        let text = render("a ZooKeeper", &zookeeper_settings(&layout, host, daemon));
+        let options = LabOptions { hosts: Some(3), ..LabOptions::default() };
+        let state = crate::up::plan(&options).unwrap();
+        let (host, daemon) = state.layout.daemons(DaemonKind::Zookeeper)[0];
+        let text = render("a ZooKeeper", &zookeeper_settings(&state, host, daemon));
         assert!(text.contains("server.3=10.99.0.13:2888:3888\n"), "{text}");
         assert!(text.contains("clientPortAddress=10.99.0.11\n"), "{text}");
-        let layout = Layout::new(1, 1, None);
-        let (host, daemon) = layout.daemons(DaemonKind::Zookeeper)[0];
-        assert!(!render("", &zookeeper_settings(&layout, host, daemon)).contains("server."));
+        let state = crate::up::plan(&LabOptions { brokers: 1, zookeepers: 1, ..LabOptions::default() }).unwrap();
+        let (host, daemon) = state.layout.daemons(DaemonKind::Zookeeper)[0];
+        assert!(!render("", &zookeeper_settings(&state, host, daemon)).contains("server."));
     }
 }

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use kchaos_cluster::inventory::{DaemonKind, Inventory};
 use kchaos_cluster::protocol::scram::{Credential, Hash};
 use kchaos_cluster::protocol::{Acl, AclPattern, AclResource, Client, ProtocolError, Timeouts};
-use zookeeper_client::{Acls, Client as ZooKeeper, CreateMode, Error};
+use zookeeper_client::{Acls, Client as ZooKeeper, CreateMode, Error, SaslOptions};
 
 use crate::LabError;
 use crate::layout::NETWORK_NAMESPACE;
 use crate::network;
 use crate::secrets::Passwords;
-use crate::security::{ADMIN, SaslKind, USER};
+use crate::security::{ADMIN, STRANGER, SaslKind, USER};
 use crate::state::State;
 
 /// ZooKeepers that were just started elect a leader first.
@@ -43,24 +43,26 @@ pub(crate) fn make_scram(state: &State) -> Result<(), LabError> {
     };
     let passwords = Passwords::read(state)?;
     let mut nodes = Vec::new();
-    for (user, password) in [(ADMIN, &passwords.admin), (USER, &passwords.user)] {
+    for (user, password) in [(ADMIN, &passwords.admin), (USER, &passwords.user), (STRANGER, &passwords.stranger)] {
         let credential = Credential::new(hash, password, ITERATIONS).map_err(refused)?;
         let config = serde_json::json!({ "version": 1, "config": { hash.mechanism(): credential.text() } });
         let change = serde_json::json!({ "version": 2, "entity_path": format!("users/{user}") });
         nodes.push((format!("/config/users/{user}"), config.to_string(), change.to_string()));
     }
     let connect = state.layout.endpoints(DaemonKind::Zookeeper).join(",");
+    let login = state.security.has_zookeeper_sasl.then(|| passwords.admin.clone());
+    let acls = if login.is_some() { Acls::creator_all() } else { Acls::anyone_all() };
     inside(async move {
-        let client = session(&connect).await?;
+        let client = session(&connect, login).await?;
         let failed = |error: Error| refused(format!("writing SCRAM credentials to ZooKeeper: {error}"));
-        let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let persistent = CreateMode::Persistent.with_acls(acls);
         for path in ["/config", "/config/users", "/config/changes"] {
             match client.create(path, b"", &persistent).await {
                 Ok(_) | Err(Error::NodeExists) => {}
                 Err(error) => return Err(failed(error)),
             }
         }
-        let sequential = CreateMode::PersistentSequential.with_acls(Acls::anyone_all());
+        let sequential = CreateMode::PersistentSequential.with_acls(acls);
         for (path, config, change) in &nodes {
             client.create(path, config.as_bytes(), &persistent).await.map_err(failed)?;
             client.create("/config/changes/config_change_", change.as_bytes(), &sequential).await.map_err(failed)?;
@@ -69,10 +71,14 @@ pub(crate) fn make_scram(state: &State) -> Result<(), LabError> {
     })?
 }
 
-async fn session(connect: &str) -> Result<ZooKeeper, LabError> {
+async fn session(connect: &str, login: Option<String>) -> Result<ZooKeeper, LabError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let connecting = ZooKeeper::connector().with_session_timeout(SESSION).with_connection_timeout(SESSION / 3).with_fail_eagerly();
+        let connecting = match login.clone() {
+            Some(password) => connecting.with_sasl(SaslOptions::digest_md5(ADMIN, password)),
+            None => connecting,
+        };
         match connecting.connect(connect).await {
             Ok(client) => return Ok(client),
             Err(error) if Instant::now() > deadline => return Err(refused(format!("no session with {connect}: {error}"))),

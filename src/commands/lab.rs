@@ -91,7 +91,7 @@ fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
     };
     let words: Vec<SecurityWord> = args.security.iter().map(word).collect();
     Ok(LabOptions {
-        security: LabSecurity::new(&words, args.acls).map_err(failure)?,
+        security: LabSecurity::new(&words, args.acls, args.zookeeper_sasl).map_err(failure)?,
         first_broker_id: args.first_broker_id,
         brokers: args.brokers,
         zookeepers: args.zookeepers,

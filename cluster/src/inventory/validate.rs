@@ -138,6 +138,12 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
     findings.require(zookeeper.session_timeout_ms >= 1_000, &["zookeeper", "session_timeout_ms"], || {
         format!("is {}: it must be 1000 or more", zookeeper.session_timeout_ms)
     });
+    findings.require(zookeeper.user.is_some() == zookeeper.password.is_some(), &["zookeeper", "user"], || {
+        "user and password belong together".to_owned()
+    });
+    if let Some(reference) = &zookeeper.password {
+        findings.require(secret::is_reference(reference), &["zookeeper", "password"], || BY_REFERENCE.to_owned());
+    }
     for (kind, what) in [(DaemonKind::Kafka, "a broker (kind = \"kafka\")"), (DaemonKind::Zookeeper, "a ZooKeeper (kind = \"zookeeper\")")]
     {
         let found = inventory.daemons_of(kind).next().is_some();

@@ -33,7 +33,7 @@ pub enum AclPattern {
 }
 
 /// `org.apache.kafka.common.acl.AclOperation`
-const OPERATIONS: &[(&str, i8)] = &[
+pub(super) const OPERATIONS: &[(&str, i8)] = &[
     ("All", 2),
     ("Read", 3),
     ("Write", 4),
@@ -67,6 +67,13 @@ impl AclPattern {
             AclPattern::Prefixed => 4,
         }
     }
+}
+
+/// Of a bit field of them.
+pub(super) fn operations(bits: i32) -> Vec<&'static str> {
+    // Not described: the least number there is.
+    let is_set = |code: i8| bits != i32::MIN && bits >> code & 1 == 1;
+    OPERATIONS.iter().filter(|(_, code)| is_set(*code)).map(|(name, _)| *name).collect()
 }
 
 struct CreateAclsRequest<'a> {

@@ -76,15 +76,19 @@ impl Client {
 
     /// What the first bootstrap broker that answers believes.
     pub async fn metadata_from_any(&self, topics: Option<&[String]>) -> Result<Metadata, ProtocolError> {
+        self.ask_any(&MetadataRequest { topics }).await
+    }
+
+    pub(super) async fn ask_any<R: Request>(&self, request: &R) -> Result<R::Response, ProtocolError> {
         let mut last = ProtocolError::NoBootstrap;
         for address in &self.bootstrap {
             let peer = Peer { broker: None, address: address.clone() };
-            match self.call(&peer, &MetadataRequest { topics }).await {
-                Ok(metadata) => return Ok(metadata),
+            match self.call(&peer, request).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => last = error,
             }
         }
-        Err(ProtocolError::NoneAnswered { what: MetadataRequest::NAME, last: Box::new(last) })
+        Err(ProtocolError::NoneAnswered { what: R::NAME, last: Box::new(last) })
     }
 
     /// Start and end of a partition's log, from `broker` as its leader at `leader_epoch` (-1: at whatever epoch it believes).
