@@ -17,6 +17,7 @@ mod offsets;
 mod order;
 mod register;
 mod safety;
+mod security;
 mod soak;
 mod transactions;
 mod values;
@@ -24,6 +25,7 @@ mod values;
 pub(crate) use conclude::ConcludeArgs;
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
+pub(crate) use security::LabSecurityArg;
 pub(crate) use values::duration;
 use values::{injection, key_value};
 
@@ -423,21 +425,6 @@ pub(crate) enum LabManagerArg {
     Systemd,
     /// One host with a Docker engine, and a container for each daemon
     Docker,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LabSecurityArg {
-    Plaintext,
-    /// Brokers have certificates of a CA made for the lab
-    Tls,
-    /// Clients need one as well
-    MutualTls,
-    /// SASL with PLAIN
-    SaslPlain,
-    #[value(name = "scram-sha-256")]
-    ScramSha256,
-    #[value(name = "scram-sha-512")]
-    ScramSha512,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
