@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late lint bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security lint bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test-safety  whatever becomes of kchaos, the hosts are as before: 35 minutes, clusters of bare and of systemd hosts'
 	@echo 'make test-systemd, make test-docker  what needs a cluster of systemd units, or of containers; not in make test'
 	@echo 'make test-fuse  disks that forget, fail and are slow (kchaos lab up --disks fuse): about 6 minutes; not in make test'
+	@echo 'make test-security  TLS, SASL, ACLs, and every mistake with them, on a lab of its own; not in make test'
 	@echo 'make test-late  what comes late in transactions, KAFKA-17754 and hanging ones, on labs of their own; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
@@ -80,6 +81,9 @@ test-docker: setup-doors build
 
 test-fuse: build
 	@scripts/test-fuse.sh
+
+test-security: build
+	@scripts/test-security.sh
 
 test-late: build
 	@scripts/test-late.sh

@@ -4,7 +4,7 @@
 //! only by reference: `env:NAME` or `file:PATH`. They are followed when they are needed and not before, so that `kchaos heal` works where
 //! nobody knows Kafka's password.
 //!
-//! Paths on this machine (`key_file`, `known_hosts_file`, `network_namespace`) may begin with `~/`, and are otherwise relative to the
+//! Paths on this machine (`key_file`, `known_hosts_file`, `network_namespace`, librdkafka's `ssl.*.location`) may begin with `~/`, and are otherwise relative to the
 //! inventory's directory. Paths on a host (`opt_in_file`, `log_dir`, `find`'s `pid-file`) are absolute.
 
 use std::collections::BTreeMap;
@@ -161,6 +161,12 @@ pub struct ZooKeeperSection {
     /// Of kchaos' own session.
     #[serde(default = "default_zookeeper_session_timeout_ms")]
     pub session_timeout_ms: u64,
+    /// As whom kchaos' sessions come, by SASL with DIGEST-MD5; without it they say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's password, by reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

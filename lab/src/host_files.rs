@@ -15,6 +15,7 @@ use crate::docker;
 use crate::fuse_disks;
 use crate::layout::{DaemonPlan, HostPlan, Layout};
 use crate::options::{Clock, Disks, LabManager, LabOptions};
+use crate::secrets;
 use crate::settings;
 use crate::state::{Lock, State};
 use crate::systemd;
@@ -36,6 +37,9 @@ pub(crate) const KNOWN_HOSTS: &str = "keys/known_hosts";
 pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Result<(), LabError> {
     let keys = state.base_dir.join("keys");
     make_dir(&keys, 0o700)?;
+    if state.security.has_secrets() {
+        secrets::make(state, lock)?;
+    }
     let client_key = state.base_dir.join(CLIENT_KEY);
     make_key(&client_key, &format!("kchaos-lab-{}", state.name), lock)?;
     let authorized = read(&client_key.with_extension("pub"))?;
@@ -63,8 +67,9 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
         if options.clock == Clock::Faketime {
             clock::write_files(host, &directory)?;
         }
+        secrets::write_host(state, host, &directory)?;
         for daemon in &host.daemons {
-            write_daemon(options, &state.layout, host, daemon, &directory)?;
+            write_daemon(options, state, host, daemon, &directory)?;
             match options.disks {
                 Disks::Directory => {}
                 Disks::Loop => disks::format(state, host, daemon, &DaemonPlan::on_machine(&directory, &daemon.data_dir()), lock)?,
@@ -104,20 +109,21 @@ fn make_skeleton(directory: &Path) -> Result<(), LabError> {
     Ok(())
 }
 
-fn write_daemon(options: &LabOptions, layout: &Layout, host: &HostPlan, daemon: &DaemonPlan, directory: &Path) -> Result<(), LabError> {
+fn write_daemon(options: &LabOptions, state: &State, host: &HostPlan, daemon: &DaemonPlan, directory: &Path) -> Result<(), LabError> {
     let on_machine = |path: &str| DaemonPlan::on_machine(directory, path);
     let (data_dir, log_dir) = (on_machine(&daemon.data_dir()), on_machine(&daemon.log_dir()));
     make_dir(&data_dir, 0o755)?;
     make_dir(&log_dir, 0o755)?;
     let comment = format!("{} of the lab; written by kchaos", daemon.spoken());
     let settings = match daemon.kind {
-        DaemonKind::Kafka => settings::broker_settings(options, layout, host, daemon)?,
+        DaemonKind::Kafka => settings::broker_settings(options, state, host, daemon)?,
         DaemonKind::Zookeeper => {
             write(&data_dir.join("myid"), &format!("{}\n", daemon.id), 0o644)?;
-            settings::zookeeper_settings(layout, host, daemon)
+            settings::zookeeper_settings(state, host, daemon)
         }
     };
-    write(&on_machine(&daemon.settings_file()), &settings::render(&comment, &settings), 0o644)
+    let (path, text) = (on_machine(&daemon.settings_file()), settings::render(&comment, &settings));
+    if state.security.has_secrets() { secrets::write_secret(&path, text.as_bytes()) } else { write(&path, &text, 0o644) }
 }
 
 fn sshd_config(host: &HostPlan) -> String {

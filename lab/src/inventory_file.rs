@@ -1,6 +1,5 @@
 //! The lab's `kchaos.toml`: the same kind of inventory that staging has, so that both are driven the same way.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use kchaos_cluster::inventory::{
@@ -14,6 +13,7 @@ use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
 use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
 use crate::options::{self, Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabManager, LabOptions};
+use crate::security;
 use crate::settings::SESSION_TIMEOUT;
 use crate::state::State;
 
@@ -26,6 +26,13 @@ pub(crate) fn write(options: &LabOptions, state: &State, cluster_id: &str) -> Re
         .map_err(|error| LabError::State { path: path.clone(), reason: error.to_string() })?;
     let comment = "# The inventory of the lab that is up; written by `kchaos lab up`, removed by `kchaos lab down`.\n";
     fs::write(&path, format!("{comment}{text}")).map_err(LabError::io("cannot write", &path))
+}
+
+/// For the lab itself, as the user who may do everything.
+pub(crate) fn of_admin(options: &LabOptions, state: &State) -> Inventory {
+    let mut inventory = inventory(options, state, "");
+    inventory.kafka.properties = security::client_properties(state, security::ADMIN);
+    inventory
 }
 
 fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory {
@@ -52,11 +59,16 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             sudo: false,
             privilege: None,
         },
-        kafka: KafkaSection { bootstrap: layout.endpoints(DaemonKind::Kafka), properties: BTreeMap::new() },
+        kafka: KafkaSection {
+            bootstrap: layout.endpoints(DaemonKind::Kafka),
+            properties: security::client_properties(state, security::USER),
+        },
         zookeeper: ZooKeeperSection {
             connect: layout.endpoints(DaemonKind::Zookeeper),
             chroot: String::new(),
             session_timeout_ms: OWN_SESSION_TIMEOUT_MS,
+            user: state.security.has_zookeeper_sasl.then(|| security::USER.to_owned()),
+            password: state.security.has_zookeeper_sasl.then(|| security::password_reference(state, security::USER)),
         },
         hosts: match state.manager {
             LabManager::Docker => layout.hosts.iter().flat_map(|engine| container_entries(options, state, engine)).collect(),
@@ -170,6 +182,7 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
         LabManager::Systemd => notes.push("hosts with Debian's systemd; units with Restart=on-abnormal".to_owned()),
         LabManager::Docker => notes.push("containers of one Docker engine; restart=unless-stopped".to_owned()),
     }
+    notes.extend(state.security.note());
     let session = state.zookeeper_session_timeout_ms;
     if session != DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS {
         let seconds = |ms: u64| ms as f64 / 1000.0;

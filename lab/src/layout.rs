@@ -33,7 +33,7 @@ pub(crate) struct HostPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DaemonPlan {
     pub(crate) kind: DaemonKind,
-    /// `broker.id` or `myid`, from 1.
+    /// `broker.id` or `myid`.
     pub(crate) id: i32,
     /// How many of its kind stand before it on the same host.
     pub(crate) slot: u16,
@@ -78,6 +78,13 @@ impl Layout {
             }
         }
         layout
+    }
+
+    /// The same, with other ids of brokers. ZooKeepers' begin with 1 always.
+    pub(crate) fn with_first_broker(mut self, first: i32) -> Self {
+        let daemons = self.hosts.iter_mut().flat_map(|host| &mut host.daemons);
+        daemons.filter(|daemon| daemon.kind == DaemonKind::Kafka).for_each(|daemon| daemon.id += first - 1);
+        self
     }
 
     /// Moves ZooKeepers from the fullest hosts to hosts that have nothing.

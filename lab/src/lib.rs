@@ -15,6 +15,7 @@
 mod base_dir;
 mod base_root;
 mod busy;
+mod certificates;
 mod cgroups;
 mod clock;
 mod commands;
@@ -36,11 +37,14 @@ mod processes;
 mod read_back;
 mod ready;
 mod rootfs;
+mod secrets;
+mod security;
 mod settings;
 mod state;
 mod status;
 mod systemd;
 mod up;
+mod users;
 
 use std::path::PathBuf;
 
@@ -53,6 +57,7 @@ pub use layout::NETWORK_NAMESPACE;
 pub use options::{
     Clock, DEFAULT_KAFKA_VERSION, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, Firewall, LabManager, LabOptions, parse_setting,
 };
+pub use security::{LabSecurity, SecurityWord};
 pub use status::{DaemonStatus, HostStatus, LabPhase, LabStatus, status};
 pub use up::{LabInfo, up};
 

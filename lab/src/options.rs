@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::LabError;
 use crate::layout::{ADDRESSES_MAX, Layout};
+use crate::security::LabSecurity;
 use crate::settings;
 
 pub const DEFAULT_KAFKA_VERSION: &str = "3.9.1";
 /// Kafka's own default since 2.5 (KIP-537).
 pub const DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS: u64 = 18_000;
 /// ZooKeeper's clock; it grants sessions of 2 to 20 ticks and silently moves any other wish into that range.
+/// Below `reserved.broker.max.id`, above which brokers would number themselves.
+const FIRST_BROKER_ID_MAX: i32 = 500;
 pub(crate) const TICK_TIME_MS: u64 = 2_000;
 
 /// The options of `kchaos lab up`.
@@ -33,6 +36,10 @@ pub struct LabOptions {
     pub firewall: Firewall,
     /// Who starts and stops the daemons on their hosts.
     pub manager: LabManager,
+    /// Whom brokers let in, and how.
+    pub security: LabSecurity,
+    /// `broker.id` of the first broker.
+    pub first_broker_id: i32,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
     pub init_arguments: Vec<OsString>,
     /// The same for a process that serves a disk: what leads to [`crate::serve_disk`].
@@ -83,6 +90,8 @@ impl Default for LabOptions {
             clock: Clock::Machine,
             firewall: Firewall::None,
             manager: LabManager::Scripts,
+            security: LabSecurity::default(),
+            first_broker_id: 1,
             init_arguments: vec!["lab-init".into()],
             disk_arguments: vec!["lab-disk".into()],
         }
@@ -129,6 +138,9 @@ impl LabOptions {
             return usage("a lab has at least one broker and one ZooKeeper".to_owned());
         }
         self.check_manager()?;
+        if !(0..=FIRST_BROKER_ID_MAX).contains(&self.first_broker_id) {
+            return usage(format!("--first-broker-id {}: between 0 and {FIRST_BROKER_ID_MAX}", self.first_broker_id));
+        }
         if self.hosts == Some(0) {
             return usage("a lab has at least one host".to_owned());
         }
@@ -152,6 +164,11 @@ impl LabOptions {
     /// What is made for bare hosts alone.
     fn check_manager(&self) -> Result<(), LabError> {
         let usage = |text: &str| Err(LabError::Usage(text.to_owned()));
+        if self.security.has_secrets() && self.manager == LabManager::Docker {
+            return usage(
+                "--security, --acls and --zookeeper-sasl: with Docker, listeners are those of the Compose file: leave them out, or --manager docker",
+            );
+        }
         if self.hosts.is_some() && self.manager == LabManager::Docker {
             return usage("--hosts: with Docker there is one engine, and each container is a host of its own");
         }
@@ -198,6 +215,7 @@ impl LabOptions {
             LabManager::Scripts | LabManager::Systemd => Layout::new(self.brokers, self.zookeepers, self.hosts),
             LabManager::Docker => Layout::of_containers(self.brokers, self.zookeepers),
         }
+        .with_first_broker(self.first_broker_id)
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn verify(options: &LabOptions, state: &State) -> Result<String, LabE
     for (host, broker) in state.layout.daemons(DaemonKind::Kafka) {
         let log = read_log(state, host, broker)?;
         let said = BrokerLog::parse(&log);
-        let asked = settings::broker_settings(options, &state.layout, host, broker)?;
+        let asked = settings::broker_settings(options, state, host, broker)?;
         faults
             .extend(said.faults(&asked, options.session_timeout_asked()?).into_iter().map(|fault| format!("{}: {fault}", broker.spoken())));
         if let Some(id) = said.cluster_id {
@@ -102,7 +102,10 @@ impl<'a> BrokerLog<'a> {
             return vec!["its log holds no settings (KafkaConfig values)".to_owned()];
         }
         let mut faults = Vec::new();
-        for (key, asked) in asked {
+        // Those of one listener, and of the authorizer, are no settings of the broker's own, and are not printed.
+        let is_printed =
+            |key: &str| !key.starts_with("listener.name.") && !["super.users", "allow.everyone.if.no.acl.found"].contains(&key);
+        for (key, asked) in asked.iter().filter(|(key, _)| is_printed(key)) {
             match self.values.get(key.as_str()) {
                 None => faults.push(format!("does not know the setting {key}")),
                 // Secrets are not printed; that the key is known is all that can be seen.

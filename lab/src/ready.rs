@@ -10,11 +10,13 @@ use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
 use crate::commands;
+use crate::inventory_file;
 use crate::layout::{DaemonPlan, HostPlan, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::LabManager;
+use crate::options::{LabManager, LabOptions};
 use crate::state::State;
 use crate::status;
+use crate::users;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,8 +37,9 @@ struct Waiting<'a> {
 }
 
 /// Returns when everything serves, or says which daemon died or is late, with the end of its log.
-pub(crate) fn wait(state: &State, progress: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+pub(crate) fn wait(options: &LabOptions, state: &State, progress: &mut dyn FnMut(&str)) -> Result<(), LabError> {
     let started = Instant::now();
+    let admin = inventory_file::of_admin(options, state);
     let mut waiting: Vec<Waiting> =
         state.layout.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| Waiting { host, daemon, seen: false })).collect();
     let mut sshd_silent: Vec<&HostPlan> = state.layout.hosts.iter().collect();
@@ -44,9 +47,11 @@ pub(crate) fn wait(state: &State, progress: &mut dyn FnMut(&str)) -> Result<(), 
         for one in &mut waiting {
             check_alive(state, one, started.elapsed())?;
         }
+        let brokers: Vec<i32> = waiting.iter().filter(|one| one.daemon.kind == DaemonKind::Kafka).map(|one| one.daemon.id).collect();
+        let let_in = if state.security.is_on() { Some(users::answering(&admin, &brokers)?) } else { None };
         let (served, silent) = network::inside(NETWORK_NAMESPACE, || {
             let registered = registered(state);
-            let served: Vec<Option<String>> = waiting.iter().map(|one| serves(one, &registered)).collect();
+            let served: Vec<Option<String>> = waiting.iter().map(|one| serves(one, &registered, let_in.as_deref())).collect();
             let silent: Vec<&HostPlan> = sshd_silent.iter().copied().filter(|host| !greets(host)).collect();
             (served, silent)
         })?;
@@ -63,12 +68,13 @@ pub(crate) fn wait(state: &State, progress: &mut dyn FnMut(&str)) -> Result<(), 
 }
 
 /// `Some(what to tell)` once the daemon serves.
-fn serves(one: &Waiting, registered: &BTreeSet<i32>) -> Option<String> {
+fn serves(one: &Waiting, registered: &BTreeSet<i32>, let_in: Option<&[i32]>) -> Option<String> {
     let address = SocketAddr::from((one.host.address, one.daemon.port()));
     match one.daemon.kind {
         DaemonKind::Zookeeper => mode(&four_letters(address, "srvr")?).map(|mode| format!("{}: {mode}", one.daemon.spoken())),
-        DaemonKind::Kafka => (registered.contains(&one.daemon.id) && answers(address))
-            .then(|| format!("{}: registered, answers on {address}", one.daemon.spoken())),
+        DaemonKind::Kafka => (registered.contains(&one.daemon.id)
+            && let_in.map_or_else(|| answers(address), |brokers| brokers.contains(&one.daemon.id)))
+        .then(|| format!("{}: registered, answers on {address}", one.daemon.spoken())),
     }
 }
 

@@ -9,8 +9,11 @@ use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
 use crate::docker;
-use crate::layout::{DaemonPlan, HostPlan, Layout};
+use crate::layout::{DaemonPlan, HostPlan};
 use crate::options::{LabManager, LabOptions, TICK_TIME_MS};
+use crate::secrets::{self, Passwords};
+use crate::security::{ADMIN, STRANGER, SaslKind, TlsKind, USER};
+use crate::state::State;
 
 pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
 /// A lab in which these are not as the lab chose them is none.
@@ -25,6 +28,9 @@ pub(crate) const OWNED_BY_THE_LAB: &[&str] = &[
     "log.dir",
     "log.dirs",
     "zookeeper.connect",
+    "security.inter.broker.protocol",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
 ];
 
 const INIT_LIMIT_TICKS: u32 = 10;
@@ -33,15 +39,16 @@ const SYNC_LIMIT_TICKS: u32 = 5;
 /// The settings of one broker in the order of the file. Every one of them is read back from the running broker.
 pub(crate) fn broker_settings(
     options: &LabOptions,
-    layout: &Layout,
+    state: &State,
     host: &HostPlan,
     broker: &DaemonPlan,
 ) -> Result<Vec<(String, String)>, LabError> {
+    let layout = &state.layout;
     let replicas = options.brokers.min(3).to_string();
     let min_insync = options.brokers.min(2).to_string();
     let defaults: Vec<(&str, String)> = vec![
         ("broker.id", broker.id.to_string()),
-        ("listeners", format!("PLAINTEXT://{}:{}", host.address, broker.port())),
+        ("listeners", format!("{}://{}:{}", state.security.protocol(), host.address, broker.port())),
         ("log.dirs", broker.data_dir()),
         ("zookeeper.connect", layout.endpoints(DaemonKind::Zookeeper).join(",")),
         (SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()),
@@ -59,6 +66,7 @@ pub(crate) fn broker_settings(
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ];
     let mut defaults = defaults;
+    defaults.extend(security_settings(state)?);
     if options.manager != LabManager::Scripts {
         // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.
         defaults.push(("zookeeper.connection.timeout.ms", "60000".to_owned()));
@@ -77,9 +85,61 @@ pub(crate) fn broker_settings(
     Ok(settings)
 }
 
+/// Brokers come to each other by the door of their clients.
+fn security_settings(state: &State) -> Result<Vec<(&'static str, String)>, LabError> {
+    let security = state.security;
+    let mut settings = Vec::new();
+    if security.has_zookeeper_sasl {
+        settings.push(("zookeeper.set.acl", "true".to_owned()));
+    }
+    if !security.is_on() {
+        return Ok(settings);
+    }
+    let Passwords { admin, user, stranger } = Passwords::read(state)?;
+    settings.push(("security.inter.broker.protocol", security.protocol().to_owned()));
+    if let Some(tls) = security.tls {
+        settings.extend([
+            ("ssl.keystore.type", "PKCS12".to_owned()),
+            ("ssl.keystore.location", secrets::KEY_STORE.to_owned()),
+            ("ssl.keystore.password", admin.clone()),
+            ("ssl.key.password", admin.clone()),
+            ("ssl.truststore.type", "PKCS12".to_owned()),
+            ("ssl.truststore.location", secrets::TRUST_STORE.to_owned()),
+            ("ssl.truststore.password", admin.clone()),
+            ("ssl.client.auth", if tls == TlsKind::Mutual { "required" } else { "none" }.to_owned()),
+        ]);
+    }
+    if let Some(sasl) = security.sasl {
+        settings.push(("sasl.enabled.mechanisms", sasl.mechanism().to_owned()));
+        settings.push(("sasl.mechanism.inter.broker.protocol", sasl.mechanism().to_owned()));
+        let (module, users) = match sasl {
+            SaslKind::Plain => {
+                ("plain.PlainLoginModule", format!(" user_{ADMIN}=\"{admin}\" user_{USER}=\"{user}\" user_{STRANGER}=\"{stranger}\""))
+            }
+            SaslKind::ScramSha256 | SaslKind::ScramSha512 => ("scram.ScramLoginModule", String::new()),
+        };
+        let key = match (security.tls.is_some(), sasl) {
+            (false, SaslKind::Plain) => "listener.name.sasl_plaintext.plain.sasl.jaas.config",
+            (true, SaslKind::Plain) => "listener.name.sasl_ssl.plain.sasl.jaas.config",
+            (false, SaslKind::ScramSha256) => "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config",
+            (true, SaslKind::ScramSha256) => "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config",
+            (false, SaslKind::ScramSha512) => "listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config",
+            (true, SaslKind::ScramSha512) => "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config",
+        };
+        let value = format!("org.apache.kafka.common.security.{module} required username=\"{ADMIN}\" password=\"{admin}\"{users};");
+        settings.push((key, value));
+    }
+    if security.has_acls {
+        settings.push(("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer".to_owned()));
+        settings.push(("super.users", security.principal(ADMIN)));
+        settings.push(("allow.everyone.if.no.acl.found", "false".to_owned()));
+    }
+    Ok(settings)
+}
+
 /// The settings of one ZooKeeper. A single one stands alone, without a quorum.
-pub(crate) fn zookeeper_settings(layout: &Layout, host: &HostPlan, zookeeper: &DaemonPlan) -> Vec<(String, String)> {
-    let is_contained = zookeeper.published.is_some();
+pub(crate) fn zookeeper_settings(state: &State, host: &HostPlan, zookeeper: &DaemonPlan) -> Vec<(String, String)> {
+    let (layout, is_contained) = (&state.layout, zookeeper.published.is_some());
     let mut settings: Vec<(String, String)> = [
         ("tickTime", TICK_TIME_MS.to_string()),
         ("initLimit", INIT_LIMIT_TICKS.to_string()),
@@ -96,6 +156,16 @@ pub(crate) fn zookeeper_settings(layout: &Layout, host: &HostPlan, zookeeper: &D
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
     .collect();
+    if state.security.has_zookeeper_sasl {
+        for (key, value) in [
+            ("authProvider.1", "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"),
+            // Each alone is not enough on every version: the first up to 3.5, the second from 3.6 on.
+            ("requireClientAuthScheme", "sasl"),
+            ("sessionRequireClientSASLAuth", "true"),
+        ] {
+            settings.push((key.to_owned(), value.to_owned()));
+        }
+    }
     let ensemble = layout.daemons(DaemonKind::Zookeeper);
     if ensemble.len() > 1 {
         for (host, member) in ensemble {
@@ -127,9 +197,9 @@ mod tests {
     fn check(change: impl FnOnce(&mut LabOptions), broker: usize, expect: &[&str]) {
         let mut options = LabOptions::default();
         change(&mut options);
-        let layout = options.layout();
-        let (host, daemon) = layout.daemons(DaemonKind::Kafka)[broker];
-        let text = render("a broker", &broker_settings(&options, &layout, host, daemon).unwrap());
+        let state = crate::up::plan(&options).unwrap();
+        let (host, daemon) = state.layout.daemons(DaemonKind::Kafka)[broker];
+        let text = render("a broker", &broker_settings(&options, &state, host, daemon).unwrap());
         for line in expect {
             assert!(text.lines().any(|have| have == *line), "{line:?} is not in\n{text}");
         }
@@ -172,13 +242,14 @@ mod tests {
 
     #[test]
     fn zookeepers_know_each_other_and_a_single_one_is_alone() {
-        let layout = Layout::new(3, 3, Some(3));
-        let (host, daemon) = layout.daemons(DaemonKind::Zookeeper)[0];
-        let text = render("a ZooKeeper", &zookeeper_settings(&layout, host, daemon));
+        let options = LabOptions { hosts: Some(3), ..LabOptions::default() };
+        let state = crate::up::plan(&options).unwrap();
+        let (host, daemon) = state.layout.daemons(DaemonKind::Zookeeper)[0];
+        let text = render("a ZooKeeper", &zookeeper_settings(&state, host, daemon));
         assert!(text.contains("server.3=10.99.0.13:2888:3888\n"), "{text}");
         assert!(text.contains("clientPortAddress=10.99.0.11\n"), "{text}");
-        let layout = Layout::new(1, 1, None);
-        let (host, daemon) = layout.daemons(DaemonKind::Zookeeper)[0];
-        assert!(!render("", &zookeeper_settings(&layout, host, daemon)).contains("server."));
+        let state = crate::up::plan(&LabOptions { brokers: 1, zookeepers: 1, ..LabOptions::default() }).unwrap();
+        let (host, daemon) = state.layout.daemons(DaemonKind::Zookeeper)[0];
+        assert!(!render("", &zookeeper_settings(&state, host, daemon)).contains("server."));
     }
 }

@@ -17,6 +17,7 @@ use crate::LabError;
 use crate::layout::Layout;
 use crate::options::LabManager;
 use crate::processes::{self, ProcessId};
+use crate::security::LabSecurity;
 
 const RUN_DIR: &str = "/run/kchaos";
 const DEFAULT_BASE: &str = "/var/lib/kchaos/lab";
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) layout: Layout,
     #[serde(default)]
     pub(crate) manager: LabManager,
+    #[serde(default)]
+    pub(crate) security: LabSecurity,
     /// Names under `/run/netns`, all of them ours.
     pub(crate) namespaces: Vec<String>,
     pub(crate) netns_dir_before: DirBefore,

@@ -34,6 +34,7 @@ use crate::ready;
 use crate::rootfs::HostSpec;
 use crate::state::{self, Lock, Phase, State};
 use crate::systemd;
+use crate::users;
 
 /// Program and Debian package.
 const TOOLS: &[(&str, &str)] = &[
@@ -135,6 +136,9 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
             return Err(LabError::ToolMissing { tool, package });
         }
     }
+    if options.security.is_on() && !commands::exists("keytool") {
+        return Err(LabError::ToolMissing { tool: "keytool", package: "default-jre-headless" });
+    }
     if options.disks == Disks::Loop {
         if !commands::exists("mkfs.ext4") {
             return Err(LabError::ToolMissing { tool: "mkfs.ext4", package: "e2fsprogs" });
@@ -172,7 +176,7 @@ fn available_memory_mib() -> Option<u64> {
     Some(kib / 1024)
 }
 
-fn plan(options: &LabOptions) -> Result<State, LabError> {
+pub(crate) fn plan(options: &LabOptions) -> Result<State, LabError> {
     let layout = options.layout();
     Ok(State {
         lab_id: random_id()?,
@@ -191,6 +195,7 @@ fn plan(options: &LabOptions) -> Result<State, LabError> {
         inits: Vec::new(),
         layout,
         manager: options.manager,
+        security: options.security,
     })
 }
 
@@ -213,11 +218,16 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
     }
     progress(&format!("starting Kafka {}: ZooKeepers {}, brokers {}", options.kafka_version, options.zookeepers, options.brokers));
     start_hosts(options, state, libs)?;
-    ready::wait(state, progress)?;
+    users::make_scram(state)?;
+    ready::wait(options, state, progress)?;
     let cluster_id = read_back::verify(options, state)?;
     progress(&format!("settings read back from every broker; cluster {cluster_id}"));
     if options.disks == Disks::Fuse {
         fuse_disks::sync_all(state)?;
+    }
+    if state.security.has_acls {
+        users::grant(state, &inventory_file::of_admin(options, state))?;
+        progress("ACLs: kchaos may do what docs/security.md lists, and nothing else");
     }
     inventory_file::write(options, state, &cluster_id)?;
     state.cluster_id = Some(cluster_id);

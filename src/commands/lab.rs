@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
-use kchaos_lab::{Clock, Disks, Firewall, LabError, LabManager, LabOptions};
+use kchaos_lab::{Clock, Disks, Firewall, LabError, LabManager, LabOptions, LabSecurity, SecurityWord};
 
-use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabFirewall, LabManagerArg, LabUpArgs};
+use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabFirewall, LabManagerArg, LabSecurityArg, LabUpArgs};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
@@ -18,7 +18,7 @@ const LOG_LINES: usize = 40;
 pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
     match command {
         LabCommand::Up(args) => {
-            let lab = kchaos_lab::up(&options(args), &mut say).map_err(failure)?;
+            let lab = kchaos_lab::up(&options(args)?, &mut say).map_err(failure)?;
             crate::say!("{}", lab.inventory.display());
         }
         LabCommand::Status { format } => status(format)?,
@@ -80,8 +80,19 @@ impl Home {
     }
 }
 
-pub(super) fn options(args: LabUpArgs) -> LabOptions {
-    LabOptions {
+pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
+    let word = |word: &LabSecurityArg| match word {
+        LabSecurityArg::Plaintext => SecurityWord::Plaintext,
+        LabSecurityArg::Tls => SecurityWord::Tls,
+        LabSecurityArg::MutualTls => SecurityWord::MutualTls,
+        LabSecurityArg::SaslPlain => SecurityWord::SaslPlain,
+        LabSecurityArg::ScramSha256 => SecurityWord::ScramSha256,
+        LabSecurityArg::ScramSha512 => SecurityWord::ScramSha512,
+    };
+    let words: Vec<SecurityWord> = args.security.iter().map(word).collect();
+    Ok(LabOptions {
+        security: LabSecurity::new(&words, args.acls, args.zookeeper_sasl).map_err(failure)?,
+        first_broker_id: args.first_broker_id,
         brokers: args.brokers,
         zookeepers: args.zookeepers,
         hosts: args.hosts,
@@ -108,7 +119,7 @@ pub(super) fn options(args: LabUpArgs) -> LabOptions {
         },
         name: args.name,
         ..LabOptions::default()
-    }
+    })
 }
 
 fn status(format: Format) -> Result<(), Failure> {

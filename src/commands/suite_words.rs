@@ -10,7 +10,9 @@ use crate::run::Setup;
 /// What `kchaos lab up` would refuse, before anything is done.
 pub(crate) fn refuse_lab(words: &[String]) -> Result<(), String> {
     match parsed(&["lab", "up"], words)? {
-        Command::Lab(LabCommand::Up(args)) => lab::options(args).check().map_err(|error: LabError| error.to_string()),
+        Command::Lab(LabCommand::Up(args)) => {
+            lab::options(args).map_err(|failure| failure.to_string())?.check().map_err(|error: LabError| error.to_string())
+        }
         _ => Err("these are no options of kchaos lab up".to_owned()),
     }
 }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod hosts;
+mod security;
 mod show;
 
 use std::fmt;

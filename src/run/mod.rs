@@ -21,6 +21,7 @@ mod preflight;
 mod progress;
 mod replica_logs;
 mod resources;
+mod rights;
 mod schedule;
 mod setup;
 mod stable;

@@ -20,6 +20,7 @@ use kchaos_workloads::Context;
 use serde_json::{Value, json};
 
 use super::abort::Abort;
+use super::rights;
 use super::{Books, Display, Live, Setup, whole};
 use crate::doctor;
 use crate::exit::Failure;
@@ -157,7 +158,8 @@ pub(super) async fn read_back(setup: &Arc<Setup>, plan: &mut Plan) -> Result<(),
     }
     setup.schedule(plan, session_timeout_ms(&plan.effective));
     let topics: Vec<_> = setup.workload.topics(&setup.run_id).into_iter().map(|topic| topic.name).collect();
-    whole_topics(setup, &topics).await
+    whole_topics(setup, &topics).await?;
+    rights::refuse_lacking(setup).await
 }
 
 /// The longest of the brokers': how long a fault is held depends on it.

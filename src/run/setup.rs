@@ -149,7 +149,7 @@ impl Setup {
             run_id: self.run_id.clone(),
             seed: self.seed,
             bootstrap: self.inventory.kafka.bootstrap.join(","),
-            zookeeper: Some(self.zookeeper()),
+            zookeeper: Some(self.zookeeper()?),
             properties: self.client_properties()?,
             recorder,
             clock: self.clock.clone(),
@@ -161,10 +161,15 @@ impl Setup {
         })
     }
 
-    fn zookeeper(&self) -> kchaos_workloads::ZooKeeper {
+    fn zookeeper(&self) -> Result<kchaos_workloads::ZooKeeper, Failure> {
         let servers = kchaos_cluster::zookeeper::servers(&self.inventory).into_iter().map(|server| server.address);
         let connect = servers.collect::<Vec<_>>().join(",");
-        kchaos_workloads::ZooKeeper { connect, chroot: self.inventory.zookeeper.chroot.clone() }
+        let section = &self.inventory.zookeeper;
+        let login = match (section.user.clone(), self.inventory.zookeeper_password().map_err(Failure::usage)?) {
+            (Some(user), Some(password)) => Some(kchaos_workloads::ZooKeeperLogin { user, password: password.reveal().to_owned() }),
+            _ => None,
+        };
+        Ok(kchaos_workloads::ZooKeeper { connect, chroot: section.chroot.clone(), login })
     }
 
     pub(crate) fn kill(&self) -> KillSemantics {

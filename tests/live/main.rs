@@ -33,6 +33,7 @@ mod rotation;
 mod rules;
 mod run;
 mod safety;
+mod security;
 mod soak;
 mod suites;
 mod transactions;

@@ -37,6 +37,11 @@ impl LogRing {
         Self { capacity, state: Mutex::default() }
     }
 
+    /// The lines kept, which are kept on.
+    pub(crate) fn lines(&self) -> Vec<LogLine> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.iter().cloned().collect()
+    }
+
     /// The lines kept, and how many older ones were dropped.
     pub fn take(&self) -> (Vec<LogLine>, u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

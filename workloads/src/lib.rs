@@ -133,12 +133,27 @@ pub struct CutOff {
 }
 
 /// Where ZooKeeper is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZooKeeper {
     /// `host:port,host:port`.
     pub connect: String,
     /// What the cluster's nodes stand under: a path, or nothing.
     pub chroot: String,
+    /// As whom, by SASL with DIGEST-MD5.
+    pub login: Option<ZooKeeperLogin>,
+}
+
+/// A user and a password, which is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ZooKeeperLogin {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for ZooKeeperLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ZooKeeperLogin({})", self.user)
+    }
 }
 
 /// A workload with its options: a value, until it is started.

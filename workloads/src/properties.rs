@@ -254,6 +254,31 @@ pub(crate) fn resolve(
     all
 }
 
+/// `NAME.pem`, or else what is in the file `NAME.location`.
+pub(crate) fn pem(all: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, String> {
+    let location = format!("{name}.location");
+    match (all.get(&format!("{name}.pem")), all.get(&location)) {
+        (Some(pem), _) => Ok(Some(pem.clone())),
+        (None, Some(path)) => std::fs::read_to_string(path).map(Some).map_err(|error| format!("{location}: {path}: {error}")),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The same for a client on another machine, which has not our files: what is in them is in its properties.
+pub(crate) fn without_files(mut all: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
+    if all.contains_key("ssl.keystore.location") {
+        let instead = "name the same certificate by ssl.certificate.location and ssl.key.location";
+        return Err(format!("a client on another host cannot be given ssl.keystore.location: {instead}"));
+    }
+    for name in ["ssl.ca", "ssl.certificate", "ssl.key"] {
+        if let Some(pem) = pem(&all, name)? {
+            all.remove(&format!("{name}.location"));
+            all.insert(format!("{name}.pem"), pem);
+        }
+    }
+    Ok(all)
+}
+
 /// The greatest message a topic of this run must take: never below Kafka's own default.
 pub(crate) fn message_max_bytes(options: &Options) -> u64 {
     (u64::from(options.greatest_value_bytes()) + BESIDE_THE_VALUE_BYTES).max(1_048_588)

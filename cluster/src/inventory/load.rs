@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Inventory, validate};
-use crate::secret::SecretError;
+use crate::secret::{self, SecretError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
@@ -83,6 +83,14 @@ impl Inventory {
         resolve(&mut self.ssh.key_file);
         resolve(&mut self.ssh.known_hosts_file);
         self.cluster.network_namespace.as_mut().map(resolve);
+        let is_path = |name: &str, value: &str| name.starts_with("ssl.") && name.ends_with(".location") && !secret::is_reference(value);
+        for (name, value) in &mut self.kafka.properties {
+            if is_path(name, value) && !value.is_empty() && Path::new(value.as_str()).is_relative() && value != "probe" {
+                let mut path = PathBuf::from(value.as_str());
+                resolve(&mut path);
+                *value = path.display().to_string();
+            }
+        }
         for host in &mut self.hosts {
             host.ssh.key_file.as_mut().map(resolve);
         }

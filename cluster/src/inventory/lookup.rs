@@ -69,6 +69,13 @@ impl Inventory {
         }
     }
 
+    /// Of `zookeeper.user`, if there is one.
+    pub fn zookeeper_password(&self) -> Result<Option<Secret>, InventoryError> {
+        let Some(reference) = &self.zookeeper.password else { return Ok(None) };
+        let key = || "zookeeper.password".to_owned();
+        secret::resolve(reference).map(Some).map_err(|source| InventoryError::Secret { key: key(), source })
+    }
+
     /// For `plan.json` and reports. References stay, since they say where a secret is and not what it is.
     pub fn without_secrets(&self) -> serde_json::Value {
         let mut shown = self.clone();
@@ -78,6 +85,7 @@ impl Inventory {
             }
         };
         shown.ssh.key_passphrase.as_mut().map(hide);
+        shown.zookeeper.password.as_mut().map(hide);
         for (name, value) in &mut shown.kafka.properties {
             if is_secret_property(name) {
                 hide(value);

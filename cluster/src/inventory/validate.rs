@@ -40,6 +40,12 @@ pub(super) fn files(inventory: &Inventory) -> Vec<Finding> {
         findings.file(&["ssh", "key_file"], &inventory.ssh.key_file, key_hint);
         findings.file(&["ssh", "known_hosts_file"], &inventory.ssh.known_hosts_file, known_hosts_hint);
     }
+    for (name, value) in &inventory.kafka.properties {
+        let is_file = name.starts_with("ssl.") && name.ends_with(".location") && !secret::is_reference(value) && value != "probe";
+        if is_file && !Path::new(value).is_dir() {
+            findings.file(&["kafka", "properties", name], Path::new(value), "docs/security.md says what belongs there");
+        }
+    }
     for (index, host) in inventory.hosts.iter().enumerate() {
         if let Some(path) = &host.ssh.key_file {
             let key = in_host(index, &["ssh", "key_file"]);
@@ -132,6 +138,12 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
     findings.require(zookeeper.session_timeout_ms >= 1_000, &["zookeeper", "session_timeout_ms"], || {
         format!("is {}: it must be 1000 or more", zookeeper.session_timeout_ms)
     });
+    findings.require(zookeeper.user.is_some() == zookeeper.password.is_some(), &["zookeeper", "user"], || {
+        "user and password belong together".to_owned()
+    });
+    if let Some(reference) = &zookeeper.password {
+        findings.require(secret::is_reference(reference), &["zookeeper", "password"], || BY_REFERENCE.to_owned());
+    }
     for (kind, what) in [(DaemonKind::Kafka, "a broker (kind = \"kafka\")"), (DaemonKind::Zookeeper, "a ZooKeeper (kind = \"zookeeper\")")]
     {
         let found = inventory.daemons_of(kind).next().is_some();

@@ -15,12 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kchaos_core::{Interval, Key, Observed};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::{PATIENCE, Shared, patiently};
 use crate::protocol::messages::MetadataRequest;
-use crate::protocol::{Connection, Metadata, MetadataPartition, Peer, ProtocolError};
+use crate::protocol::{Connection, Metadata, MetadataPartition, Peer, ProtocolError, Security, Stream};
 
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 const SILENCE_MAX: Duration = Duration::from_millis(1_000);
@@ -46,7 +45,7 @@ struct Watcher {
 }
 
 /// Watches one broker, for ever. `position` spreads the brokers' turns.
-pub(super) async fn watch(shared: Arc<Shared>, broker: i32, address: String, position: usize) {
+pub(super) async fn watch(shared: Arc<Shared>, security: Arc<Security>, (broker, address): (i32, String), position: usize) {
     let mut keys: BTreeMap<String, BTreeMap<i32, Key>> = BTreeMap::new();
     for entry in &shared.keys {
         keys.entry(entry.topic.clone()).or_default().insert(entry.partition, entry.key);
@@ -57,7 +56,7 @@ pub(super) async fn watch(shared: Arc<Shared>, broker: i32, address: String, pos
     let offset = Duration::from_millis(17) * position as u32;
     loop {
         let invoked_ns = watcher.shared.clock.now_ns();
-        let opening = Connection::open(peer.clone(), SILENCE_MAX, SILENCE_MAX);
+        let opening = Connection::open(peer.clone(), &security, SILENCE_MAX, SILENCE_MAX);
         match patiently(opening, |waited| watcher.is_waited_for(invoked_ns, waited)).await {
             Ok(connection) => watcher.ask_on(connection, offset).await,
             Err(error) => watcher.has_failed(&error, invoked_ns),
@@ -68,7 +67,7 @@ pub(super) async fn watch(shared: Arc<Shared>, broker: i32, address: String, pos
 
 impl Watcher {
     /// Asks on this connection until it is of no use any more.
-    async fn ask_on(&mut self, mut connection: Connection<TcpStream>, offset: Duration) {
+    async fn ask_on(&mut self, mut connection: Connection<Stream>, offset: Duration) {
         let mut ticks = interval_at(Instant::now() + offset, ASK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let topics: Vec<String> = self.keys.keys().cloned().collect();

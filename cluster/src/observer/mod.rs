@@ -34,7 +34,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::inventory::Inventory;
-use crate::protocol::{broker_addresses, check_plaintext};
+use crate::protocol::{Security, broker_addresses};
 use crate::zookeeper::{Server, servers};
 use ledger::Ledger;
 
@@ -127,12 +127,18 @@ fn start_sources(shared: &Arc<Shared>) -> JoinSet<()> {
         sources.spawn(supervise(shared.clone(), move |shared| zookeeper::watch(shared, server)));
         sources.spawn(supervise(shared.clone(), move |shared| modes::watch(shared, server)));
     }
-    if let Err(error) = check_plaintext(&shared.inventory) {
-        shared.blind("observer", Interval::at(shared.clock.now_ns()), format!("brokers are not asked for metadata: {error}"));
-        return sources;
-    }
+    let security = match Security::of(&shared.inventory) {
+        Ok(security) => Arc::new(security),
+        Err(error) => {
+            shared.blind("observer", Interval::at(shared.clock.now_ns()), format!("brokers are not asked for metadata: {error}"));
+            return sources;
+        }
+    };
     for (position, (broker, address)) in broker_addresses(&shared.inventory).into_iter().enumerate() {
-        sources.spawn(supervise(shared.clone(), move |shared| brokers::watch(shared, broker, address.clone(), position)));
+        let security = Arc::clone(&security);
+        sources.spawn(supervise(shared.clone(), move |shared| {
+            brokers::watch(shared, Arc::clone(&security), (broker, address.clone()), position)
+        }));
     }
     sources
 }

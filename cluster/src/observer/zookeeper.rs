@@ -56,11 +56,10 @@ struct Watcher {
 pub(super) async fn watch(shared: Arc<Shared>, server: usize) {
     let Some(at) = shared.servers.get(server).cloned() else { return };
     let section = &shared.inventory.zookeeper;
-    let session_timeout = Duration::from_millis(section.session_timeout_ms);
     // Servers are asked in turn, not all at the same moment: the majority's last proof is then younger.
     let offset = ROUND_INTERVAL * server as u32 / shared.servers.len().max(1) as u32;
     loop {
-        if let Ok(session) = Session::connect(&at, &section.chroot, session_timeout, SILENCE_MAX).await {
+        if let Ok(session) = Session::connect(&at, section, SILENCE_MAX).await {
             let items = items::count(shared.keys.len());
             let mut watcher = Watcher {
                 shared: shared.clone(),

@@ -215,7 +215,7 @@ impl Client {
         accepted(peer, &format!("the deletion of records of {topic}-{partition} below {before}"), answer.error)
     }
 
-    async fn ask_controller<R: Request<Response = Verdict>>(&self, request: &R, what: &str) -> Result<(), ProtocolError> {
+    pub(super) async fn ask_controller<R: Request<Response = Verdict>>(&self, request: &R, what: &str) -> Result<(), ProtocolError> {
         let mut tries = 0;
         loop {
             tries += 1;

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use super::connection::Connection;
+use super::connection::{Connection, Stream};
 use super::coordinator::{self, CoordinatorKind, FindCoordinatorRequest};
 use super::error::{Peer, ProtocolError};
 use super::messages::{
     ConfigEntry, DescribeConfigsRequest, EARLIEST, LATEST, ListOffsets, ListOffsetsRequest, Metadata, MetadataRequest, Request, Resource,
 };
+use super::security::Security;
 use crate::inventory::{DaemonKind, Inventory};
 
 /// By setting.
 pub type ConfigMap = BTreeMap<String, ConfigEntry>;
 
-type Slot = Arc<Mutex<Option<Connection<TcpStream>>>>;
+type Slot = Arc<Mutex<Option<Connection<Stream>>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -41,6 +41,7 @@ pub struct Client {
     /// From the inventory, and learned from metadata.
     addresses: Mutex<BTreeMap<i32, String>>,
     bootstrap: Vec<String>,
+    security: Security,
     timeouts: Timeouts,
     /// By address.
     connections: Mutex<BTreeMap<String, Slot>>,
@@ -54,13 +55,14 @@ impl Default for Timeouts {
 
 impl Client {
     pub fn new(inventory: &Inventory, timeouts: Timeouts) -> Result<Self, ProtocolError> {
-        check_plaintext(inventory)?;
+        let security = Security::of(inventory)?;
         if inventory.kafka.bootstrap.is_empty() {
             return Err(ProtocolError::NoBootstrap);
         }
         Ok(Self {
             addresses: Mutex::new(broker_addresses(inventory)),
             bootstrap: inventory.kafka.bootstrap.clone(),
+            security,
             timeouts,
             connections: Mutex::default(),
         })
@@ -74,15 +76,19 @@ impl Client {
 
     /// What the first bootstrap broker that answers believes.
     pub async fn metadata_from_any(&self, topics: Option<&[String]>) -> Result<Metadata, ProtocolError> {
+        self.ask_any(&MetadataRequest { topics }).await
+    }
+
+    pub(super) async fn ask_any<R: Request>(&self, request: &R) -> Result<R::Response, ProtocolError> {
         let mut last = ProtocolError::NoBootstrap;
         for address in &self.bootstrap {
             let peer = Peer { broker: None, address: address.clone() };
-            match self.call(&peer, &MetadataRequest { topics }).await {
-                Ok(metadata) => return Ok(metadata),
+            match self.call(&peer, request).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => last = error,
             }
         }
-        Err(ProtocolError::NoneAnswered { what: MetadataRequest::NAME, last: Box::new(last) })
+        Err(ProtocolError::NoneAnswered { what: R::NAME, last: Box::new(last) })
     }
 
     /// Start and end of a partition's log, from `broker` as its leader at `leader_epoch` (-1: at whatever epoch it believes).
@@ -176,6 +182,10 @@ impl Client {
         Ok(answer.configs.into_iter().collect())
     }
 
+    pub(super) fn security(&self) -> &Security {
+        &self.security
+    }
+
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
@@ -216,7 +226,7 @@ impl Client {
                 }
             }
         }
-        let mut connection = Connection::open(peer.clone(), self.timeouts.connect, self.timeouts.request).await?;
+        let mut connection = Connection::open(peer.clone(), &self.security, self.timeouts.connect, self.timeouts.request).await?;
         let answer = connection.call(request, self.timeouts.request).await;
         if connection.is_usable() {
             *slot = Some(connection);
@@ -232,13 +242,6 @@ pub(crate) fn broker_addresses(inventory: &Inventory) -> BTreeMap<i32, String> {
         .filter(|(_, daemon)| daemon.kind == DaemonKind::Kafka)
         .map(|(host, daemon)| (daemon.id, join_address(&host.address, i32::from(daemon.port))))
         .collect()
-}
-
-pub(crate) fn check_plaintext(inventory: &Inventory) -> Result<(), ProtocolError> {
-    match inventory.kafka.properties.get("security.protocol") {
-        Some(protocol) if !protocol.eq_ignore_ascii_case("plaintext") => Err(ProtocolError::Security { protocol: protocol.clone() }),
-        _ => Ok(()),
-    }
 }
 
 /// IPv6 addresses need brackets before a port.

@@ -1,5 +1,6 @@
 //! One stream to one broker: frames, correlation ids, ApiVersions first, a timeout on every call.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -9,12 +10,25 @@ use tokio::time::timeout;
 use super::error::{Peer, ProtocolError};
 use super::messages::{ApiRange, ApiVersionsRequest, Request};
 use super::own_ports::OwnPort;
+use super::security::Security;
+use super::tls;
 use super::wire::{Decoder, Encoder, WireError};
 
 /// Larger than the metadata of any cluster worth looking at and than one batch of 99 MiB, smaller than what a wrong port's bytes announce.
 pub(super) const FRAME_BYTES_MAX: usize = 160 << 20;
 
 const CLIENT_ID: &str = "kchaos";
+
+/// A listener of TLS that is told something else answers with an alert: its record's type, and the version of TLS, before two bytes of length.
+const TLS_ALERT: std::ops::RangeInclusive<i32> = 0x1503_0000..=0x1503_04ff;
+
+/// Whatever carries a connection.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// A socket, in the clear or under TLS.
+pub type Stream = Box<dyn Duplex>;
 
 /// One request in flight. A call that is dropped before its answer came leaves the connection unusable, and it says so.
 pub struct Connection<S> {
@@ -24,13 +38,20 @@ pub struct Connection<S> {
     apis: Vec<ApiRange>,
     correlation: i32,
     in_call: bool,
+    /// It has been answered beyond the door, or was let in there: what ends it now is not that it must say who it is.
+    is_let_in: bool,
     /// Where it comes from, of a socket.
     _own_port: Option<OwnPort>,
 }
 
-impl Connection<TcpStream> {
-    /// Connects and asks for ApiVersions; each within its own timeout.
-    pub async fn open(peer: Peer, connect_timeout: Duration, request_timeout: Duration) -> Result<Self, ProtocolError> {
+impl Connection<Stream> {
+    /// Connects, comes in and asks for ApiVersions; each within its own timeout.
+    pub async fn open(
+        peer: Peer,
+        security: &Security,
+        connect_timeout: Duration,
+        request_timeout: Duration,
+    ) -> Result<Self, ProtocolError> {
         let stream = match timeout(connect_timeout, TcpStream::connect(&peer.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(reason)) => return Err(ProtocolError::Connect { peer, reason }),
@@ -39,15 +60,29 @@ impl Connection<TcpStream> {
         // Small requests, each waited for: Nagle could only hold them back.
         stream.set_nodelay(true).map_err(|reason| ProtocolError::Connect { peer: peer.clone(), reason })?;
         let _own_port = stream.local_addr().ok().map(|own| OwnPort::of(own.port()));
-        let connection = Self::handshake(stream, peer, request_timeout).await?;
-        Ok(Self { _own_port, ..connection })
+        let stream: Stream = match &security.tls {
+            None => Box::new(stream),
+            Some(tls) => match timeout(request_timeout, tls.handshake(stream, &peer)).await {
+                Ok(stream) => Box::new(stream?),
+                Err(_) => {
+                    let timeout_ms = request_timeout.as_millis() as u64;
+                    return Err(ProtocolError::Timeout { peer, what: "a TLS handshake", timeout_ms });
+                }
+            },
+        };
+        let mut connection =
+            Self::handshake(stream, peer, request_timeout).await.map_err(|error| at_the_door(error, security.tls.is_some()))?;
+        if let Some(sasl) = &security.sasl {
+            sasl.authenticate(&mut connection, request_timeout).await?;
+        }
+        Ok(Self { _own_port, is_let_in: security.sasl.is_some(), ..connection })
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Takes a stream that is connected (and, later, authenticated) and asks for ApiVersions.
+    /// Takes a stream that is connected and asks for ApiVersions.
     pub async fn handshake(stream: S, peer: Peer, request_timeout: Duration) -> Result<Self, ProtocolError> {
-        let mut connection = Self { stream, peer, apis: Vec::new(), correlation: 0, in_call: false, _own_port: None };
+        let mut connection = Self { stream, peer, apis: Vec::new(), correlation: 0, in_call: false, is_let_in: false, _own_port: None };
         let answer = connection.call(&ApiVersionsRequest, request_timeout).await?;
         if answer.error != 0 {
             return Err(connection.refused(ApiVersionsRequest::NAME.to_owned(), answer.error));
@@ -73,12 +108,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.check_version::<R>()?;
         self.in_call = true;
         let frame = match timeout(limit, self.exchange(request)).await {
-            Ok(frame) => frame?,
+            Ok(frame) => frame.map_err(|error| self.turned_away::<R>(error))?,
             Err(_) => {
                 return Err(ProtocolError::Timeout { peer: self.peer.clone(), what: R::NAME, timeout_ms: limit.as_millis() as u64 });
             }
         };
         self.in_call = false;
+        self.is_let_in |= R::KEY != ApiVersionsRequest::KEY;
         let mut decoder = Decoder::new(&frame);
         let malformed = |reason: WireError| ProtocolError::Malformed { peer: self.peer.clone(), what: R::NAME, reason };
         let got = decoder.i32().map_err(malformed)?;
@@ -94,6 +130,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     pub(super) fn refused(&self, what: String, code: i16) -> ProtocolError {
         ProtocolError::Refused { peer: self.peer.clone(), what, code }
+    }
+
+    pub(super) fn unwelcome(&self, what: String, mend: String) -> ProtocolError {
+        ProtocolError::Unwelcome { peer: self.peer.clone(), what, mend }
+    }
+
+    /// A listener of SASL answers ApiVersions to everybody, and hangs up at whatever comes next from who has not said who it is.
+    fn turned_away<R: Request>(&self, error: ProtocolError) -> ProtocolError {
+        let is_hung_up = matches!(&error, ProtocolError::Io { reason, .. } if reason.kind() == ErrorKind::UnexpectedEof || reason.kind() == ErrorKind::ConnectionReset);
+        if self.is_let_in || !is_hung_up || R::KEY == ApiVersionsRequest::KEY {
+            return error;
+        }
+        self.unwelcome(
+            format!("answered ApiVersions and hung up at {}, as a listener of SASL does", R::NAME),
+            "see kafka.properties.security.protocol: SASL_PLAINTEXT or SASL_SSL there?".to_owned(),
+        )
     }
 
     fn check_version<R: Request>(&self) -> Result<(), ProtocolError> {
@@ -124,10 +176,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut frame = Vec::with_capacity(length.min(64 << 10));
         let read = (&mut self.stream).take(length as u64).read_to_end(&mut frame).await.map_err(|reason| failed(&self.peer, reason))?;
         if read < length {
-            return Err(failed(&self.peer, std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(failed(&self.peer, ErrorKind::UnexpectedEof.into()));
         }
         Ok(frame)
     }
+}
+
+/// What ended the first exchange, in words for who came by the wrong door.
+fn at_the_door(error: ProtocolError, has_tls: bool) -> ProtocolError {
+    const MEND: &str = "compare kafka.properties.security.protocol and the port with the broker's listeners";
+    let (peer, what, mend) = match &error {
+        ProtocolError::FrameSize { peer, bytes, .. } if !has_tls && i32::try_from(*bytes).is_ok_and(|bytes| TLS_ALERT.contains(&bytes)) => {
+            (peer, "speaks TLS, and we do not".to_owned(), MEND.to_owned())
+        }
+        ProtocolError::Io { peer, reason, .. } => match tls::alert_of(reason) {
+            Some((what, mend)) => (peer, what, mend),
+            None => (peer, format!("hung up before it said anything ({reason})"), MEND.to_owned()),
+        },
+        _ => return error,
+    };
+    ProtocolError::Unwelcome { peer: peer.clone(), what, mend }
 }
 
 /// A whole frame with its length: header version 1 (2 of a flexible request, whose client id is no compact string) and the request's body.

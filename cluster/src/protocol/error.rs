@@ -32,14 +32,16 @@ pub enum ProtocolError {
     #[error("{peer} does not speak {what} version {wants} (it offers {offers})")]
     Version { peer: Peer, what: &'static str, wants: i16, offers: String },
     /// The broker's own refusal.
-    #[error("{peer} answered {what} with {} ({code})", error_name(*code))]
+    #[error("{peer} answered {what} with {} ({code}){}", error_name(*code), error_hint(*code))]
     Refused { peer: Peer, what: String, code: i16 },
     #[error("broker {broker} is neither in the inventory nor in the metadata of the bootstrap brokers")]
     UnknownBroker { broker: i32 },
-    #[error(
-        "security.protocol = {protocol:?} is not supported by the view and the observer, which speak PLAINTEXT; give them a plaintext listener"
-    )]
-    Security { protocol: String },
+    /// What the inventory says of security is of no use; nobody was asked.
+    #[error("{reason}")]
+    Security { reason: String },
+    /// The broker is there, and we do not come in: what is the matter, and where it is mended.
+    #[error("{peer} {what} ({mend})")]
+    Unwelcome { peer: Peer, what: String, mend: String },
     #[error("there is no topic {topic}, so nobody coordinates anything yet: start a consumer group or a transaction first")]
     NoCoordinators { topic: String },
     #[error("the cluster has no controller at this moment")]
@@ -64,6 +66,16 @@ impl ProtocolError {
         }
     }
 
+    /// Whether it lies in how we come in, which does not mend itself.
+    pub fn is_of_security(&self) -> bool {
+        match self {
+            ProtocolError::Security { .. } | ProtocolError::Unwelcome { .. } => true,
+            ProtocolError::Refused { code, .. } => !error_hint(*code).is_empty(),
+            ProtocolError::NoneAnswered { last, .. } => last.is_of_security(),
+            _ => false,
+        }
+    }
+
     /// The stream ended under us: with a connection that had been idle, worth one more try on a new one.
     pub(super) fn is_closed_stream(&self) -> bool {
         matches!(self, ProtocolError::Io { .. } | ProtocolError::Abandoned { .. })
@@ -76,6 +88,15 @@ impl fmt::Display for Peer {
             Some(broker) => write!(f, "broker {broker} ({})", self.address),
             None => write!(f, "the broker at {}", self.address),
         }
+    }
+}
+
+/// What to do about a code that does not say it by its name.
+fn error_hint(code: i16) -> &'static str {
+    match code {
+        29..=31 | 53 => "; the user lacks an ACL: docs/security.md lists those that kchaos needs",
+        34 | 58 => "; see kafka.properties.security.protocol and sasl.*",
+        _ => "",
     }
 }
 
@@ -97,7 +118,10 @@ pub fn error_name(code: i16) -> &'static str {
         13 => "NETWORK_EXCEPTION",
         17 => "INVALID_TOPIC_EXCEPTION",
         29 => "TOPIC_AUTHORIZATION_FAILED",
+        30 => "GROUP_AUTHORIZATION_FAILED",
         31 => "CLUSTER_AUTHORIZATION_FAILED",
+        33 => "UNSUPPORTED_SASL_MECHANISM",
+        34 => "ILLEGAL_SASL_STATE",
         19 => "NOT_ENOUGH_REPLICAS",
         35 => "UNSUPPORTED_VERSION",
         36 => "TOPIC_ALREADY_EXISTS",
@@ -110,7 +134,10 @@ pub fn error_name(code: i16) -> &'static str {
         44 => "POLICY_VIOLATION",
         73 => "TOPIC_DELETION_DISABLED",
         43 => "UNSUPPORTED_FOR_MESSAGE_FORMAT",
+        53 => "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+        54 => "SECURITY_DISABLED",
         56 => "KAFKA_STORAGE_ERROR",
+        58 => "SASL_AUTHENTICATION_FAILED",
         60 => "REASSIGNMENT_IN_PROGRESS",
         72 => "LISTENER_NOT_FOUND",
         74 => "FENCED_LEADER_EPOCH",

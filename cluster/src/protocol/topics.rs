@@ -191,7 +191,7 @@ impl Client {
         let unsent = |source| Unanswered { is_sent: false, source };
         let peer = self.peer(broker).await.map_err(unsent)?;
         let timeouts = self.timeouts();
-        let mut connection = Connection::open(peer, timeouts.connect, timeouts.request).await.map_err(unsent)?;
+        let mut connection = Connection::open(peer, self.security(), timeouts.connect, timeouts.request).await.map_err(unsent)?;
         let answer = connection.call(request, timeouts.request).await;
         let answer = answer.map_err(|source| Unanswered { is_sent: !matches!(source, ProtocolError::Version { .. }), source })?;
         Ok(answer.error)

@@ -62,7 +62,7 @@ impl<'a> Decoder<'a> {
         Ok(Some(text.to_owned()))
     }
 
-    /// Bytes behind their length.
+    /// Bytes with their length before them.
     pub fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, WireError> {
         let at = self.at;
         let length = self.i32()?;
@@ -71,6 +71,11 @@ impl<'a> Decoder<'a> {
         }
         let length = usize::try_from(length).map_err(|_| WireError { at, reason: format!("bytes of length {length}") })?;
         self.take(length, "bytes").map(Some)
+    }
+
+    /// The same; null counts as none.
+    pub fn blob(&mut self) -> Result<&'a [u8], WireError> {
+        Ok(self.nullable_bytes()?.unwrap_or_default())
     }
 
     /// An array; null counts as empty. A count that the rest of the frame cannot hold is refused before anything is allocated for it.
@@ -213,6 +218,11 @@ impl Encoder {
         for each in elements {
             element(self, each);
         }
+    }
+
+    pub fn blob(&mut self, bytes: &[u8]) {
+        self.i32(bytes.len() as i32);
+        self.bytes.extend_from_slice(bytes);
     }
 
     pub fn null_array(&mut self) {

@@ -110,8 +110,7 @@ pub async fn topic_config(inventory: &Inventory, topic: &str) -> Result<ConfigMa
 }
 
 async fn connect(inventory: &Inventory) -> Result<Session, ZooKeeperError> {
-    let section = &inventory.zookeeper;
-    first_session(&servers(inventory), &section.chroot, Duration::from_millis(section.session_timeout_ms), ANSWER_TIMEOUT).await
+    first_session(&servers(inventory), &inventory.zookeeper, ANSWER_TIMEOUT).await
 }
 
 async fn read(session: &Session, inventory: &Inventory, topics: Option<&[String]>) -> Result<View, ViewError> {

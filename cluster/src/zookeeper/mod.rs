@@ -6,10 +6,12 @@
 //! What is not trusted: `Expired` and `Disconnected` are this client's own words (it gives up at 7/5 of the session timeout, before any
 //! server said so), so neither is ever read as "the ephemeral node is gone". Only a read of a server says that.
 
+mod access;
 pub mod nodes;
 mod session;
 mod srvr;
 
+pub use access::Access;
 pub use session::{Session, ZooKeeperError, first_session};
 pub use srvr::{Srvr, SrvrError, srvr};
 

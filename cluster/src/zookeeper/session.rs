@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use zookeeper_client as zk;
 
-use super::Server;
 use super::nodes::{self, BrokerNode, NodeError, StateNode};
+use super::{Access, Server, srvr};
+use crate::inventory::ZooKeeperSection;
 
 /// How long a server is waited for before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(150);
@@ -41,7 +42,9 @@ pub enum ZooKeeperError {
     #[error("no session with ZooKeeper {server} ({address}): {reason}")]
     Connect { server: String, address: String, reason: String },
     #[error("reading {path} from ZooKeeper {server} failed: {reason}")]
-    Read { server: String, path: String, reason: zk::Error },
+    Read { server: String, path: String, reason: String },
+    #[error("{reason}")]
+    Access { reason: String },
     #[error("ZooKeeper {server} did not answer a read of {path} within {timeout_ms} ms")]
     Timeout { server: String, path: String, timeout_ms: u64 },
     #[error("ZooKeeper {server}: {reason}")]
@@ -57,19 +60,28 @@ pub struct Session {
     client: zk::Client,
     server: Server,
     read_timeout: Duration,
+    access: Access,
 }
 
 impl Session {
     /// Within `limit`, connection and handshake together.
-    pub async fn connect(server: &Server, chroot: &str, session_timeout: Duration, limit: Duration) -> Result<Self, ZooKeeperError> {
+    pub async fn connect(server: &Server, section: &ZooKeeperSection, limit: Duration) -> Result<Self, ZooKeeperError> {
+        let (chroot, session_timeout) = (section.chroot.as_str(), Duration::from_millis(section.session_timeout_ms));
+        let access = Access::of(section)?;
         let failed = |reason: String| ZooKeeperError::Connect { server: server.label.clone(), address: server.address.clone(), reason };
         // Eagerly, or a refused connection would be tried again for the whole session timeout.
         let connector = zk::Client::connector().with_session_timeout(session_timeout).with_connection_timeout(limit).with_fail_eagerly();
+        let connector = access.let_in(connector);
         let address = server.address.clone();
         let connecting = isolation().map_err(&failed)?.spawn(async move { connector.connect(&address).await });
         let client = match timeout(limit, connecting).await {
             Ok(Ok(Ok(client))) => client,
-            Ok(Ok(Err(error))) => return Err(failed(error.to_string())),
+            Ok(Ok(Err(zk::Error::NoHosts))) => {
+                // All that the client says of a server that ends the conversation, too.
+                let serves = srvr(&server.address, limit).await.is_ok();
+                return Err(failed(access.turned_away(serves)));
+            }
+            Ok(Ok(Err(error))) => return Err(failed(access.told(&error))),
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Err(_) => return Err(failed(format!("no answer within {} ms", limit.as_millis()))),
         };
@@ -78,7 +90,7 @@ impl Session {
         } else {
             client.chroot(chroot.to_owned()).map_err(|_| failed(format!("{chroot:?} is not a path")))?
         };
-        Ok(Self { client, server: server.clone(), read_timeout: limit })
+        Ok(Self { client, server: server.clone(), read_timeout: limit, access })
     }
 
     /// For watches and for requests that are to be sent together.
@@ -171,7 +183,7 @@ impl Session {
         match timeout(self.read_timeout, asked).await {
             Ok(Ok(answer)) => Ok(Some(answer)),
             Ok(Err(zk::Error::NoNode)) => Ok(None),
-            Ok(Err(reason)) => Err(ZooKeeperError::Read { server, path, reason }),
+            Ok(Err(reason)) => Err(ZooKeeperError::Read { server, path, reason: self.access.told(&reason) }),
             Err(_) => Err(ZooKeeperError::Timeout { server, path, timeout_ms: self.read_timeout.as_millis() as u64 }),
         }
     }
@@ -182,18 +194,13 @@ impl Session {
 }
 
 /// A session with the first server that gives one. Each next server is tried beside those before it, so that one that hangs costs little.
-pub async fn first_session(
-    servers: &[Server],
-    chroot: &str,
-    session_timeout: Duration,
-    limit: Duration,
-) -> Result<Session, ZooKeeperError> {
+pub async fn first_session(servers: &[Server], section: &ZooKeeperSection, limit: Duration) -> Result<Session, ZooKeeperError> {
     let mut attempts = JoinSet::new();
     for (position, server) in servers.iter().enumerate() {
-        let (server, chroot) = (server.clone(), chroot.to_owned());
+        let (server, section) = (server.clone(), section.clone());
         attempts.spawn(async move {
             sleep(HEAD_START * position as u32).await;
-            Session::connect(&server, &chroot, session_timeout, limit).await
+            Session::connect(&server, &section, limit).await
         });
     }
     let mut reasons = Vec::new();

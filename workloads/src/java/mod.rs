@@ -12,6 +12,7 @@ pub(crate) mod errors;
 mod process;
 mod producer;
 mod properties;
+mod security;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -162,7 +163,7 @@ impl Library for JavaClient {
     }
 
     fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String> {
-        let properties = properties::consumer(&shared.properties(Role::Consumer, name), isolation);
+        let properties = properties::consumer(&shared.properties(Role::Consumer, name), isolation)?;
         let start = Start { role: "consumer", properties, keys: &shared.keys };
         let (pipes, place) = self.spawn()?;
         // Assignments are made on the thread that polls: nothing has to settle.

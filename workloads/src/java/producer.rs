@@ -27,7 +27,7 @@ struct Hears {
 impl JavaProducer {
     pub(super) fn start(client: &JavaClient, writer: &Writer, instance: &Arc<Instance>) -> Result<Self, String> {
         let shared = &instance.shared;
-        let properties = properties::producer(&shared.properties(writer.role, &writer.name));
+        let properties = properties::producer(&shared.properties(writer.role, &writer.name))?;
         let start = Start { role: "producer", properties, keys: &shared.keys };
         let hears = Arc::new(Hears { tickets: Tickets::new(instance), logged: Mutex::default() });
         let listener = {

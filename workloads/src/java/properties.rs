@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::security;
 use crate::options::{Isolation, OptionsError};
 
 /// librdkafka's name (an alias of it has a line of its own) and the Java client's.
@@ -64,7 +65,9 @@ const POLL_RECORDS_MAX: &str = "500";
 
 /// Are there twins of these?
 pub(crate) fn check(names: impl Iterator<Item = String>) -> Result<(), OptionsError> {
-    let has_twin = |name: &str| [COMMON, PRODUCER, CONSUMER].iter().any(|twins| twins.iter().any(|twin| twin.librdkafka == name));
+    let has_twin = |name: &str| {
+        security::KNOWN.contains(&name) || [COMMON, PRODUCER, CONSUMER].iter().any(|twins| twins.iter().any(|twin| twin.librdkafka == name))
+    };
     match names.into_iter().find(|name| !has_twin(name)) {
         Some(name) => Err(OptionsError::PropertyWithoutTwin { name }),
         None => Ok(()),
@@ -72,18 +75,18 @@ pub(crate) fn check(names: impl Iterator<Item = String>) -> Result<(), OptionsEr
 }
 
 /// Of a producer, from all of librdkafka's.
-pub(super) fn producer(all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut properties = translated(all, PRODUCER);
+pub(super) fn producer(all: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
+    let mut properties = translated(all, PRODUCER)?;
     // `send()` blocks its worker for so long at most, without metadata or room: no longer than a send may take.
     if let Some(delivery) = properties.get("delivery.timeout.ms").cloned() {
         properties.insert("max.block.ms".to_owned(), delivery);
     }
-    properties
+    Ok(properties)
 }
 
 /// Of a consumer, which belongs to no group and commits nothing.
-pub(super) fn consumer(all: &BTreeMap<String, String>, isolation: Isolation) -> BTreeMap<String, String> {
-    let mut properties = translated(all, CONSUMER);
+pub(super) fn consumer(all: &BTreeMap<String, String>, isolation: Isolation) -> Result<BTreeMap<String, String>, String> {
+    let mut properties = translated(all, CONSUMER)?;
     for (name, value) in [
         ("isolation.level", isolation.name()),
         ("enable.auto.commit", "false"),
@@ -93,12 +96,14 @@ pub(super) fn consumer(all: &BTreeMap<String, String>, isolation: Isolation) -> 
     ] {
         properties.insert(name.to_owned(), value.to_owned());
     }
-    properties
+    Ok(properties)
 }
 
-fn translated(all: &BTreeMap<String, String>, own: &[Twin]) -> BTreeMap<String, String> {
+fn translated(all: &BTreeMap<String, String>, own: &[Twin]) -> Result<BTreeMap<String, String>, String> {
+    let mut properties = security::properties(all)?;
     let twins = COMMON.iter().chain(own);
-    twins.filter_map(|twin| Some((twin.java.to_owned(), all.get(twin.librdkafka)?.clone()))).collect()
+    properties.extend(twins.filter_map(|twin| Some((twin.java.to_owned(), all.get(twin.librdkafka)?.clone()))));
+    Ok(properties)
 }
 
 /// For `docs/clients.md`.
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn a_java_producer_is_given_what_librdkafka_s_is() {
         let options = Options { properties: vec![("linger.ms".into(), "7".into())], ..Options::default() };
-        let java = producer(&resolve(Role::Producer, &options, "b1:1", &BTreeMap::new(), "me"));
+        let java = producer(&resolve(Role::Producer, &options, "b1:1", &BTreeMap::new(), "me")).unwrap();
         for (name, value) in [
             ("acks", "all"),
             ("enable.idempotence", "true"),
@@ -139,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_java_consumer_belongs_to_no_group_and_skips_nothing_in_silence() {
-        let java = consumer(&resolve(Role::Consumer, &Options::default(), "b1:1", &BTreeMap::new(), "me"), Isolation::ReadUncommitted);
+        let java =
+            consumer(&resolve(Role::Consumer, &Options::default(), "b1:1", &BTreeMap::new(), "me"), Isolation::ReadUncommitted).unwrap();
         assert_eq!((java["isolation.level"].as_str(), java["auto.offset.reset"].as_str()), ("read_uncommitted", "none"));
         assert!(!java.contains_key("group.id"));
     }
@@ -147,8 +153,8 @@ mod tests {
     #[test]
     fn what_has_no_twin_is_refused_and_not_left_out() {
         assert!(check(["linger.ms".to_owned()].into_iter()).is_ok());
-        let error = check(["linger.ms".to_owned(), "sasl.password".to_owned()].into_iter()).unwrap_err();
-        assert!(error.to_string().contains("sasl.password"), "{error}");
+        let error = check(["linger.ms".to_owned(), "sasl.oauthbearer.config".to_owned()].into_iter()).unwrap_err();
+        assert!(error.to_string().contains("sasl.oauthbearer.config"), "{error}");
     }
 
     #[test]

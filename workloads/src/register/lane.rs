@@ -17,7 +17,7 @@ use super::session::{self, Session};
 use crate::options::Options;
 use crate::schedule::{Next, Schedule};
 use crate::shared::Shared;
-use crate::{Context, WorkloadError};
+use crate::{Context, WorkloadError, ZooKeeper};
 
 /// How long an op may take before it is given up, and its session with it.
 pub(super) const OP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,8 +29,7 @@ const LIFE_MS: std::ops::Range<u64> = 8_000..22_000;
 /// What all sessions of a run have in common, beside what all clients have.
 pub(super) struct Board {
     pub(super) shared: Shared,
-    /// `host:port,host:port`.
-    pub(super) connect: String,
+    pub(super) zookeeper: ZooKeeper,
     pub(super) root: String,
     /// Ephemeral nodes that were made and have not been seen gone.
     ephemerals: Mutex<BTreeMap<String, session::Ephemeral>>,
@@ -41,13 +40,13 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(options: &Options, context: Context, connect: String, root: String) -> Result<Self, WorkloadError> {
+    pub(super) fn new(options: &Options, context: Context, zookeeper: ZooKeeper, root: String) -> Result<Self, WorkloadError> {
         // A session stands where others have a producer, and a register where they have a partition.
         let options = Options { producers: options.register.sessions, consumers: 0, ..options.clone() };
         let keys = (0..options.register.registers).map(|key| KeyEntry { key: i64::from(key), topic: root.clone(), partition: 0 }).collect();
         Ok(Self {
             shared: Shared::new(options, keys, context)?,
-            connect,
+            zookeeper,
             root,
             ephemerals: Mutex::default(),
             is_over: AtomicBool::new(false),

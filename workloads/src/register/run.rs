@@ -36,7 +36,7 @@ impl RegisterRun {
             });
         };
         let root = format!("{}{}", zookeeper.chroot.trim_end_matches('/'), root(&context.run_id));
-        let board = Arc::new(Board::new(options, context, zookeeper.connect, root)?);
+        let board = Arc::new(Board::new(options, context, zookeeper, root)?);
         let made = Builder::new_multi_thread().worker_threads(THREADS).enable_all().thread_name("register").build();
         let runtime = made.map_err(|source| WorkloadError::Thread { name: "register".into(), source })?;
         let making = Arc::clone(&board);
@@ -85,7 +85,8 @@ fn wait<T: Send + 'static>(runtime: &Runtime, limit: Duration, task: impl Future
 }
 
 async fn make_nodes(board: &Board) -> Result<(), String> {
-    let client = session::connect(board).await.map_err(|error| format!("no session with ZooKeeper {}: {error}", board.connect))?;
+    let client =
+        session::connect(board).await.map_err(|error| format!("no session with ZooKeeper {}: {error}", board.zookeeper.connect))?;
     let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
     let mut paths = vec![board.root.clone(), board.below("r"), board.below("e"), board.below("e/a"), board.below("e/b"), board.sequence()];
     paths.extend((0..board.options().registers).map(|key| board.register(i64::from(key))));

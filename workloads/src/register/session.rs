@@ -11,7 +11,7 @@ use rand::Rng;
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::timeout;
-use zookeeper_client::{Acls, Client, CreateMode, Error, EventType, Stat, WatchedEvent};
+use zookeeper_client::{Acls, Client, CreateMode, Error, EventType, SaslOptions, Stat, WatchedEvent};
 
 use super::lane::{Board, OP_TIMEOUT};
 use super::{outcome, sequence};
@@ -53,7 +53,11 @@ pub(super) struct Session<'a> {
 pub(super) async fn connect(board: &Board) -> Result<Client, Error> {
     let session_timeout = Duration::from_millis(board.options().session_timeout_ms);
     let connector = Client::connector().with_session_timeout(session_timeout).with_connection_timeout(session_timeout / 3);
-    let connecting = connector.with_fail_eagerly().connect(&board.connect);
+    let connector = match board.zookeeper.login.clone() {
+        Some(login) => connector.with_sasl(SaslOptions::digest_md5(login.user, login.password)),
+        None => connector,
+    };
+    let connecting = connector.with_fail_eagerly().connect(&board.zookeeper.connect);
     timeout(OP_TIMEOUT, connecting).await.unwrap_or(Err(Error::Timeout))
 }
 
@@ -366,7 +370,7 @@ mod tests {
             client_hosts: Vec::new(),
             java: None,
         };
-        (Board::new(&Options::default(), context, String::new(), "/x".into()).unwrap(), told)
+        (Board::new(&Options::default(), context, crate::ZooKeeper::default(), "/x".into()).unwrap(), told)
     }
 
     fn told(told: &Told) -> Vec<(String, Json)> {

@@ -20,7 +20,7 @@ use crate::library::{Incoming, Library, Outgoing, ReadError, Reading, Sending};
 use crate::librdkafka::{ASSIGNED, Report};
 use crate::options::Isolation;
 use crate::producer::first_attempt_ns;
-use crate::properties::Role;
+use crate::properties::{Role, without_files};
 use crate::run::Clients;
 use crate::shared::Shared;
 use crate::writer::Writer;
@@ -67,7 +67,7 @@ impl Library for OnHost {
 
     fn producer(&self, writer: &Writer, instance: &Arc<Instance>) -> Result<Box<dyn Sending>, String> {
         let shared = &instance.shared;
-        let properties = shared.properties(writer.role, &writer.name);
+        let properties = without_files(shared.properties(writer.role, &writer.name))?;
         let first_attempt = Duration::from_nanos(first_attempt_ns(&properties));
         let start = Start { role: "producer", properties, keys: &shared.keys };
         let pipes = self.0.host.start()?;
@@ -85,7 +85,7 @@ impl Library for OnHost {
 
     fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String> {
         let log = shared.log(name);
-        let mut properties = shared.properties(Role::Consumer, name);
+        let mut properties = without_files(shared.properties(Role::Consumer, name))?;
         properties.insert("isolation.level".to_owned(), isolation.name().to_owned());
         let start = Start { role: "consumer", properties, keys: &shared.keys };
         let pipes = self.0.host.start()?;

@@ -1,0 +1,136 @@
+//! What is said to a secured cluster itself: SCRAM credentials before its brokers need them, and ACLs.
+
+use std::time::{Duration, Instant};
+
+use kchaos_cluster::inventory::{DaemonKind, Inventory};
+use kchaos_cluster::protocol::scram::{Credential, Hash};
+use kchaos_cluster::protocol::{Acl, AclPattern, AclResource, Client, ProtocolError, Timeouts};
+use zookeeper_client::{Acls, Client as ZooKeeper, CreateMode, Error, SaslOptions};
+
+use crate::LabError;
+use crate::layout::NETWORK_NAMESPACE;
+use crate::network;
+use crate::secrets::Passwords;
+use crate::security::{ADMIN, STRANGER, SaslKind, USER};
+use crate::state::State;
+
+/// ZooKeepers that were just started elect a leader first.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
+const SESSION: Duration = Duration::from_secs(6);
+/// RFC 7677's least, and Kafka's own.
+const ITERATIONS: usize = 4096;
+
+/// Runs something asynchronous inside the lab's network, on a thread of its own.
+pub(crate) fn inside<T: Send>(future: impl Future<Output = T> + Send) -> Result<T, LabError> {
+    network::inside(NETWORK_NAMESPACE, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map(|runtime| runtime.block_on(future)).map_err(LabError::io("cannot start", "a runtime".as_ref()))
+    })?
+}
+
+fn refused(reason: String) -> LabError {
+    LabError::Host { host: "the lab's users".to_owned(), reason }
+}
+
+/// As `kafka-configs --zookeeper … --add-config SCRAM-SHA-512=…` does it: the credentials, and word of them for brokers that are up already.
+/// Brokers come to each other by SCRAM, so it is before they serve that they need it.
+pub(crate) fn make_scram(state: &State) -> Result<(), LabError> {
+    let hash = match state.security.sasl {
+        Some(SaslKind::ScramSha256) => Hash::Sha256,
+        Some(SaslKind::ScramSha512) => Hash::Sha512,
+        Some(SaslKind::Plain) | None => return Ok(()),
+    };
+    let passwords = Passwords::read(state)?;
+    let mut nodes = Vec::new();
+    for (user, password) in [(ADMIN, &passwords.admin), (USER, &passwords.user), (STRANGER, &passwords.stranger)] {
+        let credential = Credential::new(hash, password, ITERATIONS).map_err(refused)?;
+        let config = serde_json::json!({ "version": 1, "config": { hash.mechanism(): credential.text() } });
+        let change = serde_json::json!({ "version": 2, "entity_path": format!("users/{user}") });
+        nodes.push((format!("/config/users/{user}"), config.to_string(), change.to_string()));
+    }
+    let connect = state.layout.endpoints(DaemonKind::Zookeeper).join(",");
+    let login = state.security.has_zookeeper_sasl.then(|| passwords.admin.clone());
+    let acls = if login.is_some() { Acls::creator_all() } else { Acls::anyone_all() };
+    inside(async move {
+        let client = session(&connect, login).await?;
+        let failed = |error: Error| refused(format!("writing SCRAM credentials to ZooKeeper: {error}"));
+        let persistent = CreateMode::Persistent.with_acls(acls);
+        for path in ["/config", "/config/users", "/config/changes"] {
+            match client.create(path, b"", &persistent).await {
+                Ok(_) | Err(Error::NodeExists) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let sequential = CreateMode::PersistentSequential.with_acls(acls);
+        for (path, config, change) in &nodes {
+            client.create(path, config.as_bytes(), &persistent).await.map_err(failed)?;
+            client.create("/config/changes/config_change_", change.as_bytes(), &sequential).await.map_err(failed)?;
+        }
+        Ok(())
+    })?
+}
+
+async fn session(connect: &str, login: Option<String>) -> Result<ZooKeeper, LabError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let connecting = ZooKeeper::connector().with_session_timeout(SESSION).with_connection_timeout(SESSION / 3).with_fail_eagerly();
+        let connecting = match login.clone() {
+            Some(password) => connecting.with_sasl(SaslOptions::digest_md5(ADMIN, password)),
+            None => connecting,
+        };
+        match connecting.connect(connect).await {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() > deadline => return Err(refused(format!("no session with {connect}: {error}"))),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Which of these brokers let the admin in, and answer.
+pub(crate) fn answering(admin: &Inventory, brokers: &[i32]) -> Result<Vec<i32>, LabError> {
+    inside(async {
+        let Ok(client) = Client::new(admin, Timeouts::default()) else { return Vec::new() };
+        let mut answering = Vec::new();
+        for broker in brokers {
+            if client.metadata(*broker, Some(&[])).await.is_ok() {
+                answering.push(*broker);
+            }
+        }
+        answering
+    })
+}
+
+/// The least that kchaos needs (docs/security.md), and nothing for anybody else.
+pub(crate) fn grant(state: &State, admin: &Inventory) -> Result<(), LabError> {
+    let acls = least(&state.security.principal(USER));
+    let granted: Result<(), ProtocolError> = inside(async {
+        let client = Client::new(admin, Timeouts::default())?;
+        client.create_acls(&acls).await
+    })?;
+    granted.map_err(|error| refused(error.to_string()))
+}
+
+/// By resource: what for is in docs/security.md, which a test holds against this.
+const LEAST: &[(AclResource, &str, AclPattern, &[&str])] = &[
+    (
+        AclResource::Topic,
+        "kchaos-",
+        AclPattern::Prefixed,
+        &["Create", "Describe", "Write", "Read", "Delete", "Alter", "DescribeConfigs", "AlterConfigs"],
+    ),
+    (AclResource::Topic, "__consumer_offsets", AclPattern::Literal, &["Describe"]),
+    (AclResource::Topic, "__transaction_state", AclPattern::Literal, &["Describe"]),
+    (AclResource::Group, "kchaos-", AclPattern::Prefixed, &["Read", "Describe", "Delete"]),
+    (AclResource::TransactionalId, "kchaos-", AclPattern::Prefixed, &["Write", "Describe"]),
+    (AclResource::Cluster, "kafka-cluster", AclPattern::Literal, &["DescribeConfigs", "IdempotentWrite", "Alter", "AlterConfigs"]),
+];
+
+fn least(principal: &str) -> Vec<Acl> {
+    let of = |(resource, name, pattern, operations): &(AclResource, &str, AclPattern, &'static [&'static str])| {
+        let (resource, name, pattern) = (*resource, (*name).to_owned(), *pattern);
+        let acl = move |operation: &&'static str| Acl { resource, name: name.clone(), pattern, principal: principal.to_owned(), operation };
+        operations.iter().map(acl).collect::<Vec<_>>()
+    };
+    LEAST.iter().flat_map(of).collect()
+}
