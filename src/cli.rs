@@ -122,7 +122,8 @@ pub(crate) struct TestArgs {
     /// Quiet time before each fault, after the cluster was whole again; the seed varies it by a quarter
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub(crate) nemesis_interval: Duration,
-    /// How long each fault is held [default: the brokers' ZooKeeper session timeout and 7 s]
+    /// How long each fault is held [default: the brokers' session timeout, with ZooKeeper or with the
+    /// controllers, and 7 s]
     #[arg(long, value_parser = duration)]
     pub(crate) nemesis_duration: Option<Duration>,
     /// What a kill means where a service manager (systemd, Docker) may revive what was killed
@@ -380,8 +381,15 @@ pub(crate) enum LabCommand {
 pub(crate) struct LabUpArgs {
     #[arg(long, default_value_t = 3)]
     pub(crate) brokers: usize,
-    #[arg(long, default_value_t = 3)]
-    pub(crate) zookeepers: usize,
+    /// [default: 3; with --kraft none]
+    #[arg(long)]
+    pub(crate) zookeepers: Option<usize>,
+    /// A cluster without ZooKeeper, and where its controllers are; Kafka 3.3 and later
+    #[arg(long)]
+    pub(crate) kraft: Option<LabKraft>,
+    /// With --kraft: how many [default: 3]
+    #[arg(long)]
+    pub(crate) controllers: Option<usize>,
     /// Put the daemons on this many hosts [default: a host for each]
     #[arg(long)]
     pub(crate) hosts: Option<usize>,
@@ -411,6 +419,14 @@ pub(crate) enum LabManagerArg {
     Systemd,
     /// One host with a Docker engine, and a container for each daemon
     Docker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabKraft {
+    /// Brokers are controllers too
+    Combined,
+    /// Daemons and hosts of their own, controller1 and so on
+    Separate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

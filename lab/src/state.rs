@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::LabError;
 use crate::layout::Layout;
-use crate::options::LabManager;
+use crate::options::{Kraft, LabManager};
 use crate::processes::{self, ProcessId};
 
 const RUN_DIR: &str = "/run/kchaos";
@@ -41,6 +41,9 @@ pub(crate) struct State {
     pub(crate) layout: Layout,
     #[serde(default)]
     pub(crate) manager: LabManager,
+    /// None: with ZooKeeper.
+    #[serde(default)]
+    pub(crate) kraft: Option<Kraft>,
     /// Names under `/run/netns`, all of them ours.
     pub(crate) namespaces: Vec<String>,
     pub(crate) netns_dir_before: DirBefore,

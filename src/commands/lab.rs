@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
-use kchaos_lab::{Clock, Disks, LabError, LabManager, LabOptions};
+use kchaos_lab::{Clock, Disks, Kraft, LabError, LabManager, LabOptions};
 
-use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabManagerArg, LabUpArgs};
+use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabKraft, LabManagerArg, LabUpArgs};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
 const LOG_LINES: usize = 40;
+const ZOOKEEPERS: usize = 3;
+const CONTROLLERS: usize = 3;
 
 pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
     match command {
         LabCommand::Up(args) => {
-            let lab = kchaos_lab::up(&options(args), &mut say).map_err(failure)?;
+            let lab = kchaos_lab::up(&options(args)?, &mut say).map_err(failure)?;
             crate::say!("{}", lab.inventory.display());
         }
         LabCommand::Status { format } => status(format)?,
@@ -80,10 +82,21 @@ impl Home {
     }
 }
 
-fn options(args: LabUpArgs) -> LabOptions {
-    LabOptions {
+fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
+    let kraft = match (args.kraft, args.controllers) {
+        (None, Some(_)) => {
+            return Err(Failure::usage(anyhow!(
+                "--controllers: a cluster with ZooKeeper has none; add --kraft separate or --kraft combined"
+            )));
+        }
+        (None, None) => None,
+        (Some(LabKraft::Separate), controllers) => Some(Kraft::Separate(controllers.unwrap_or(CONTROLLERS))),
+        (Some(LabKraft::Combined), controllers) => Some(Kraft::Combined(controllers.unwrap_or(CONTROLLERS.min(args.brokers)))),
+    };
+    Ok(LabOptions {
         brokers: args.brokers,
-        zookeepers: args.zookeepers,
+        zookeepers: args.zookeepers.unwrap_or(if kraft.is_some() { 0 } else { ZOOKEEPERS }),
+        kraft,
         hosts: args.hosts,
         kafka_version: args.kafka_version,
         settings: args.settings,
@@ -103,7 +116,7 @@ fn options(args: LabUpArgs) -> LabOptions {
             LabClock::Faketime => Clock::Faketime,
         },
         ..LabOptions::default()
-    }
+    })
 }
 
 fn status(format: Format) -> Result<(), Failure> {
@@ -111,12 +124,12 @@ fn status(format: Format) -> Result<(), Failure> {
     match format {
         Format::Json => crate::say!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
         Format::Text => {
-            crate::say!(
-                "lab {} · Kafka {} · ZooKeeper session {} ms",
-                status.name,
-                status.kafka_version,
-                status.zookeeper_session_timeout_ms
-            );
+            let state = match status.kraft {
+                None => format!("ZooKeeper session {} ms", status.zookeeper_session_timeout_ms),
+                Some(Kraft::Separate(controllers)) => format!("KRaft, {controllers} controllers"),
+                Some(Kraft::Combined(controllers)) => format!("KRaft, {controllers} brokers are controllers too"),
+            };
+            crate::say!("lab {} · Kafka {} · {state}", status.name, status.kafka_version);
             for host in &status.hosts {
                 crate::say!("{:<10} {:<14} {}", host.name, host.address, if host.namespace_exists { "" } else { "GONE" });
                 for daemon in &host.daemons {

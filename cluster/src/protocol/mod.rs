@@ -21,16 +21,19 @@ mod coordinator;
 mod error;
 pub mod messages;
 mod own_ports;
+mod quorum;
 #[cfg(test)]
 mod tests;
 mod topics;
 pub mod wire;
 
 pub use client::{Client, ConfigMap, LogBounds, Timeouts};
-pub(crate) use client::{broker_addresses, check_plaintext};
+pub(crate) use client::{broker_addresses, check_plaintext, controller_addresses, quorum_answer};
 pub use connection::Connection;
 pub use coordinator::CoordinatorKind;
 pub use error::{Peer, ProtocolError, error_name};
 pub use messages::{BrokerEndpoint, ConfigEntry, ConfigSource, Metadata, MetadataPartition, MetadataTopic};
 pub use own_ports::own_ports;
+pub(crate) use quorum::DescribeQuorumRequest;
+pub use quorum::{Quorum, QuorumAnswer, QuorumReplica};
 pub use topics::{Ask, Unanswered};
