@@ -26,7 +26,7 @@ mod transactions;
 mod values;
 
 pub(crate) use conclude::ConcludeArgs;
-pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabManagerArg, LabUpArgs};
+pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabUpArgs};
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
@@ -134,7 +134,8 @@ pub(crate) struct TestArgs {
     /// Quiet time before each fault, after the cluster was whole again; the seed varies it by a quarter
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub(crate) nemesis_interval: Duration,
-    /// How long each fault is held [default: the brokers' ZooKeeper session timeout and 7 s]
+    /// How long each fault is held [default: the brokers' session timeout, with ZooKeeper or with the
+    /// controllers, and 7 s]
     #[arg(long, value_parser = duration)]
     pub(crate) nemesis_duration: Option<Duration>,
     /// What a kill means where a service manager (systemd, Docker) may revive what was killed

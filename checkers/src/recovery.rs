@@ -249,7 +249,7 @@ impl Phase {
     /// From which moment to which, for people.
     pub fn about(self) -> &'static str {
         match self {
-            Phase::Detection => "fault in effect → ZooKeeper session gone",
+            Phase::Detection => "fault in effect → session gone, or fenced",
             Phase::Controller => "session gone → new controller",
             Phase::Election => "session gone → new leader elected",
             Phase::Propagation => "leader elected → first broker answers with it",

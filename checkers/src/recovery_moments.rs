@@ -208,6 +208,10 @@ fn broker_id(chosen: &Chosen) -> Option<i32> {
     chosen.daemon.strip_prefix("kafka:")?.parse().ok()
 }
 
+fn node_id(chosen: &Chosen) -> Option<i32> {
+    chosen.daemon.strip_prefix("controller:").and_then(|id| id.parse().ok()).or_else(|| broker_id(chosen))
+}
+
 impl Scene<'_> {
     fn start_ns(&self) -> u64 {
         self.in_effect.after_ns
@@ -232,6 +236,11 @@ impl Scene<'_> {
         self.life.chosen.iter().filter_map(broker_id).collect()
     }
 
+    /// Brokers, and controllers of KRaft, whose ids are one space.
+    fn nodes(&self) -> BTreeSet<i32> {
+        self.life.chosen.iter().filter_map(node_id).collect()
+    }
+
     fn base(&self, key: Key) -> Option<State> {
         self.before().find_map(|observation| state_of(observation, key))
     }
@@ -243,7 +252,10 @@ impl Scene<'_> {
         }
         let gone =
             self.since().find(|observation| matches!(observation.what, Observed::BrokerGone { broker } if brokers.contains(&broker)));
-        gone.map_or_else(|| Found::not_applicable("the broker kept its ZooKeeper session"), |observation| Found::Seen(observation.when))
+        gone.map_or_else(
+            || Found::not_applicable("the broker kept its session (with ZooKeeper, or with the controller)"),
+            |observation| Found::Seen(observation.when),
+        )
     }
 
     /// The next controller, and the phase, if the controller was hit.
@@ -256,8 +268,8 @@ impl Scene<'_> {
         let Some((Some(old), epoch)) = before else {
             return (Found::not_applicable("nobody had seen a controller before the fault"), None);
         };
-        if !self.brokers().contains(&old) {
-            return (Found::not_applicable(format!("broker {old} was controller and was not hit")), None);
+        if !self.nodes().contains(&old) {
+            return (Found::not_applicable(format!("node {old} was controller and was not hit")), None);
         }
         let is_new = |observation: &&Observation| match controller_of(observation) {
             Some((Some(broker), new_epoch)) => broker != old || new_epoch > epoch,
@@ -274,7 +286,7 @@ impl Scene<'_> {
                 let phase = between(&start, &moment);
                 (moment, Some(phase))
             }
-            None if session_gone.seen().is_none() => (Found::not_applicable(format!("broker {old} stayed controller")), None),
+            None if session_gone.seen().is_none() => (Found::not_applicable(format!("node {old} stayed controller")), None),
             None => {
                 let missing = format!("no new controller was seen {}", self.until());
                 (Found::unseen(missing.as_str()), Some(Found::unseen(missing)))

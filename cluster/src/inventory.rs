@@ -33,6 +33,8 @@ pub struct Inventory {
     #[serde(default)]
     pub ssh: SshSection,
     pub kafka: KafkaSection,
+    /// Not of a cluster of KRaft, which has controllers instead.
+    #[serde(default, skip_serializing_if = "ZooKeeperSection::is_unset")]
     pub zookeeper: ZooKeeperSection,
     #[serde(rename = "host")]
     pub hosts: Vec<Host>,
@@ -44,7 +46,7 @@ pub struct ClusterSection {
     pub name: String,
     /// `production` needs the typed consent.
     pub environment: Environment,
-    /// The id in ZooKeeper's `/cluster/id`; a cluster that answers with another is not touched.
+    /// The id in ZooKeeper's `/cluster/id`, or that of KRaft's storage; a cluster that answers with another is not touched.
     pub expect_cluster_id: String,
     #[serde(default)]
     pub firewall: Firewall,
@@ -195,13 +197,16 @@ pub struct Host {
 #[serde(deny_unknown_fields)]
 pub struct DaemonEntry {
     pub kind: DaemonKind,
-    /// `broker.id`, or ZooKeeper's `myid`.
+    /// `broker.id`, `node.id`, or ZooKeeper's `myid`.
     pub id: i32,
     /// Where clients reach it on this host.
     pub port: u16,
     /// ZooKeeper's quorum and election ports, the broker's other listeners.
     #[serde(default)]
     pub peer_ports: Vec<u16>,
+    /// Of a broker that is a KRaft controller too (`process.roles=broker,controller`): where it listens as that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_port: Option<u16>,
     #[serde(default)]
     pub manager: ManagerKind,
     /// With `manager = "scripts"`: the command that starts it and returns.
@@ -234,6 +239,8 @@ pub struct DaemonEntry {
 pub enum DaemonKind {
     Kafka,
     Zookeeper,
+    /// A KRaft controller that is no broker.
+    Controller,
 }
 
 /// How a daemon is started, stopped and found.
@@ -286,6 +293,19 @@ impl Default for Find {
     }
 }
 
+impl Default for ZooKeeperSection {
+    fn default() -> Self {
+        let session_timeout_ms = default_zookeeper_session_timeout_ms();
+        Self { connect: Vec::new(), chroot: String::new(), session_timeout_ms, user: None, password: None }
+    }
+}
+
+impl ZooKeeperSection {
+    pub fn is_unset(&self) -> bool {
+        self.connect.is_empty()
+    }
+}
+
 impl Find {
     pub fn is_unset(&self) -> bool {
         matches!(self, Self::Argv(words) if words.is_empty())
@@ -333,12 +353,23 @@ impl DaemonKind {
         match self {
             DaemonKind::Kafka => "kafka",
             DaemonKind::Zookeeper => "zookeeper",
+            DaemonKind::Controller => "controller",
         }
     }
 }
 
 impl DaemonEntry {
-    /// `kafka:1`, `zookeeper:2`.
+    /// Where it listens as a KRaft controller, if it is one.
+    pub fn as_controller(&self) -> Option<u16> {
+        if self.kind == DaemonKind::Controller { Some(self.port) } else { self.controller_port }
+    }
+
+    /// `true` if it keeps the cluster's state: a ZooKeeper, or a voter of KRaft's quorum.
+    pub fn is_voter(&self) -> bool {
+        self.kind == DaemonKind::Zookeeper || self.as_controller().is_some()
+    }
+
+    /// `kafka:1`, `zookeeper:2`, `controller:101`.
     pub fn label(&self) -> String {
         format!("{}:{}", self.kind.name(), self.id)
     }

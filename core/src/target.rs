@@ -10,7 +10,12 @@ use std::str::FromStr;
 pub enum Target {
     /// The leader of a partition of the run's topics: of the one with the most leaders among them.
     Leader,
+    /// The active controller: of ZooKeeper's clusters a broker, of KRaft the leader of the quorum.
     Controller,
+    /// The leader of KRaft's quorum of controllers.
+    QuorumLeader,
+    /// A controller of KRaft that follows.
+    QuorumFollower,
     ZooKeeperLeader,
     ZooKeeperFollower,
     /// So many ZooKeeper servers that the rest is still a quorum.
@@ -57,6 +62,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("zk-minority", Target::ZooKeeperMinority),
     ("zk-majority", Target::ZooKeeperMajority),
     ("zk-all", Target::ZooKeeperAll),
+    ("quorum-leader", Target::QuorumLeader),
+    ("quorum-follower", Target::QuorumFollower),
     ("leader", Target::Leader),
     ("controller", Target::Controller),
     ("follower", Target::Follower),
@@ -93,6 +100,11 @@ impl Target {
                 | Target::ZooKeeperMajority
                 | Target::ZooKeeperAll
         )
+    }
+
+    /// `true` if the daemons aimed at are voters of KRaft's quorum.
+    pub fn is_quorum(&self) -> bool {
+        matches!(self, Target::QuorumLeader | Target::QuorumFollower)
     }
 
     /// `true` if its name alone says that more daemons go than a cluster keeps its promises without.
@@ -179,6 +191,7 @@ mod tests {
         for (text, fault, target) in [
             ("kill-leader", "kill", Target::Leader),
             ("pause-zk-leader", "pause", Target::ZooKeeperLeader),
+            ("kill-quorum-leader", "kill", Target::QuorumLeader),
             ("kill-all", "kill", Target::All),
             ("kill-zk-all", "kill", Target::ZooKeeperAll),
             ("stop-zk-minority", "stop", Target::ZooKeeperMinority),

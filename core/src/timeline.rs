@@ -10,7 +10,7 @@ pub struct Observation {
     /// When it happened: after the last look that did not show it, before the first that did.
     #[serde(flatten)]
     pub when: Interval,
-    /// Who saw it: `zookeeper:HOST` or `broker:ID`. Sources are independent of the workload.
+    /// Who saw it: `zookeeper:HOST`, `broker:ID` or, of KRaft, `controller:ID`. Sources are independent of the workload.
     pub source: String,
     #[serde(flatten)]
     pub what: Observed,
@@ -20,13 +20,15 @@ pub struct Observation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Observed {
-    /// `/brokers/ids/N` appeared.
+    /// `/brokers/ids/N` appeared; of KRaft: the first broker told its clients of this one, which is fenced no more.
     BrokerRegistered { broker: i32 },
-    /// `/brokers/ids/N` went: the broker's ZooKeeper session is gone.
+    /// `/brokers/ids/N` went: the broker's ZooKeeper session is gone. Of KRaft: it is fenced, so the first broker told its clients of it no more.
     BrokerGone { broker: i32 },
-    /// `/controller` and `/controller_epoch`. `broker` is `None` while there is no controller.
+    /// `/controller` and `/controller_epoch`. `broker` is `None` while there is no controller. Of KRaft: the leader of the quorum by its own word, a
+    /// node id that need not be a broker's, and its epoch.
     Controller { broker: Option<i32>, epoch: Option<i32> },
-    /// The partition's state in ZooKeeper, which is what the controller decided. `leader` is `None` for none (-1).
+    /// The partition's state in ZooKeeper, which is what the controller decided. `leader` is `None` for none (-1). Of KRaft: in the metadata of the
+    /// first broker that told of it; the in-sync set is its leader's word, and `controller_epoch` is -1.
     PartitionState { key: Key, leader: Option<i32>, leader_epoch: i32, isr: Vec<i32>, controller_epoch: i32 },
     /// What one broker itself (the `source`) answers to a metadata request.
     PartitionMetadata { key: Key, leader: Option<i32>, leader_epoch: i32, isr: Vec<i32> },

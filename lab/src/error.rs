@@ -23,10 +23,8 @@ pub enum LabError {
     ToolMissing { tool: &'static str, package: &'static str },
     #[error("the jars of Kafka {version} are not in {directory}: {reason}; fetch them, with a network: KCHAOS_KAFKA={version} make setup")]
     JarsMissing { version: String, directory: PathBuf, reason: String },
-    #[error(
-        "not enough memory: {brokers} brokers and {zookeepers} ZooKeepers need about {need_mib} MiB, {available_mib} MiB are available"
-    )]
-    NotEnoughMemory { brokers: usize, zookeepers: usize, need_mib: u64, available_mib: u64 },
+    #[error("not enough memory: {daemons} need about {need_mib} MiB, {available_mib} MiB are available")]
+    NotEnoughMemory { daemons: String, need_mib: u64, available_mib: u64 },
     #[error("--disks loop needs loop devices, and this machine (or the container this is) has no /dev/loop-control")]
     NoLoopDevices,
     #[error("--disks fuse needs FUSE, and this machine (or the container this is) has no /dev/fuse")]

@@ -18,6 +18,7 @@ use crate::options::{Clock, Disks, LabManager, LabOptions};
 use crate::secrets;
 use crate::settings;
 use crate::state::{Lock, State};
+use crate::storage;
 use crate::systemd;
 
 const SCRIPTS: &[(&str, &str)] = &[
@@ -70,6 +71,12 @@ pub(crate) fn write_all(options: &LabOptions, state: &State, lock: &Lock) -> Res
         secrets::write_host(state, host, &directory)?;
         for daemon in &host.daemons {
             write_daemon(options, state, host, daemon, &directory)?;
+        }
+    }
+    storage::format(options, state, lock)?;
+    for host in &state.layout.hosts {
+        let directory = state.host_dir(&host.name);
+        for daemon in &host.daemons {
             match options.disks {
                 Disks::Directory => {}
                 Disks::Loop => disks::format(state, host, daemon, &DaemonPlan::on_machine(&directory, &daemon.data_dir()), lock)?,
@@ -116,7 +123,7 @@ fn write_daemon(options: &LabOptions, state: &State, host: &HostPlan, daemon: &D
     make_dir(&log_dir, 0o755)?;
     let comment = format!("{} of the lab; written by kchaos", daemon.spoken());
     let settings = match daemon.kind {
-        DaemonKind::Kafka => settings::broker_settings(options, state, host, daemon)?,
+        DaemonKind::Kafka | DaemonKind::Controller => settings::broker_settings(options, state, host, daemon)?,
         DaemonKind::Zookeeper => {
             write(&data_dir.join("myid"), &format!("{}\n", daemon.id), 0o644)?;
             settings::zookeeper_settings(state, host, daemon)

@@ -12,7 +12,7 @@ use crate::disks;
 use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
 use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{self, Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, LabManager, LabOptions};
+use crate::options::{self, Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, Kraft, LabManager, LabOptions};
 use crate::security;
 use crate::settings::SESSION_TIMEOUT;
 use crate::state::State;
@@ -108,6 +108,7 @@ fn daemon_entry(options: &LabOptions, state: &State, host: &HostPlan, daemon: &D
         id: daemon.id,
         port: daemon.port(),
         peer_ports: daemon.peer_ports(),
+        controller_port: daemon.controller_port,
         manager: ManagerKind::Scripts,
         unit: None,
         container: None,
@@ -167,10 +168,11 @@ fn disk(options: &LabOptions, state: &State, host: &HostPlan, daemon: &DaemonPla
     }
 }
 
-/// Half of the brokers and a minority of the ZooKeepers may be down or cut off at once (`partition-halves`), wherever they stand; one host stays.
+/// Half of the brokers and a minority of the ZooKeepers or controllers may be down or cut off at once (`partition-halves`), wherever they stand; one host stays.
 fn hosts_down_max(layout: &Layout) -> usize {
     let count = |kind| layout.daemons(kind).len();
-    let both = count(DaemonKind::Kafka) / 2 + count(DaemonKind::Zookeeper).saturating_sub(1) / 2;
+    let voters = count(DaemonKind::Zookeeper) + count(DaemonKind::Controller);
+    let both = count(DaemonKind::Kafka) / 2 + voters.saturating_sub(1) / 2;
     both.min(layout.hosts.len() / 2).max(1)
 }
 
@@ -184,7 +186,12 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
     }
     notes.extend(state.security.note());
     let session = state.zookeeper_session_timeout_ms;
-    if session != DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS {
+    match state.kraft {
+        None => {}
+        Some(Kraft::Separate(controllers)) => notes.push(format!("KRaft, {controllers} controllers on hosts of their own")),
+        Some(Kraft::Combined(controllers)) => notes.push(format!("KRaft, {controllers} brokers are controllers too")),
+    }
+    if state.kraft.is_none() && session != DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS {
         let seconds = |ms: u64| ms as f64 / 1000.0;
         notes.push(format!(
             "ZooKeeper session {} s, not the default {} s",

@@ -33,20 +33,49 @@ pub(crate) struct HostPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DaemonPlan {
     pub(crate) kind: DaemonKind,
-    /// `broker.id` or `myid`.
+    /// `broker.id` or `myid`; of a controller its `node.id`, from 101.
     pub(crate) id: i32,
     /// How many of its kind stand before it on the same host.
     pub(crate) slot: u16,
     /// Of a container: its port on the engine's host.
     #[serde(default)]
     pub(crate) published: Option<u16>,
+    /// Of a broker that is a KRaft controller too: where it listens as that.
+    #[serde(default)]
+    pub(crate) controller_port: Option<u16>,
 }
 
+/// Node ids are one space for brokers and controllers.
+const FIRST_CONTROLLER: i32 = 101;
+const CONTROLLER_PORT: u16 = 9093;
+
 impl Layout {
+    /// Brokers and ZooKeepers.
     pub(crate) fn new(brokers: usize, zookeepers: usize, hosts: Option<usize>) -> Self {
+        Self::deal(brokers, (DaemonKind::Zookeeper, zookeepers), hosts)
+    }
+
+    /// Brokers and KRaft controllers.
+    pub(crate) fn of_kraft(brokers: usize, controllers: usize, hosts: Option<usize>) -> Self {
+        Self::deal(brokers, (DaemonKind::Controller, controllers), hosts)
+    }
+
+    /// Brokers, the first of which are KRaft controllers too.
+    pub(crate) fn of_combined(brokers: usize, controllers: usize, hosts: Option<usize>) -> Self {
+        let mut layout = Self::deal(brokers, (DaemonKind::Controller, 0), hosts);
+        for daemon in layout.hosts.iter_mut().flat_map(|host| &mut host.daemons).filter(|daemon| daemon.id <= controllers as i32) {
+            // Behind the ports of as many brokers as the host may have.
+            daemon.controller_port = Some(CONTROLLER_PORT + 1_000 + daemon.slot);
+        }
+        layout
+    }
+
+    /// The second kind is that of those who keep the cluster's state.
+    fn deal(brokers: usize, (kind, count_of_kind): (DaemonKind, usize), hosts: Option<usize>) -> Self {
+        let stem = if kind == DaemonKind::Zookeeper { "zoo" } else { kind.name() };
         let names: Vec<String> = match hosts {
             Some(count) => (1..=count).map(|n| format!("host{n}")).collect(),
-            None => (1..=brokers).map(|n| format!("kafka{n}")).chain((1..=zookeepers).map(|n| format!("zoo{n}"))).collect(),
+            None => (1..=brokers).map(|n| format!("kafka{n}")).chain((1..=count_of_kind).map(|n| format!("{stem}{n}"))).collect(),
         };
         let mut layout = Layout { hosts: Vec::new() };
         for (index, name) in names.into_iter().enumerate() {
@@ -59,8 +88,8 @@ impl Layout {
             layout.hosts[index % count].add(DaemonKind::Kafka, index);
         }
         let first = if hosts.is_some() { 0 } else { brokers };
-        for index in 0..zookeepers {
-            layout.hosts[(first + index) % count].add(DaemonKind::Zookeeper, index);
+        for index in 0..count_of_kind {
+            layout.hosts[(first + index) % count].add(kind, index);
         }
         // With fewer brokers than hosts the ZooKeepers might all sit in front: fill the empty hosts first.
         layout.fill_empty_hosts();
@@ -109,6 +138,14 @@ impl Layout {
         found
     }
 
+    /// Every KRaft controller with its port, by node id; none where there is ZooKeeper.
+    pub(crate) fn controllers(&self) -> Vec<(&HostPlan, &DaemonPlan, u16)> {
+        let daemons = self.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)));
+        let mut found: Vec<_> = daemons.filter_map(|(host, daemon)| Some((host, daemon, daemon.as_controller()?))).collect();
+        found.sort_by_key(|(_, daemon, _)| daemon.id);
+        found
+    }
+
     /// `address:port` of every daemon of a kind, where clients reach it.
     pub(crate) fn endpoints(&self, kind: DaemonKind) -> Vec<String> {
         self.daemons(kind).into_iter().map(|(host, daemon)| format!("{}:{}", host.address, daemon.port())).collect()
@@ -118,7 +155,8 @@ impl Layout {
 impl HostPlan {
     fn add(&mut self, kind: DaemonKind, index: usize) {
         let slot = self.daemons.iter().filter(|daemon| daemon.kind == kind).count() as u16;
-        self.daemons.push(DaemonPlan { kind, id: index as i32 + 1, slot, published: None });
+        let id = index as i32 + if kind == DaemonKind::Controller { FIRST_CONTROLLER } else { 1 };
+        self.daemons.push(DaemonPlan { kind, id, slot, published: None, controller_port: None });
     }
 
     /// The name under `/run/netns`.
@@ -137,30 +175,38 @@ impl DaemonPlan {
         match self.kind {
             DaemonKind::Kafka => format!("broker {}", self.id),
             DaemonKind::Zookeeper => format!("ZooKeeper {}", self.id),
+            DaemonKind::Controller => format!("controller {}", self.id),
         }
+    }
+
+    /// Where it listens as a KRaft controller, if it is one.
+    pub(crate) fn as_controller(&self) -> Option<u16> {
+        if self.kind == DaemonKind::Controller { Some(self.port()) } else { self.controller_port }
     }
 
     pub(crate) fn port(&self) -> u16 {
         let usual = match self.kind {
             DaemonKind::Kafka => 9092,
             DaemonKind::Zookeeper => 2181,
+            DaemonKind::Controller => CONTROLLER_PORT,
         };
         self.published.unwrap_or(usual + self.slot)
     }
 
     /// `kafka1`, `zoo1`: the container, where daemons are containers.
     pub(crate) fn container(&self) -> String {
-        let stem = if self.kind == DaemonKind::Kafka { "kafka" } else { "zoo" };
+        let stem = if self.kind == DaemonKind::Zookeeper { "zoo" } else { self.kind.name() };
         format!("{stem}{}", self.id)
     }
 
-    /// ZooKeeper's quorum and election ports.
+    /// ZooKeeper's quorum and election ports; where a broker listens as a controller.
     pub(crate) fn peer_ports(&self) -> Vec<u16> {
         match self.kind {
             // Each has its own address, and so the usual ports.
             DaemonKind::Kafka if self.published.is_some() => vec![9092],
             DaemonKind::Zookeeper if self.published.is_some() => vec![2181, 2888, 3888],
-            DaemonKind::Kafka => Vec::new(),
+            DaemonKind::Kafka => self.controller_port.into_iter().collect(),
+            DaemonKind::Controller => Vec::new(),
             DaemonKind::Zookeeper => vec![2888 + self.slot, 3888 + self.slot],
         }
     }
@@ -174,6 +220,7 @@ impl DaemonPlan {
         let stem = match self.kind {
             DaemonKind::Kafka => "/etc/kafka/server",
             DaemonKind::Zookeeper => "/etc/zookeeper/zookeeper",
+            DaemonKind::Controller => "/etc/kafka/controller",
         };
         format!("{stem}{}.properties", self.suffix())
     }
@@ -204,7 +251,7 @@ impl DaemonPlan {
     /// The daemon log that says most.
     pub(crate) fn main_log(&self) -> &'static str {
         match self.kind {
-            DaemonKind::Kafka => "server.log",
+            DaemonKind::Kafka | DaemonKind::Controller => "server.log",
             DaemonKind::Zookeeper => "zookeeper.log",
         }
     }
@@ -212,14 +259,14 @@ impl DaemonPlan {
     /// What the JVM itself says, before and beside its logs.
     pub(crate) fn console_log(&self) -> &'static str {
         match self.kind {
-            DaemonKind::Kafka => "kafkaServer.out",
+            DaemonKind::Kafka | DaemonKind::Controller => "kafkaServer.out",
             DaemonKind::Zookeeper => "zookeeper.out",
         }
     }
 
     pub(crate) fn main_class(&self) -> &'static str {
         match self.kind {
-            DaemonKind::Kafka => "kafka.Kafka",
+            DaemonKind::Kafka | DaemonKind::Controller => "kafka.Kafka",
             DaemonKind::Zookeeper => "org.apache.zookeeper.server.quorum.QuorumPeerMain",
         }
     }
@@ -230,7 +277,7 @@ impl DaemonPlan {
     }
 
     pub(crate) fn start_command(&self) -> Vec<String> {
-        vec![format!("/opt/kafka/bin/{}-server-start.sh", self.kind.name()), "-daemon".to_owned(), self.settings_file()]
+        vec![format!("/opt/kafka/bin/{}-server-start.sh", self.script()), "-daemon".to_owned(), self.settings_file()]
     }
 
     /// Under systemd.
@@ -244,7 +291,12 @@ impl DaemonPlan {
     }
 
     pub(crate) fn stop_command(&self) -> Vec<String> {
-        vec![format!("/opt/kafka/bin/{}-server-stop.sh", self.kind.name()), self.settings_file()]
+        vec![format!("/opt/kafka/bin/{}-server-stop.sh", self.script()), self.settings_file()]
+    }
+
+    /// A controller is started as a broker is, and under systemd as the same user.
+    pub(crate) fn script(&self) -> &'static str {
+        if self.kind == DaemonKind::Zookeeper { "zookeeper" } else { "kafka" }
     }
 
     /// Turns a path of the host into one of the machine: `/var` of a host is a directory of the lab's.
@@ -255,7 +307,7 @@ impl DaemonPlan {
 
 pub(crate) fn user_id(kind: DaemonKind) -> u32 {
     match kind {
-        DaemonKind::Kafka => 9092,
+        DaemonKind::Kafka | DaemonKind::Controller => 9092,
         DaemonKind::Zookeeper => 2181,
     }
 }
@@ -303,6 +355,19 @@ mod tests {
         let third = &layout.hosts[0].daemons[1];
         assert_eq!(third.settings_file(), "/etc/kafka/server-3.properties");
         assert_eq!((third.data_dir().as_str(), third.log_dir().as_str()), ("/var/lib/kafka-3", "/var/log/kafka-3"));
+    }
+
+    #[test]
+    fn controllers_have_hosts_of_their_own_or_are_brokers_too() {
+        let layout = Layout::of_kraft(2, 2, None);
+        let names: Vec<String> = layout.hosts.iter().map(|host| format!("{} {}", host.name, host.daemons[0].label())).collect();
+        assert_eq!(names, ["kafka1 kafka:1", "kafka2 kafka:2", "controller1 controller:101", "controller2 controller:102"]);
+        assert_eq!(layout.hosts[2].daemons[0].settings_file(), "/etc/kafka/controller.properties");
+        let quorum =
+            |layout: &Layout| layout.controllers().iter().map(|(host, _, port)| format!("{}:{port}", host.name)).collect::<Vec<_>>();
+        assert_eq!(quorum(&layout), ["controller1:9093", "controller2:9093"]);
+        assert_eq!(quorum(&Layout::of_combined(3, 2, None)), ["kafka1:10093", "kafka2:10093"]);
+        assert_eq!(quorum(&Layout::of_combined(2, 2, Some(1))), ["host1:10093", "host1:10094"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A real local cluster on this one machine: genuine Kafka and ZooKeeper, on hosts that are reached by SSH like any others.
+//! A real local cluster on this one machine: genuine Kafka, with ZooKeeper or with KRaft, on hosts that are reached by SSH like any others.
 //!
 //! Why: a tool that breaks clusters must be tried on one that behaves like a real one, in seconds and without leaving a trace. A *host* here is
 //! a network, mount, pid and uts namespace with its own sshd; its PID 1 is this executable ([`host_init`]). Around it there may be more ([`LabManager`]): a
@@ -42,6 +42,7 @@ mod security;
 mod settings;
 mod state;
 mod status;
+mod storage;
 mod systemd;
 mod up;
 mod users;
@@ -55,7 +56,7 @@ pub use inside::{LogFile, logs, print_logs, shell};
 pub use kchaos_disk::run as serve_disk;
 pub use layout::NETWORK_NAMESPACE;
 pub use options::{
-    Clock, DEFAULT_KAFKA_VERSION, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, Firewall, LabManager, LabOptions, parse_setting,
+    Clock, DEFAULT_KAFKA_VERSION, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, Firewall, Kraft, LabManager, LabOptions, parse_setting,
 };
 pub use security::{LabSecurity, SecurityWord};
 pub use status::{DaemonStatus, HostStatus, LabPhase, LabStatus, status};

@@ -23,7 +23,10 @@ pub struct LabOptions {
     /// The cluster's name in the inventory and in every host's opt-in file.
     pub name: String,
     pub brokers: usize,
+    /// None of them with [`Self::kraft`].
     pub zookeepers: usize,
+    /// Without ZooKeeper: who keeps the cluster's state.
+    pub kraft: Option<Kraft>,
     /// `None`: a host for each daemon (`kafka1`…, `zoo1`…), so that a host can be cut off without its neighbour.
     /// `Some(n)`: daemons dealt out round-robin to `host1` … `hostN`.
     pub hosts: Option<usize>,
@@ -44,6 +47,24 @@ pub struct LabOptions {
     pub init_arguments: Vec<OsString>,
     /// The same for a process that serves a disk: what leads to [`crate::serve_disk`].
     pub disk_arguments: Vec<OsString>,
+}
+
+/// The controllers of a cluster without ZooKeeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "roles", content = "controllers")]
+pub enum Kraft {
+    /// Daemons and hosts of their own, so many.
+    Separate(usize),
+    /// So many of the brokers are controllers too.
+    Combined(usize),
+}
+
+impl Kraft {
+    pub(crate) fn controllers(self) -> usize {
+        match self {
+            Kraft::Separate(controllers) | Kraft::Combined(controllers) => controllers,
+        }
+    }
 }
 
 /// Where daemons keep their data.
@@ -82,6 +103,7 @@ impl Default for LabOptions {
             name: "lab".to_owned(),
             brokers: 3,
             zookeepers: 3,
+            kraft: None,
             hosts: None,
             kafka_version: DEFAULT_KAFKA_VERSION.to_owned(),
             settings: Vec::new(),
@@ -134,8 +156,8 @@ impl LabOptions {
         if !plain(&self.name) || self.name.len() > 64 {
             return usage(format!("lab name {:?}: letters, digits, '.', '_' and '-' only, 64 at most", self.name));
         }
-        if self.brokers == 0 || self.zookeepers == 0 {
-            return usage("a lab has at least one broker and one ZooKeeper".to_owned());
+        if self.brokers == 0 || (self.zookeepers == 0 && self.kraft.is_none()) {
+            return usage("a lab has at least one broker and one ZooKeeper (or --kraft)".to_owned());
         }
         self.check_manager()?;
         if !(0..=FIRST_BROKER_ID_MAX).contains(&self.first_broker_id) {
@@ -144,21 +166,56 @@ impl LabOptions {
         if self.hosts == Some(0) {
             return usage("a lab has at least one host".to_owned());
         }
-        let hosts = self.hosts.unwrap_or(self.brokers + self.zookeepers);
-        if self.brokers > ADDRESSES_MAX || self.zookeepers > ADDRESSES_MAX || hosts > ADDRESSES_MAX {
+        let counts = [self.brokers, self.zookeepers, self.kraft.map_or(0, Kraft::controllers)];
+        if counts.into_iter().chain(self.hosts).any(|count| count > ADDRESSES_MAX) || self.daemons() > ADDRESSES_MAX {
             return usage(format!("a lab has room for {ADDRESSES_MAX} hosts"));
         }
-        if hosts > self.brokers + self.zookeepers {
-            return usage(format!("{hosts} hosts for {} daemons: some would be empty", self.brokers + self.zookeepers));
+        if self.hosts.is_some_and(|hosts| hosts > self.daemons()) {
+            return usage(format!("{} hosts for {} daemons: some would be empty", self.hosts.unwrap_or(0), self.daemons()));
         }
-        check_version(&self.kafka_version)?;
+        check_version(&self.kafka_version, self.kraft.is_some())?;
+        self.check_kraft()?;
         for (key, value) in &self.settings {
             parse_setting(&format!("{key}={value}"))?;
             if settings::OWNED_BY_THE_LAB.contains(&key.as_str()) {
                 return usage(format!("--set {key}: the lab itself must choose this one"));
             }
         }
-        self.check_session_timeout()
+        if self.kraft.is_some() { Ok(()) } else { self.check_session_timeout() }
+    }
+
+    /// What has a process of its own.
+    pub(crate) fn daemons(&self) -> usize {
+        let of_controllers = if let Some(Kraft::Separate(controllers)) = self.kraft { controllers } else { 0 };
+        self.brokers + self.zookeepers + of_controllers
+    }
+
+    fn check_kraft(&self) -> Result<(), LabError> {
+        let Some(kraft) = self.kraft else { return Ok(()) };
+        let usage = |text: String| Err(LabError::Usage(text));
+        if self.zookeepers > 0 {
+            return usage(format!(
+                "--kraft: such a cluster has no ZooKeeper, and {} are asked for: leave --zookeepers out",
+                self.zookeepers
+            ));
+        }
+        if kraft.controllers() == 0 {
+            return usage("--controllers 0: a cluster without ZooKeeper has at least one controller".to_owned());
+        }
+        if matches!(kraft, Kraft::Combined(controllers) if controllers > self.brokers) {
+            return usage(format!(
+                "--controllers {}: with --kraft combined brokers are the controllers, and there are {} of them",
+                kraft.controllers(),
+                self.brokers
+            ));
+        }
+        if let Some((key, _)) = self.settings.iter().find(|(key, _)| key.starts_with("zookeeper.")) {
+            return usage(format!("--set {key}: a cluster of --kraft has no ZooKeeper"));
+        }
+        if self.manager == LabManager::Docker {
+            return usage("--kraft is for --manager scripts and --manager systemd".to_owned());
+        }
+        Ok(())
     }
 
     /// What is made for bare hosts alone.
@@ -168,6 +225,9 @@ impl LabOptions {
             return usage(
                 "--security, --acls and --zookeeper-sasl: with Docker, listeners are those of the Compose file: leave them out, or --manager docker",
             );
+        }
+        if self.security.has_secrets() && self.kraft.is_some() {
+            return usage("--security, --acls and --zookeeper-sasl: not with --kraft yet: leave one or the other out");
         }
         if self.hosts.is_some() && self.manager == LabManager::Docker {
             return usage("--hosts: with Docker there is one engine, and each container is a host of its own");
@@ -211,23 +271,28 @@ impl LabOptions {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        match self.manager {
-            LabManager::Scripts | LabManager::Systemd => Layout::new(self.brokers, self.zookeepers, self.hosts),
-            LabManager::Docker => Layout::of_containers(self.brokers, self.zookeepers),
+        match (self.manager, self.kraft) {
+            (_, Some(Kraft::Separate(controllers))) => Layout::of_kraft(self.brokers, controllers, self.hosts),
+            (_, Some(Kraft::Combined(controllers))) => Layout::of_combined(self.brokers, controllers, self.hosts),
+            (LabManager::Scripts | LabManager::Systemd, None) => Layout::new(self.brokers, self.zookeepers, self.hosts),
+            (LabManager::Docker, None) => Layout::of_containers(self.brokers, self.zookeepers),
         }
         .with_first_broker(self.first_broker_id)
     }
 }
 
-/// 2.4 is the first with Scala 2.13, 3.9 the last with ZooKeeper.
-fn check_version(version: &str) -> Result<(), LabError> {
+/// 2.4 is the first with Scala 2.13, 3.3 the first whose KRaft is meant for use (KIP-833), 3.9 the last with ZooKeeper.
+fn check_version(version: &str, is_kraft: bool) -> Result<(), LabError> {
     let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
-    match numbers.as_deref() {
-        Some([major, minor, _]) if (*major == 2 && *minor >= 4) || *major == 3 => Ok(()),
-        Some([major, _, _]) if *major >= 4 => {
-            Err(LabError::Usage(format!("Kafka {version} has no ZooKeeper (KRaft only); the lab runs 2.4.0 to 3.9.x")))
+    let usage = |text: String| Err(LabError::Usage(text));
+    match (numbers.as_deref(), is_kraft) {
+        (Some([major, minor, _]), true) if (*major == 3 && *minor >= 3) || *major == 4 => Ok(()),
+        (Some([2 | 3, _, _]), true) => usage(format!("Kafka {version}: the lab runs KRaft from 3.3.0 on; leave --kraft out")),
+        (Some([major, minor, _]), false) if (*major == 2 && *minor >= 4) || *major == 3 => Ok(()),
+        (Some([major, _, _]), false) if *major >= 4 => {
+            usage(format!("Kafka {version} has no ZooKeeper: bring it up with --kraft separate or --kraft combined"))
         }
-        _ => Err(LabError::Usage(format!("Kafka version {version:?}: three numbers, from 2.4.0 to 3.9.x, as in {DEFAULT_KAFKA_VERSION}"))),
+        _ => usage(format!("Kafka version {version:?}: three numbers, from 2.4.0 to 4.x, as in {DEFAULT_KAFKA_VERSION}")),
     }
 }
 
@@ -296,10 +361,27 @@ mod tests {
 
     #[test]
     fn versions_without_zookeeper_or_without_our_scala_are_refused() {
-        check(|o| o.kafka_version = "4.1.0".into(), Err("no ZooKeeper"));
+        check(|o| o.kafka_version = "4.1.0".into(), Err("no ZooKeeper: bring it up with --kraft"));
         check(|o| o.kafka_version = "2.3.1".into(), Err("from 2.4.0"));
         check(|o| o.kafka_version = "../../etc".into(), Err("three numbers"));
         check(|o| o.kafka_version = "2.6.0".into(), Ok(()));
+    }
+
+    #[test]
+    fn a_cluster_of_kraft_has_controllers_and_no_zookeeper() {
+        let kraft = |kraft, version: &str| {
+            let version = version.to_owned();
+            move |o: &mut LabOptions| (o.kraft, o.zookeepers, o.kafka_version) = (Some(kraft), 0, version)
+        };
+        check(kraft(Kraft::Separate(3), "4.1.1"), Ok(()));
+        check(kraft(Kraft::Combined(3), "3.9.1"), Ok(()));
+        check(kraft(Kraft::Combined(4), "3.9.1"), Err("brokers are the controllers"));
+        check(kraft(Kraft::Separate(0), "3.9.1"), Err("at least one controller"));
+        check(kraft(Kraft::Separate(1), "2.8.2"), Err("KRaft from 3.3.0"));
+        check(|o| o.kraft = Some(Kraft::Separate(1)), Err("leave --zookeepers out"));
+        check(|o| (o.kraft, o.zookeepers, o.manager) = (Some(Kraft::Separate(1)), 0, LabManager::Docker), Err("--kraft is for"));
+        let session = |o: &mut LabOptions| o.settings = vec![("zookeeper.session.timeout.ms".into(), "6000".into())];
+        check(|o| (o.kraft, o.zookeepers, ()) = (Some(Kraft::Separate(1)), 0, session(o)), Err("no ZooKeeper"));
     }
 
     #[test]

@@ -22,17 +22,22 @@ use crate::state::State;
 pub(crate) fn verify(options: &LabOptions, state: &State) -> Result<String, LabError> {
     let mut faults = Vec::new();
     let mut cluster_ids = BTreeMap::new();
+    // A controller of KRaft prints no settings; those that it shares with the brokers stand in both files alike.
+    let session_timeout_ms = if options.kraft.is_some() { None } else { Some(options.session_timeout_asked()?) };
     for (host, broker) in state.layout.daemons(DaemonKind::Kafka) {
         let log = read_log(state, host, broker)?;
         let said = BrokerLog::parse(&log);
         let asked = settings::broker_settings(options, state, host, broker)?;
-        faults
-            .extend(said.faults(&asked, options.session_timeout_asked()?).into_iter().map(|fault| format!("{}: {fault}", broker.spoken())));
+        faults.extend(said.faults(&asked, session_timeout_ms).into_iter().map(|fault| format!("{}: {fault}", broker.spoken())));
         if let Some(id) = said.cluster_id {
             cluster_ids.insert(id.to_owned(), broker.id);
         }
     }
     faults.extend(zookeeper_faults(state)?);
+    // Of KRaft it is what storage was formatted with: a node of another cluster's would not have started.
+    if let (Some(_), Some(id)) = (options.kraft, &state.cluster_id) {
+        cluster_ids = BTreeMap::from([(id.clone(), 0)]);
+    }
     if cluster_ids.len() != 1 {
         faults.push(format!("the brokers agree on no cluster id: {cluster_ids:?}"));
     }
@@ -97,7 +102,8 @@ impl<'a> BrokerLog<'a> {
         found
     }
 
-    fn faults(&self, asked: &[(String, String)], session_timeout_ms: u64) -> Vec<String> {
+    /// `session_timeout_ms`: of ZooKeeper, where there is one.
+    fn faults(&self, asked: &[(String, String)], session_timeout_ms: Option<u64>) -> Vec<String> {
         if self.values.is_empty() {
             return vec!["its log holds no settings (KafkaConfig values)".to_owned()];
         }
@@ -114,7 +120,7 @@ impl<'a> BrokerLog<'a> {
                 Some(used) => faults.push(format!("{key} is {used}, not {asked}")),
             }
         }
-        if self.session_timeout_ms != Some(session_timeout_ms) {
+        if let Some(session_timeout_ms) = session_timeout_ms.filter(|asked| self.session_timeout_ms != Some(*asked)) {
             let granted = self.session_timeout_ms.map_or_else(|| "unknown".to_owned(), |granted| format!("{granted} ms"));
             faults.push(format!("the session timeout that ZooKeeper granted is {granted}, not {session_timeout_ms} ms"));
         }
@@ -167,7 +173,7 @@ mod tests {
 
     fn check(asked: &[(&str, &str)], session_timeout_ms: u64, expect: &[&str]) {
         let asked: Vec<(String, String)> = asked.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        assert_eq!(BrokerLog::parse(LOG).faults(&asked, session_timeout_ms), expect);
+        assert_eq!(BrokerLog::parse(LOG).faults(&asked, Some(session_timeout_ms)), expect);
     }
 
     #[test]
@@ -208,6 +214,6 @@ mod tests {
 
     #[test]
     fn a_log_without_settings_proves_nothing() {
-        assert_eq!(BrokerLog::parse("nothing here").faults(&[], 6000), ["its log holds no settings (KafkaConfig values)"]);
+        assert_eq!(BrokerLog::parse("nothing here").faults(&[], Some(6000)), ["its log holds no settings (KafkaConfig values)"]);
     }
 }

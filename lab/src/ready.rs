@@ -1,4 +1,5 @@
-//! Waiting until the lab serves: sshd greets, every ZooKeeper has a mode, every broker is registered in ZooKeeper and answers.
+//! Waiting until the lab serves: sshd greets, every ZooKeeper has a mode, every broker is registered in ZooKeeper and answers. Of KRaft: every
+//! controller answers, and every broker tells its clients of all brokers, itself among them, so it is fenced no more.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -7,6 +8,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kchaos_cluster::inventory::DaemonKind;
+use kchaos_cluster::protocol::messages::{MetadataRequest, Request as _};
+use kchaos_cluster::protocol::wire::{Decoder, Encoder};
 
 use crate::LabError;
 use crate::commands;
@@ -26,6 +29,7 @@ const APPEARS_WITHIN: Duration = Duration::from_secs(5);
 /// A systemd has to boot before it starts anything.
 const BOOTS_WITHIN: Duration = Duration::from_secs(60);
 const LAST_LINES: usize = 15;
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// ApiVersions, version 0, correlation id 7, no client id: the one request that every broker answers to everybody.
 const API_VERSIONS_REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
@@ -51,7 +55,7 @@ pub(crate) fn wait(options: &LabOptions, state: &State, progress: &mut dyn FnMut
         let let_in = if state.security.is_on() { Some(users::answering(&admin, &brokers)?) } else { None };
         let (served, silent) = network::inside(NETWORK_NAMESPACE, || {
             let registered = registered(state);
-            let served: Vec<Option<String>> = waiting.iter().map(|one| serves(one, &registered, let_in.as_deref())).collect();
+            let served: Vec<Option<String>> = waiting.iter().map(|one| serves(state, one, &registered, let_in.as_deref())).collect();
             let silent: Vec<&HostPlan> = sshd_silent.iter().copied().filter(|host| !greets(host)).collect();
             (served, silent)
         })?;
@@ -68,10 +72,16 @@ pub(crate) fn wait(options: &LabOptions, state: &State, progress: &mut dyn FnMut
 }
 
 /// `Some(what to tell)` once the daemon serves.
-fn serves(one: &Waiting, registered: &BTreeSet<i32>, let_in: Option<&[i32]>) -> Option<String> {
+fn serves(state: &State, one: &Waiting, registered: &BTreeSet<i32>, let_in: Option<&[i32]>) -> Option<String> {
     let address = SocketAddr::from((one.host.address, one.daemon.port()));
     match one.daemon.kind {
         DaemonKind::Zookeeper => mode(&four_letters(address, "srvr")?).map(|mode| format!("{}: {mode}", one.daemon.spoken())),
+        DaemonKind::Controller => answers(address).then(|| format!("{}: answers on {address}", one.daemon.spoken())),
+        DaemonKind::Kafka if state.kraft.is_some() => {
+            let brokers = known_brokers(address)?;
+            let all = state.layout.daemons(DaemonKind::Kafka).iter().all(|(_, daemon)| brokers.contains(&daemon.id));
+            all.then(|| format!("{}: unfenced, answers on {address}", one.daemon.spoken()))
+        }
         DaemonKind::Kafka => (registered.contains(&one.daemon.id)
             && let_in.map_or_else(|| answers(address), |brokers| brokers.contains(&one.daemon.id)))
         .then(|| format!("{}: registered, answers on {address}", one.daemon.spoken())),
@@ -125,6 +135,33 @@ fn answers(address: SocketAddr) -> bool {
         Ok(head)
     };
     ask().is_ok_and(|head| head[4..] == [0, 0, 0, 7, 0, 0])
+}
+
+/// The brokers of which this one tells its clients.
+fn known_brokers(address: SocketAddr) -> Option<BTreeSet<i32>> {
+    let request = MetadataRequest { topics: Some(&[]) };
+    let mut frame = Encoder::default();
+    for word in [MetadataRequest::KEY, MetadataRequest::VERSION] {
+        frame.i16(word);
+    }
+    frame.i32(7);
+    frame.nullable_string(None);
+    request.encode(&mut frame);
+    let ask = || -> io::Result<Vec<u8>> {
+        let mut stream = connect(address)?;
+        stream.write_all(&(frame.bytes.len() as u32).to_be_bytes())?;
+        stream.write_all(&frame.bytes)?;
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        let mut answer = vec![0; (u32::from_be_bytes(length) as usize).min(ANSWER_BYTES_MAX)];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().ok()?;
+    let mut decoder = Decoder::new(&answer);
+    let _correlation = decoder.i32().ok()?;
+    let metadata = MetadataRequest::decode(&mut decoder).ok()?;
+    Some(metadata.brokers.into_iter().map(|endpoint| endpoint.broker).collect())
 }
 
 fn greets(host: &HostPlan) -> bool {

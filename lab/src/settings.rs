@@ -9,7 +9,7 @@ use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
 use crate::docker;
-use crate::layout::{DaemonPlan, HostPlan};
+use crate::layout::{DaemonPlan, HostPlan, Layout};
 use crate::options::{LabManager, LabOptions, TICK_TIME_MS};
 use crate::secrets::{self, Passwords};
 use crate::security::{ADMIN, STRANGER, SaslKind, TlsKind, USER};
@@ -21,6 +21,10 @@ pub(crate) const OWNED_BY_THE_LAB: &[&str] = &[
     "broker.id",
     "node.id",
     "process.roles",
+    "controller.listener.names",
+    "controller.quorum.bootstrap.servers",
+    "controller.quorum.voters",
+    "metadata.log.dir",
     "listeners",
     "advertised.listeners",
     "port",
@@ -36,7 +40,7 @@ pub(crate) const OWNED_BY_THE_LAB: &[&str] = &[
 const INIT_LIMIT_TICKS: u32 = 10;
 const SYNC_LIMIT_TICKS: u32 = 5;
 
-/// The settings of one broker in the order of the file. Every one of them is read back from the running broker.
+/// The settings of one broker or controller in the order of the file. Every one of a broker's is read back from it.
 pub(crate) fn broker_settings(
     options: &LabOptions,
     state: &State,
@@ -46,12 +50,9 @@ pub(crate) fn broker_settings(
     let layout = &state.layout;
     let replicas = options.brokers.min(3).to_string();
     let min_insync = options.brokers.min(2).to_string();
-    let defaults: Vec<(&str, String)> = vec![
-        ("broker.id", broker.id.to_string()),
-        ("listeners", format!("{}://{}:{}", state.security.protocol(), host.address, broker.port())),
-        ("log.dirs", broker.data_dir()),
-        ("zookeeper.connect", layout.endpoints(DaemonKind::Zookeeper).join(",")),
-        (SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()),
+    let mut defaults: Vec<(&str, String)> =
+        if options.kraft.is_some() { node_settings(layout, host, broker) } else { registered_settings(options, state, host, broker)? };
+    defaults.extend([
         ("num.partitions", "1".to_owned()),
         ("default.replication.factor", replicas.clone()),
         ("min.insync.replicas", min_insync.clone()),
@@ -64,10 +65,9 @@ pub(crate) fn broker_settings(
         ("transaction.state.log.replication.factor", replicas),
         ("transaction.state.log.min.isr", min_insync),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
-    ];
-    let mut defaults = defaults;
+    ]);
     defaults.extend(security_settings(state)?);
-    if options.manager != LabManager::Scripts {
+    if options.manager != LabManager::Scripts && options.kraft.is_none() {
         // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.
         defaults.push(("zookeeper.connection.timeout.ms", "60000".to_owned()));
     }
@@ -135,6 +135,39 @@ fn security_settings(state: &State) -> Result<Vec<(&'static str, String)>, LabEr
         settings.push(("allow.everyone.if.no.acl.found", "false".to_owned()));
     }
     Ok(settings)
+}
+
+/// What only a broker with ZooKeeper has.
+fn registered_settings(
+    options: &LabOptions,
+    state: &State,
+    host: &HostPlan,
+    broker: &DaemonPlan,
+) -> Result<Vec<(&'static str, String)>, LabError> {
+    Ok(vec![
+        ("broker.id", broker.id.to_string()),
+        ("listeners", format!("{}://{}:{}", state.security.protocol(), host.address, broker.port())),
+        ("log.dirs", broker.data_dir()),
+        ("zookeeper.connect", state.layout.endpoints(DaemonKind::Zookeeper).join(",")),
+        (SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()),
+    ])
+}
+
+/// What only a node of KRaft has. Its voters are those that the settings name: so every version knows it.
+fn node_settings(layout: &Layout, host: &HostPlan, node: &DaemonPlan) -> Vec<(&'static str, String)> {
+    let voter = |(host, daemon, port): (&HostPlan, &DaemonPlan, u16)| format!("{}@{}:{port}", daemon.id, host.address);
+    let of_broker = (node.kind == DaemonKind::Kafka).then(|| ("broker", format!("PLAINTEXT://{}:{}", host.address, node.port())));
+    let of_controller = node.as_controller().map(|port| ("controller", format!("CONTROLLER://{}:{port}", host.address)));
+    let (roles, listeners): (Vec<&str>, Vec<String>) = of_broker.into_iter().chain(of_controller).unzip();
+    vec![
+        ("node.id", node.id.to_string()),
+        ("process.roles", roles.join(",")),
+        ("controller.quorum.voters", layout.controllers().into_iter().map(voter).collect::<Vec<_>>().join(",")),
+        ("controller.listener.names", "CONTROLLER".to_owned()),
+        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listeners", listeners.join(",")),
+        ("log.dirs", node.data_dir()),
+    ]
 }
 
 /// The settings of one ZooKeeper. A single one stands alone, without a quorum.
@@ -238,6 +271,36 @@ mod tests {
         );
         check(|o| o.settings = set(&[(SESSION_TIMEOUT, "9000")]), 0, &["zookeeper.session.timeout.ms=9000"]);
         check(|o| o.settings = set(&[("ssl.cipher.suites", r"a\b")]), 0, &[r"ssl.cipher.suites=a\\b"]);
+    }
+
+    #[test]
+    fn nodes_of_kraft_have_roles_and_voters() {
+        use crate::options::Kraft;
+        let combined = |o: &mut LabOptions| (o.kraft, o.zookeepers, o.brokers) = (Some(Kraft::Combined(2)), 0, 2);
+        check(
+            combined,
+            1,
+            &[
+                "node.id=2",
+                "process.roles=broker,controller",
+                "controller.quorum.voters=1@10.99.0.11:10093,2@10.99.0.12:10093",
+                "listeners=PLAINTEXT://10.99.0.12:9092,CONTROLLER://10.99.0.12:10093",
+                "min.insync.replicas=2",
+            ],
+        );
+        let options = LabOptions { kraft: Some(Kraft::Separate(1)), zookeepers: 0, brokers: 1, ..LabOptions::default() };
+        let state = crate::up::plan(&options).unwrap();
+        let of = |kind| {
+            let (host, daemon) = state.layout.daemons(kind)[0];
+            render("a node", &broker_settings(&options, &state, host, daemon).unwrap())
+        };
+        let (broker, controller) = (of(DaemonKind::Kafka), of(DaemonKind::Controller));
+        assert!(broker.contains("process.roles=broker\n") && broker.contains("listeners=PLAINTEXT://10.99.0.11:9092\n"), "{broker}");
+        assert!(
+            controller.contains("process.roles=controller\n") && controller.contains("listeners=CONTROLLER://10.99.0.12:9093\n"),
+            "{controller}"
+        );
+        assert!(!(broker + &controller).contains("zookeeper"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::LabError;
 use crate::layout::Layout;
-use crate::options::LabManager;
+use crate::options::{Kraft, LabManager};
 use crate::processes::{self, ProcessId};
 use crate::security::LabSecurity;
 
@@ -44,6 +44,9 @@ pub(crate) struct State {
     pub(crate) manager: LabManager,
     #[serde(default)]
     pub(crate) security: LabSecurity,
+    /// None: with ZooKeeper.
+    #[serde(default)]
+    pub(crate) kraft: Option<Kraft>,
     /// Names under `/run/netns`, all of them ours.
     pub(crate) namespaces: Vec<String>,
     pub(crate) netns_dir_before: DirBefore,

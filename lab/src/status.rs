@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::LabError;
 use crate::layout::{DaemonPlan, HostPlan};
 use crate::network;
+use crate::options::Kraft;
 use crate::processes::{self, ProcessId};
 use crate::state::{Phase, State};
 
@@ -21,6 +22,9 @@ pub struct LabStatus {
     pub kafka_version: String,
     pub cluster_id: Option<String>,
     pub zookeeper_session_timeout_ms: u64,
+    /// None: with ZooKeeper.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kraft: Option<Kraft>,
     pub inventory: PathBuf,
     pub network_namespace: PathBuf,
     pub made_unix_ms: u64,
@@ -81,6 +85,7 @@ pub fn status() -> Result<LabStatus, LabError> {
         kafka_version: state.kafka_version.clone(),
         cluster_id: state.cluster_id.clone(),
         zookeeper_session_timeout_ms: state.zookeeper_session_timeout_ms,
+        kraft: state.kraft,
         inventory: state.inventory_path(),
         network_namespace: network::namespace_path(crate::NETWORK_NAMESPACE),
         made_unix_ms: state.made_unix_ms,

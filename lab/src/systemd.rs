@@ -74,7 +74,7 @@ fn unit(daemon: &DaemonPlan) -> String {
          Restart=on-abnormal\nSuccessExitStatus=143\n\n\
          [Install]\nWantedBy=multi-user.target\n",
         spoken = daemon.spoken(),
-        user = daemon.kind.name(),
+        user = daemon.script(),
         stop = daemon.stop_command().join(" "),
         log_dir = daemon.log_dir(),
         console = daemon.console_log(),

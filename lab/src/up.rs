@@ -27,12 +27,13 @@ use crate::inventory_file;
 use crate::jars;
 use crate::layout::{HostPlan, NETWORK_NAMESPACE};
 use crate::network;
-use crate::options::{Clock, Disks, Firewall, LabManager, LabOptions};
+use crate::options::{Clock, Disks, Firewall, Kraft, LabManager, LabOptions};
 use crate::processes;
 use crate::read_back;
 use crate::ready;
 use crate::rootfs::HostSpec;
 use crate::state::{self, Lock, Phase, State};
+use crate::storage;
 use crate::systemd;
 use crate::users;
 
@@ -48,6 +49,7 @@ const TOOLS: &[(&str, &str)] = &[
 /// Measured: a broker at rest has 310 MiB, a ZooKeeper 75 MiB; brokers grow under load.
 const BROKER_MIB: u64 = 450;
 const ZOOKEEPER_MIB: u64 = 100;
+const CONTROLLER_MIB: u64 = 250;
 
 /// A lab that is up.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +63,8 @@ pub struct LabInfo {
     pub zookeeper_session_timeout_ms: u64,
     pub bootstrap: Vec<String>,
     pub zookeeper_connect: Vec<String>,
+    /// Of KRaft: where the controllers listen.
+    pub controllers: Vec<String>,
     pub hosts: Vec<String>,
     pub up_after_ms: u64,
 }
@@ -76,6 +80,7 @@ impl LabInfo {
             zookeeper_session_timeout_ms: state.zookeeper_session_timeout_ms,
             bootstrap: state.layout.endpoints(DaemonKind::Kafka),
             zookeeper_connect: state.layout.endpoints(DaemonKind::Zookeeper),
+            controllers: state.layout.controllers().into_iter().map(|(host, _, port)| format!("{}:{port}", host.address)).collect(),
             hosts: state.layout.hosts.iter().map(|host| host.name.clone()).collect(),
             up_after_ms: state.up_after_ms.unwrap_or_default(),
         }
@@ -155,12 +160,13 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
     }
     // Its PID 1, journal, bus and sshd.
     let host_mib = if options.manager == LabManager::Systemd { 60 * options.layout().hosts.len() as u64 } else { 0 };
-    let need_mib = host_mib + options.brokers as u64 * BROKER_MIB + options.zookeepers as u64 * ZOOKEEPER_MIB;
+    let controllers = (options.daemons() - options.brokers - options.zookeepers) as u64;
+    let need_mib =
+        host_mib + options.brokers as u64 * BROKER_MIB + options.zookeepers as u64 * ZOOKEEPER_MIB + controllers * CONTROLLER_MIB;
     // Unknown is no reason to refuse.
     let available_mib = available_memory_mib().unwrap_or(u64::MAX);
     if available_mib < need_mib {
-        let (brokers, zookeepers) = (options.brokers, options.zookeepers);
-        return Err(LabError::NotEnoughMemory { brokers, zookeepers, need_mib, available_mib });
+        return Err(LabError::NotEnoughMemory { daemons: spoken(options), need_mib, available_mib });
     }
     for name in network::namespaces(&options.layout()) {
         if fs::symlink_metadata(network::namespace_path(&name)).is_ok() {
@@ -168,6 +174,16 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
         }
     }
     base_dir::refuse_foreign(&state::default_base_dir())
+}
+
+/// `3 brokers and 3 ZooKeepers`.
+fn spoken(options: &LabOptions) -> String {
+    let of_state = match options.kraft {
+        None => format!("and {} ZooKeepers", options.zookeepers),
+        Some(Kraft::Separate(controllers)) => format!("and {controllers} controllers"),
+        Some(Kraft::Combined(controllers)) => format!("({controllers} of them controllers too)"),
+    };
+    format!("{} brokers {of_state}", options.brokers)
 }
 
 fn available_memory_mib() -> Option<u64> {
@@ -188,7 +204,7 @@ pub(crate) fn plan(options: &LabOptions) -> Result<State, LabError> {
         up_after_ms: None,
         kafka_version: options.kafka_version.clone(),
         zookeeper_session_timeout_ms: options.session_timeout_asked()?,
-        cluster_id: None,
+        cluster_id: options.kraft.map(|_| storage::random_cluster_id()).transpose()?,
         base_dir: state::default_base_dir(),
         namespaces: network::namespaces(&layout),
         netns_dir_before: network::netns_dir_now(),
@@ -196,6 +212,7 @@ pub(crate) fn plan(options: &LabOptions) -> Result<State, LabError> {
         layout,
         manager: options.manager,
         security: options.security,
+        kraft: options.kraft,
     })
 }
 
@@ -216,7 +233,7 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
     if options.firewall == Firewall::AdmitOnly {
         firewall::raise(&state.layout, lock.file())?;
     }
-    progress(&format!("starting Kafka {}: ZooKeepers {}, brokers {}", options.kafka_version, options.zookeepers, options.brokers));
+    progress(&format!("starting Kafka {}: {}", options.kafka_version, spoken(options)));
     start_hosts(options, state, libs)?;
     users::make_scram(state)?;
     ready::wait(options, state, progress)?;
@@ -276,8 +293,8 @@ fn expect_line(lines: &mut impl Iterator<Item = std::io::Result<String>>, early:
 
 fn host_spec(options: &LabOptions, state: &State, host: &HostPlan, libs: &Path) -> HostSpec {
     let mut daemons: Vec<_> = host.daemons.iter().collect();
-    // ZooKeepers first, for whoever shares a host with a broker.
-    daemons.sort_by_key(|daemon| (daemon.kind != DaemonKind::Zookeeper, daemon.id));
+    // ZooKeepers and controllers first, for whoever shares a host with a broker.
+    daemons.sort_by_key(|daemon| (daemon.kind == DaemonKind::Kafka, daemon.id));
     HostSpec {
         name: host.name.clone(),
         network_namespace: network::namespace_path(&host.namespace()),

@@ -17,15 +17,23 @@ pub fn refused_by_inventory(inventory: &Inventory, name: &NemesisName) -> Option
 /// The same, without the nemesis' name: the first daemon that comes into question, and why not.
 pub(crate) fn ruled_out(inventory: &Inventory, name: &NemesisName) -> Option<String> {
     let spec = registry::find(&name.fault)?;
+    if let Some(why) = of_another_kind(inventory, name) {
+        return Some(why);
+    }
     if let Some(why) = helper::refuses(spec.name).filter(|_| helper::is_used(inventory)) {
         return Some(format!("{name}: {why}"));
     }
     if !spec.needs.iter().any(|need| matches!(need, Need::Disk | Need::OwnDisk | Need::Clock)) {
         return None;
     }
-    let wants = if name.target.is_zookeeper() { DaemonKind::Zookeeper } else { DaemonKind::Kafka };
+    let is_meant = |daemon: &DaemonEntry| match &name.target {
+        target if target.is_zookeeper() => daemon.kind == DaemonKind::Zookeeper,
+        target if target.is_quorum() => daemon.as_controller().is_some(),
+        Target::Controller if inventory.is_kraft() => daemon.as_controller().is_some(),
+        _ => daemon.kind == DaemonKind::Kafka,
+    };
     let hosts = inventory.hosts.iter().filter(|host| !matches!(&name.target, Target::Host(named) if *named != host.name));
-    let could_be = |daemon: &&DaemonEntry| matches!(name.target, Target::Host(_)) || daemon.kind == wants;
+    let could_be = |daemon: &&DaemonEntry| matches!(name.target, Target::Host(_)) || is_meant(daemon);
     let mut first = None;
     for (host, daemon) in hosts.flat_map(|host| host.daemons.iter().filter(could_be).map(move |daemon| (host, daemon))) {
         match allowed(spec.needs, &name.fault, host, daemon) {
@@ -34,6 +42,27 @@ pub(crate) fn ruled_out(inventory: &Inventory, name: &NemesisName) -> Option<Str
         }
     }
     first
+}
+
+/// Faults and targets of ZooKeeper in a cluster without one, and those of KRaft where there is ZooKeeper.
+fn of_another_kind(inventory: &Inventory, name: &NemesisName) -> Option<String> {
+    let target = &name.target;
+    match inventory.is_kraft() {
+        true if target.is_zookeeper() => Some(format!(
+            "{target} is one of ZooKeeper's, and this cluster is KRaft's, without ZooKeeper: quorum-leader and quorum-follower are its controllers"
+        )),
+        true if spec_needs_zookeeper(&name.fault) => {
+            Some(format!("{} is of ZooKeeper, and this cluster is KRaft's, without ZooKeeper", name.fault))
+        }
+        false if target.is_quorum() => Some(format!(
+            "{target} is one of KRaft's controllers, and this cluster has ZooKeeper: controller is its active controller, zk-leader its ZooKeepers' leader"
+        )),
+        _ => None,
+    }
+}
+
+fn spec_needs_zookeeper(fault: &str) -> bool {
+    ["cut-zookeeper", "expire-session"].contains(&fault)
 }
 
 fn allowed(needs: &[Need], fault: &str, host: &Host, daemon: &DaemonEntry) -> Result<(), String> {
@@ -83,6 +112,24 @@ mod tests {
             None => assert_eq!(refused, None, "{nemesis}"),
             Some(part) => assert!(refused.as_ref().is_some_and(|why| why.contains(part)), "{nemesis}: {refused:?}"),
         }
+    }
+
+    #[test]
+    fn what_is_of_zookeeper_is_refused_without_it_and_what_is_of_kraft_with_it() {
+        check("", "kill-quorum-leader", Some("this cluster has ZooKeeper"));
+        let daemon = |kind: &str, id: i32, port: u16| {
+            format!(
+                "[[host.daemon]]\nkind = \"{kind}\"\nid = {id}\nport = {port}\nstart = \"a\"\nstop = \"b\"\nfind = {{ port = {port} }}\nlog_dir = \"/l\"\n"
+            )
+        };
+        let head = HEAD.replace("[zookeeper]\nconnect = [\"b1:2181\"]\n", "");
+        let text = format!("{head}{}{}", daemon("kafka", 1, 9092), daemon("controller", 101, 9093));
+        let inventory = Inventory::parse(Path::new("kchaos.toml"), &text).unwrap();
+        let refused = |name: &str| refused_by_inventory(&inventory, &parse(name).unwrap());
+        for name in ["kill-zk-leader", "cut-zookeeper-leader", "expire-session-leader"] {
+            assert!(refused(name).is_some_and(|why| why.contains("without ZooKeeper")), "{name}");
+        }
+        assert_eq!((refused("kill-quorum-leader"), refused("kill-controller"), refused("kill-leader")), (None, None, None));
     }
 
     #[test]

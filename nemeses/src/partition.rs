@@ -86,16 +86,30 @@ fn count(hosts: &[&Host], kind: DaemonKind) -> usize {
     hosts.iter().flat_map(|host| &host.daemons).filter(|daemon| daemon.kind == kind).count()
 }
 
-fn carries(host: &Host, kind: DaemonKind) -> usize {
-    count(&[host], kind)
+/// ZooKeepers, or controllers of KRaft (where brokers may be that too).
+fn count_voters(hosts: &[&Host]) -> usize {
+    hosts.iter().flat_map(|host| &host.daemons).filter(|daemon| daemon.is_voter()).count()
+}
+
+fn carries_brokers(host: &Host) -> usize {
+    count(&[host], DaemonKind::Kafka)
+}
+
+fn carries_voters(host: &Host) -> usize {
+    count_voters(&[host])
+}
+
+/// What keeps the cluster's state, by its name.
+fn spoken(hosts: &[&Host]) -> &'static str {
+    if hosts.iter().flat_map(|host| &host.daemons).any(|daemon| daemon.as_controller().is_some()) { "controllers" } else { "ZooKeepers" }
 }
 
 /// One broker's host and one ZooKeeper's, or one that carries both.
 fn bridge(hosts: &[&Host]) -> BTreeSet<String> {
-    let Some(broker) = hosts.iter().find(|host| carries(host, DaemonKind::Kafka) > 0) else { return BTreeSet::new() };
+    let Some(broker) = hosts.iter().find(|host| carries_brokers(host) > 0) else { return BTreeSet::new() };
     let mut between = BTreeSet::from([broker.name.clone()]);
-    if carries(broker, DaemonKind::Zookeeper) == 0 {
-        between.extend(hosts.iter().find(|host| carries(host, DaemonKind::Zookeeper) > 0).map(|host| host.name.clone()));
+    if carries_voters(broker) == 0 {
+        between.extend(hosts.iter().find(|host| carries_voters(host) > 0).map(|host| host.name.clone()));
     }
     between
 }
@@ -103,12 +117,12 @@ fn bridge(hosts: &[&Host]) -> BTreeSet<String> {
 /// Half of the brokers and the smaller half of the ZooKeepers, cut from all others but those `between`.
 fn halves(hosts: &[&Host], between: &BTreeSet<String>) -> Result<Grudge, String> {
     let divided: Vec<&Host> = hosts.iter().copied().filter(|host| !between.contains(&host.name)).collect();
-    let (brokers_max, zookeepers_max) = (count(&divided, DaemonKind::Kafka) / 2, (count(hosts, DaemonKind::Zookeeper).max(1) - 1) / 2);
+    let (brokers_max, zookeepers_max) = (count(&divided, DaemonKind::Kafka) / 2, (count_voters(hosts).max(1) - 1) / 2);
     let (mut brokers, mut zookeepers, mut side) = (0, 0, BTreeSet::new());
     for host in &divided {
-        let (of_brokers, of_zookeepers) = (carries(host, DaemonKind::Kafka), carries(host, DaemonKind::Zookeeper));
+        let (of_brokers, of_zookeepers) = (carries_brokers(host), carries_voters(host));
         // A bridge's halves leave somebody on either side.
-        let leaves = between.is_empty() || of_zookeepers == 0 || zookeepers + of_zookeepers < count(&divided, DaemonKind::Zookeeper);
+        let leaves = between.is_empty() || of_zookeepers == 0 || zookeepers + of_zookeepers < count_voters(&divided);
         if brokers + of_brokers <= brokers_max && zookeepers + of_zookeepers <= zookeepers_max && leaves {
             (brokers, zookeepers) = (brokers + of_brokers, zookeepers + of_zookeepers);
             side.insert(host.name.clone());
@@ -116,10 +130,11 @@ fn halves(hosts: &[&Host], between: &BTreeSet<String>) -> Result<Grudge, String>
     }
     let rest: BTreeSet<String> = divided.iter().map(|host| host.name.clone()).filter(|name| !side.contains(name)).collect();
     if side.is_empty() || rest.is_empty() {
+        let who = spoken(hosts);
         return Err(format!(
-            "{} brokers and {} ZooKeepers on {} hosts cannot be divided so that the greater part keeps ZooKeeper's quorum",
+            "{} brokers and {} {who} on {} hosts cannot be divided so that the greater part keeps the {who}' quorum",
             count(hosts, DaemonKind::Kafka),
-            count(hosts, DaemonKind::Zookeeper),
+            count_voters(hosts),
             hosts.len()
         ));
     }
@@ -140,13 +155,18 @@ fn ring(hosts: &[&Host]) -> Result<Grudge, String> {
 
 /// In a ring nobody is taken away: each ZooKeeper goes on seeing a quorum.
 fn keeps_quorums(hosts: &[&Host], grudge: &Grudge) -> Result<(), String> {
-    let ensemble = count(hosts, DaemonKind::Zookeeper);
-    for host in hosts.iter().filter(|host| carries(host, DaemonKind::Zookeeper) > 0) {
+    let ensemble = count_voters(hosts);
+    for host in hosts.iter().filter(|host| carries_voters(host) > 0) {
         let from = grudge.get(&host.name);
         let seen: Vec<&Host> = hosts.iter().copied().filter(|other| !from.is_some_and(|from| from.contains(&other.name))).collect();
-        let seen = count(&seen, DaemonKind::Zookeeper);
+        let seen = count_voters(&seen);
         if seen < ensemble / 2 + 1 {
-            return Err(format!("ZooKeeper on {} would see {seen} of {ensemble} servers, which is no quorum", host.name));
+            return Err(format!(
+                "{} on {} would see {seen} of {ensemble} of its {}, which is no quorum",
+                spoken(hosts).trim_end_matches('s'),
+                host.name,
+                spoken(hosts)
+            ));
         }
     }
     Ok(())

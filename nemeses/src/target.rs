@@ -35,6 +35,12 @@ impl Scene<'_> {
         all.filter(move |(_, daemon)| daemon.kind == kind)
     }
 
+    /// Who keeps the cluster's state.
+    fn voters(&self) -> impl Iterator<Item = (&Host, &DaemonEntry)> {
+        let all = self.inventory.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)));
+        all.filter(|(_, daemon)| daemon.is_voter())
+    }
+
     fn broker(&self, id: i32) -> Option<(&Host, &DaemonEntry)> {
         self.daemons(DaemonKind::Kafka).find(|(_, daemon)| daemon.id == id)
     }
@@ -56,12 +62,22 @@ impl Scene<'_> {
     fn is_up(&self, host: &Host, daemon: &DaemonEntry) -> bool {
         match daemon.kind {
             DaemonKind::Kafka => self.view.brokers.contains_key(&daemon.id),
-            DaemonKind::Zookeeper => self.serves(host),
+            DaemonKind::Zookeeper | DaemonKind::Controller => self.serves(host, daemon),
         }
     }
 
-    fn serves(&self, host: &Host) -> bool {
+    /// Of those who keep the cluster's state: a ZooKeeper, or a controller of KRaft.
+    fn serves(&self, host: &Host, daemon: &DaemonEntry) -> bool {
+        if daemon.as_controller().is_some() {
+            let seen = self.view.quorum.as_ref().and_then(|quorum| quorum.controllers.get(&daemon.id));
+            return seen.is_some_and(|seen| !matches!(seen.mode.as_str(), "" | "none"));
+        }
         self.view.zookeepers.get(&host.name).is_some_and(|seen| !matches!(seen.mode.as_str(), "" | "none"))
+    }
+
+    /// Who tells of partitions, in words.
+    fn authority(&self) -> &'static str {
+        if self.view.quorum.is_some() { "the brokers' metadata" } else { "ZooKeeper" }
     }
 
     pub(crate) fn is_free(&self, host: &Host, daemon: &DaemonEntry) -> bool {
@@ -81,6 +97,8 @@ pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64
             several(scene, DaemonKind::Zookeeper, target, seed)?
         }
         (Target::Cluster, Scope::OneByOne) => several(scene, DaemonKind::Kafka, &Target::All, seed)?,
+        // Whoever is asked to change the cluster is a broker.
+        (Target::Cluster, _) if scene.view.quorum.is_some() => vec![choose_one(scene, &Target::Random, seed)?],
         (Target::Cluster, _) => vec![choose_one(scene, &Target::Controller, seed)?],
         _ => vec![choose_one(scene, target, seed)?],
     };
@@ -101,6 +119,7 @@ fn several(scene: &Scene<'_>, kind: DaemonKind, target: &Target, seed: u64) -> R
     let (who, up) = match kind {
         DaemonKind::Kafka => ("brokers", "registered"),
         DaemonKind::Zookeeper => ("ZooKeepers", "serving"),
+        DaemonKind::Controller => ("controllers", "serving"),
     };
     let total = scene.daemons(kind).count();
     let alive: Vec<_> = scene.daemons(kind).filter(|(host, daemon)| scene.is_up(host, daemon)).collect();
@@ -126,6 +145,9 @@ fn several(scene: &Scene<'_>, kind: DaemonKind, target: &Target, seed: u64) -> R
 fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, String> {
     let (host, daemon, evidence) = match target {
         Target::Leader => leader(scene, seed)?,
+        Target::Controller | Target::QuorumLeader if scene.view.quorum.is_some() => quorum_leader(scene)?,
+        Target::QuorumFollower => quorum_follower(scene, seed)?,
+        Target::QuorumLeader => return Err("the cluster has no quorum of controllers, but ZooKeeper: zk-leader is its leader".to_owned()),
         Target::Controller => {
             let id = scene.view.controller.ok_or("the cluster has no controller at this moment")?;
             let (host, daemon) = scene.broker(id).ok_or_else(|| format!("the controller, broker {id}, is not in the inventory"))?;
@@ -176,6 +198,23 @@ fn pick_free<'a>(scene: &Scene<'_>, candidates: &[(&'a Host, &'a DaemonEntry)], 
     pick(if free.is_empty() { candidates } else { &free }, seed)
 }
 
+fn quorum_leader<'a>(scene: &'a Scene<'_>) -> Found<'a> {
+    let id = scene.view.controller.ok_or("the quorum of controllers has no leader at this moment")?;
+    let (host, daemon) =
+        scene.inventory.controller(id).ok_or_else(|| format!("the active controller, node {id}, is not in the inventory"))?;
+    let epoch = scene.view.controller_epoch.map_or_else(String::new, |epoch| format!(" at epoch {epoch}"));
+    Ok((host, daemon, format!("says that it leads the quorum{epoch} (DescribeQuorum)")))
+}
+
+fn quorum_follower<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
+    let quorum =
+        scene.view.quorum.as_ref().ok_or("the cluster has no quorum of controllers, but ZooKeeper: zk-follower is one of its followers")?;
+    let follows = |daemon: &DaemonEntry| quorum.controllers.get(&daemon.id).is_some_and(|seen| seen.mode == "follower");
+    let candidates: Vec<_> = scene.voters().filter(|(_, daemon)| follows(daemon)).collect();
+    let (host, daemon) = pick_free(scene, &candidates, seed).ok_or("no controller of the inventory says that it follows")?;
+    Ok((host, daemon, "answers and does not lead the quorum (DescribeQuorum)".to_owned()))
+}
+
 type Found<'a> = Result<(&'a Host, &'a DaemonEntry, String), String>;
 
 fn leader<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
@@ -187,7 +226,7 @@ fn leader<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
     let candidates: Vec<_> = led.iter().filter(|(_, count)| **count == most).filter_map(|(id, _)| scene.broker(*id)).collect();
     let (host, daemon) = pick_free(scene, &candidates, seed).ok_or("the leaders are not in the inventory")?;
     let whose = if scene.topics.is_empty() { "of all topics" } else { "of the run's topics" };
-    Ok((host, daemon, format!("leads {most} of {} partitions {whose}, according to ZooKeeper", scene.partitions().count())))
+    Ok((host, daemon, format!("leads {most} of {} partitions {whose}, according to {}", scene.partitions().count(), scene.authority())))
 }
 
 fn follower<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
@@ -197,7 +236,11 @@ fn follower<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
     let fewest = free.iter().map(|(_, daemon)| led(daemon.id)).min().ok_or("no broker is in sync and free of faults")?;
     let candidates: Vec<_> = free.into_iter().filter(|(_, daemon)| led(daemon.id) == fewest).collect();
     let (host, daemon) = pick(&candidates, seed).ok_or("no broker is in sync and free of faults")?;
-    Ok((host, daemon, format!("in sync, and leads {fewest} of {} partitions, according to ZooKeeper", scene.partitions().count())))
+    Ok((
+        host,
+        daemon,
+        format!("in sync, and leads {fewest} of {} partitions, according to {}", scene.partitions().count(), scene.authority()),
+    ))
 }
 
 fn last_isr<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
@@ -213,7 +256,11 @@ fn last_isr<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
     )?;
     let candidates: Vec<_> = alone.iter().filter(|(_, count)| **count == most).filter_map(|(id, _)| scene.broker(*id)).collect();
     let (host, daemon) = pick_free(scene, &candidates, seed).ok_or("the last in-sync replica is not in the inventory")?;
-    Ok((host, daemon, format!("alone in the ISR of {most} of {} partitions, according to ZooKeeper", scene.partitions().count())))
+    Ok((
+        host,
+        daemon,
+        format!("alone in the ISR of {most} of {} partitions, according to {}", scene.partitions().count(), scene.authority()),
+    ))
 }
 
 fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
@@ -251,11 +298,15 @@ pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Resul
     let is_hit = |host: &Host, daemon: &DaemonEntry| all.iter().any(|taken| hit(taken, host, daemon));
     let newly = |host: &Host, daemon: &DaemonEntry| next.iter().any(|taken| taken.scope.takes_away() && hit(taken, host, daemon));
 
-    if !(by_name && target.is_zookeeper()) && scene.daemons(DaemonKind::Zookeeper).any(|(host, daemon)| newly(host, daemon)) {
-        let ensemble = scene.daemons(DaemonKind::Zookeeper).count();
-        let left = scene.daemons(DaemonKind::Zookeeper).filter(|(host, daemon)| scene.serves(host) && !is_hit(host, daemon)).count();
+    // Where brokers are controllers too, who asks for all brokers asks for the quorum.
+    let asks_for_voters = by_name && (target.is_zookeeper() || scene.voters().any(|(_, daemon)| daemon.kind == DaemonKind::Kafka));
+    if !asks_for_voters && scene.voters().any(|(host, daemon)| newly(host, daemon)) {
+        let ensemble = scene.voters().count();
+        let left = scene.voters().filter(|(host, daemon)| scene.serves(host, daemon) && !is_hit(host, daemon)).count();
         if left < ensemble / 2 + 1 {
-            return Err(format!("ZooKeeper would lose its quorum: {left} of {ensemble} servers would be left"));
+            let (whose, who) = if scene.inventory.is_kraft() { ("the controllers", "them") } else { ("ZooKeeper", "servers") };
+            let its = if scene.inventory.is_kraft() { "their" } else { "its" };
+            return Err(format!("{whose} would lose {its} quorum: {left} of {ensemble} {who} would be left"));
         }
     }
     if *target == Target::LastIsr || (by_name && !target.is_zookeeper()) {

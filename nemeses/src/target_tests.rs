@@ -16,6 +16,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
         id,
         port: 1,
         peer_ports: Vec::new(),
+        controller_port: None,
         manager: ManagerKind::Scripts,
         unit: None,
         container: None,

@@ -36,8 +36,15 @@ pub(crate) enum LabCommand {
 pub(crate) struct LabUpArgs {
     #[arg(long, default_value_t = 3)]
     pub(crate) brokers: usize,
-    #[arg(long, default_value_t = 3)]
-    pub(crate) zookeepers: usize,
+    /// [default: 3; with --kraft none]
+    #[arg(long)]
+    pub(crate) zookeepers: Option<usize>,
+    /// A cluster without ZooKeeper, and where its controllers are; Kafka 3.3 and later
+    #[arg(long)]
+    pub(crate) kraft: Option<LabKraft>,
+    /// With --kraft: how many [default: 3]
+    #[arg(long)]
+    pub(crate) controllers: Option<usize>,
     /// Put the daemons on this many hosts [default: a host for each]
     #[arg(long)]
     pub(crate) hosts: Option<usize>,
@@ -92,6 +99,14 @@ pub(crate) enum LabManagerArg {
     Systemd,
     /// One host with a Docker engine, and a container for each daemon
     Docker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabKraft {
+    /// Brokers are controllers too
+    Combined,
+    /// Daemons and hosts of their own, controller1 and so on
+    Separate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

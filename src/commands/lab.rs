@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
-use kchaos_lab::{Clock, Disks, Firewall, LabError, LabManager, LabOptions, LabSecurity, SecurityWord};
+use kchaos_lab::{Clock, Disks, Firewall, Kraft, LabError, LabManager, LabOptions, LabSecurity, SecurityWord};
 
-use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabFirewall, LabManagerArg, LabSecurityArg, LabUpArgs};
+use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabSecurityArg, LabUpArgs};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
 const LOG_LINES: usize = 40;
+const ZOOKEEPERS: usize = 3;
+const CONTROLLERS: usize = 3;
 
 pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
     match command {
@@ -90,11 +92,22 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
         LabSecurityArg::ScramSha512 => SecurityWord::ScramSha512,
     };
     let words: Vec<SecurityWord> = args.security.iter().map(word).collect();
+    let kraft = match (args.kraft, args.controllers) {
+        (None, Some(_)) => {
+            return Err(Failure::usage(anyhow!(
+                "--controllers: a cluster with ZooKeeper has none; add --kraft separate or --kraft combined"
+            )));
+        }
+        (None, None) => None,
+        (Some(LabKraft::Separate), controllers) => Some(Kraft::Separate(controllers.unwrap_or(CONTROLLERS))),
+        (Some(LabKraft::Combined), controllers) => Some(Kraft::Combined(controllers.unwrap_or(CONTROLLERS.min(args.brokers)))),
+    };
     Ok(LabOptions {
         security: LabSecurity::new(&words, args.acls, args.zookeeper_sasl).map_err(failure)?,
         first_broker_id: args.first_broker_id,
         brokers: args.brokers,
-        zookeepers: args.zookeepers,
+        zookeepers: args.zookeepers.unwrap_or(if kraft.is_some() { 0 } else { ZOOKEEPERS }),
+        kraft,
         hosts: args.hosts,
         kafka_version: args.kafka_version,
         settings: args.settings,
@@ -127,12 +140,12 @@ fn status(format: Format) -> Result<(), Failure> {
     match format {
         Format::Json => crate::say!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
         Format::Text => {
-            crate::say!(
-                "lab {} · Kafka {} · ZooKeeper session {} ms",
-                status.name,
-                status.kafka_version,
-                status.zookeeper_session_timeout_ms
-            );
+            let state = match status.kraft {
+                None => format!("ZooKeeper session {} ms", status.zookeeper_session_timeout_ms),
+                Some(Kraft::Separate(controllers)) => format!("KRaft, {controllers} controllers"),
+                Some(Kraft::Combined(controllers)) => format!("KRaft, {controllers} brokers are controllers too"),
+            };
+            crate::say!("lab {} · Kafka {} · {state}", status.name, status.kafka_version);
             for host in &status.hosts {
                 crate::say!("{:<10} {:<14} {}", host.name, host.address, if host.namespace_exists { "" } else { "GONE" });
                 for daemon in &host.daemons {

@@ -19,6 +19,9 @@ pub(super) async fn examine(setup: &Setup, wants_whole: bool) -> Vec<Line> {
 
 /// By a session of its own: who lets us in, and which cluster it is.
 async fn zookeeper(setup: &Setup) -> Vec<Line> {
+    if setup.inventory.is_kraft() {
+        return quorum(setup).await;
+    }
     let expected = &setup.inventory.cluster.expect_cluster_id;
     match view::cluster_id(&setup.inventory).await {
         Ok(id) => {
@@ -33,6 +36,29 @@ async fn zookeeper(setup: &Setup) -> Vec<Line> {
     }
 }
 
+/// By Kafka's protocol: which cluster it is, and who leads its controllers.
+async fn quorum(setup: &Setup) -> Vec<Line> {
+    let expected = &setup.inventory.cluster.expect_cluster_id;
+    let mend =
+        "see that the controllers run and that their listeners (port of a controller, controller_port of a broker) are reached from here";
+    match view::look(&setup.inventory, Some(&[])).await {
+        Ok(view) => {
+            let told = match (view.controller, view.controller_epoch) {
+                (Some(leader), Some(epoch)) => {
+                    Line::ok("quorum", CLUSTER, format!("the controllers have a quorum, led by node {leader} at epoch {epoch}"))
+                }
+                _ => {
+                    let reasons = view.quorum.iter().flat_map(|quorum| quorum.controllers.values()).filter_map(|seen| seen.reason.clone());
+                    let why = reasons.collect::<Vec<_>>().join("; ");
+                    Line::fails("quorum", CLUSTER, format!("no controller says that it leads the quorum ({why})"), mend)
+                }
+            };
+            vec![told, identity(&view.cluster_id, expected, "the brokers' metadata")]
+        }
+        Err(error) => vec![Line::fails("quorum", CLUSTER, format!("ask the cluster: {:#}", anyhow::Error::from(error)), mend)],
+    }
+}
+
 fn identity(id: &str, expected: &str, who: &str) -> Line {
     if id == expected {
         return Line::ok("cluster-id", CLUSTER, format!("it is the cluster that is meant ({id}, by {who})"));
@@ -41,7 +67,7 @@ fn identity(id: &str, expected: &str, who: &str) -> Line {
         "this is not the cluster that was meant: its id is {id} (by {who}), the inventory expects {expected} (cluster.expect_cluster_id); \
          nothing was touched"
     );
-    Line::fails("cluster-id", CLUSTER, text, "correct kafka.bootstrap and zookeeper.connect, or the id if this cluster is meant")
+    Line::fails("cluster-id", CLUSTER, text, "correct kafka.bootstrap (and zookeeper.connect), or the id if this cluster is meant")
 }
 
 /// By librdkafka, with the run's own properties.

@@ -30,6 +30,7 @@ const TOPIC_TIMEOUT: Duration = Duration::from_secs(30);
 /// Settings that no cluster keeps its promises without, read back from the brokers and the topic, and shown in the report.
 const BROKER_SETTINGS: &[&str] = &[
     "auto.leader.rebalance.enable",
+    "broker.session.timeout.ms",
     "default.replication.factor",
     "inter.broker.protocol.version",
     "log.flush.interval.messages",
@@ -156,23 +157,25 @@ pub(super) async fn read_back(setup: &Arc<Setup>, plan: &mut Plan) -> Result<(),
             }
         }
     }
-    setup.schedule(plan, session_timeout_ms(&plan.effective));
+    setup.schedule(plan, session_timeout_ms(&plan.effective, setup.inventory.is_kraft()));
     let topics: Vec<_> = setup.workload.topics(&setup.run_id).into_iter().map(|topic| topic.name).collect();
     whole_topics(setup, &topics).await?;
     rights::refuse_lacking(setup).await
 }
 
-/// The longest of the brokers': how long a fault is held depends on it.
-fn session_timeout_ms(settings: &Settings) -> Option<u64> {
+/// The longest of the brokers': how long a fault is held depends on it. Of KRaft it is how long the controller hears nothing until it fences a
+/// broker, which brokers know as well if they are set up alike.
+fn session_timeout_ms(settings: &Settings, is_kraft: bool) -> Option<u64> {
+    let name = if is_kraft { "broker.session.timeout.ms" } else { "zookeeper.session.timeout.ms" };
     let brokers = settings.iter().filter(|(name, _)| name.starts_with("broker "));
-    brokers.filter_map(|(_, settings)| settings.get("zookeeper.session.timeout.ms")?.parse().ok()).max()
+    brokers.filter_map(|(_, settings)| settings.get(name)?.parse().ok()).max()
 }
 
 /// The schedule that a run with this seed draws, without its topic.
 pub(crate) async fn schedule_of(setup: &Setup) -> Result<Plan, Failure> {
     let mut plan = setup.plan();
     plan.effective = of_brokers(setup).await.context("read the brokers' settings")?;
-    let session = session_timeout_ms(&plan.effective);
+    let session = session_timeout_ms(&plan.effective, setup.inventory.is_kraft());
     setup.schedule(&mut plan, session);
     Ok(plan)
 }

@@ -52,6 +52,7 @@ impl Setup {
         let clock = Arc::new(RunClock::start());
         let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
+        refuse_without_zookeeper(workload.as_ref(), &args.workload, &inventory)?;
         refuse_sudo_sh(&args, &inventory)?;
         hosts::refuse_unknown(&options.client_hosts, &inventory)?;
         let java = clients::java(&options, args.load.client_jars.as_deref())?;
@@ -149,7 +150,7 @@ impl Setup {
             run_id: self.run_id.clone(),
             seed: self.seed,
             bootstrap: self.inventory.kafka.bootstrap.join(","),
-            zookeeper: Some(self.zookeeper()?),
+            zookeeper: if self.inventory.is_kraft() { None } else { Some(self.zookeeper()?) },
             properties: self.client_properties()?,
             recorder,
             clock: self.clock.clone(),
@@ -399,6 +400,16 @@ fn refuse_sudo_sh(args: &TestArgs, inventory: &Inventory) -> Result<(), Failure>
     Err(Failure::environment(anyhow!(
         "the inventory has commands run by `sudo sh`, which may do anything on a host: repeat the command with --allow-sudo-sh, or let kchaos have \
          fixed verbs alone (kchaos inventory install-helper, ssh.privilege = \"helper\"; docs/least-privilege.md)"
+    )))
+}
+
+/// Registers are ZooKeeper's.
+fn refuse_without_zookeeper(workload: &dyn Workload, name: &str, inventory: &Inventory) -> Result<(), Failure> {
+    if !inventory.is_kraft() || !workload.topics("").is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow!(
+        "workload \"{name}\": it asks ZooKeeper alone, and this cluster is KRaft's, without ZooKeeper: any other workload can be had (kchaos list workloads)"
     )))
 }
 

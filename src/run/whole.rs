@@ -52,6 +52,11 @@ pub(crate) fn what_is_missing(inventory: &kchaos_cluster::inventory::Inventory, 
             parts.push(format!("the ZooKeeper on {host} does not serve"));
         }
     }
+    for (id, controller) in view.quorum.iter().flat_map(|quorum| &quorum.controllers) {
+        if controller.mode == "none" {
+            parts.push(format!("controller {id} on {} does not answer", controller.host));
+        }
+    }
     if view.controller.is_none() {
         parts.push("there is no controller".into());
     }

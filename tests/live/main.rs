@@ -18,6 +18,7 @@ mod halting;
 mod inhabited;
 mod interruptions;
 mod kills;
+mod kraft;
 mod lab;
 mod late;
 mod least;

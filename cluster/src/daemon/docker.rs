@@ -186,6 +186,7 @@ mod tests {
             id: 1,
             port: 32001,
             peer_ports: Vec::new(),
+            controller_port: None,
             manager: ManagerKind::Docker,
             start: String::new(),
             stop: String::new(),

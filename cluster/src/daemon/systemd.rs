@@ -209,6 +209,7 @@ mod tests {
             id: 1,
             port: 9092,
             peer_ports: Vec::new(),
+            controller_port: None,
             manager: ManagerKind::Systemd,
             start: String::new(),
             stop: String::new(),

@@ -55,6 +55,7 @@ impl Place {
             id: 1,
             port: 9092,
             peer_ports: Vec::new(),
+            controller_port: None,
             manager: ManagerKind::Scripts,
             unit: None,
             container: None,

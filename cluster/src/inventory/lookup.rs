@@ -38,6 +38,21 @@ impl Inventory {
         self.daemon(DaemonKind::Zookeeper, id)
     }
 
+    /// No ZooKeeper, but controllers.
+    pub fn is_kraft(&self) -> bool {
+        self.daemons_of(DaemonKind::Zookeeper).next().is_none() && self.controllers().next().is_some()
+    }
+
+    /// Every controller of KRaft with the port on which it listens as that: daemons of their own, or brokers that are controllers too.
+    pub fn controllers(&self) -> impl Iterator<Item = (&Host, &DaemonEntry, u16)> {
+        self.daemons().filter_map(|(host, daemon)| Some((host, daemon, daemon.as_controller()?)))
+    }
+
+    /// A controller by its `node.id`.
+    pub fn controller(&self, id: i32) -> Option<(&Host, &DaemonEntry)> {
+        self.controllers().find(|(_, daemon, _)| daemon.id == id).map(|(host, daemon, _)| (host, daemon))
+    }
+
     /// A daemon by the label that [`DaemonEntry::label`] gives it: `kafka:1`.
     pub fn daemon_by_label(&self, label: &str) -> Option<(&Host, &DaemonEntry)> {
         self.daemons().find(|(_, daemon)| daemon.label() == label)

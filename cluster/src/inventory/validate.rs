@@ -115,10 +115,18 @@ fn ssh(inventory: &Inventory, findings: &mut Findings) {
 const BY_REFERENCE: &str = "a secret stands here by reference only: write env:NAME or file:PATH";
 
 fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
-    for (section, key, endpoints) in
-        [("kafka", "bootstrap", &inventory.kafka.bootstrap), ("zookeeper", "connect", &inventory.zookeeper.connect)]
+    let is_kraft = inventory.is_kraft();
+    for (section, key, endpoints, is_needed) in
+        [("kafka", "bootstrap", &inventory.kafka.bootstrap, true), ("zookeeper", "connect", &inventory.zookeeper.connect, !is_kraft)]
     {
-        findings.require(!endpoints.is_empty(), &[section, key], || "is empty: give at least one host:port".to_owned());
+        findings.require(!is_needed || !endpoints.is_empty(), &[section, key], || {
+            let hint = if section == "zookeeper" {
+                " (a cluster of KRaft has controllers instead: kind = \"controller\", or controller_port of a broker)"
+            } else {
+                ""
+            };
+            format!("is empty: give at least one host:port{hint}")
+        });
         for (index, endpoint) in endpoints.iter().enumerate() {
             let path = [keys(&[section, key]), vec![Step::Index(index)]].concat();
             findings.require_at(is_endpoint(endpoint), path, || format!("\"{endpoint}\" is no host:port"));
@@ -144,11 +152,22 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
     if let Some(reference) = &zookeeper.password {
         findings.require(secret::is_reference(reference), &["zookeeper", "password"], || BY_REFERENCE.to_owned());
     }
-    for (kind, what) in [(DaemonKind::Kafka, "a broker (kind = \"kafka\")"), (DaemonKind::Zookeeper, "a ZooKeeper (kind = \"zookeeper\")")]
-    {
-        let found = inventory.daemons_of(kind).next().is_some();
-        findings.require(found, &["host"], || format!("no host has {what}: add [[host.daemon]] to the hosts that run one"));
-    }
+    let has = |kind| inventory.daemons_of(kind).next().is_some();
+    let controllers = inventory.controllers().count();
+    findings.require(has(DaemonKind::Kafka), &["host"], || {
+        "no host has a broker (kind = \"kafka\"): add [[host.daemon]] to the hosts that run one".to_owned()
+    });
+    findings.require(has(DaemonKind::Zookeeper) || controllers > 0, &["host"], || {
+        "no host has a ZooKeeper (kind = \"zookeeper\"), nor a controller of KRaft (kind = \"controller\", or controller_port of a broker that is \
+         one too): add [[host.daemon]] to the hosts that run one"
+            .to_owned()
+    });
+    findings.require(!has(DaemonKind::Zookeeper) || controllers == 0, &["host"], || {
+        "there are ZooKeepers and controllers of KRaft: a cluster has either, and one on its way from one to the other cannot be driven yet".to_owned()
+    });
+    findings.require(!is_kraft || zookeeper.connect.is_empty(), &["zookeeper", "connect"], || {
+        "is not for a cluster of KRaft, which has no ZooKeeper: leave [zookeeper] out".to_owned()
+    });
 }
 
 fn check_host(index: usize, host: &Host, findings: &mut Findings) {
@@ -179,15 +198,20 @@ fn check_host(index: usize, host: &Host, findings: &mut Findings) {
 
 fn check_daemon(key: impl Fn(&[&str]) -> Vec<Step>, daemon: &DaemonEntry, findings: &mut Findings) {
     let ids = match daemon.kind {
-        DaemonKind::Kafka => 0..=i32::MAX,
+        DaemonKind::Kafka | DaemonKind::Controller => 0..=i32::MAX,
         DaemonKind::Zookeeper => 1..=255,
     };
     findings.require_at(ids.contains(&daemon.id), key(&["id"]), || match daemon.kind {
         DaemonKind::Kafka => format!("is {}: a broker.id is 0 or more", daemon.id),
+        DaemonKind::Controller => format!("is {}: a node.id is 0 or more", daemon.id),
         DaemonKind::Zookeeper => format!("is {}: a myid is between 1 and 255", daemon.id),
     });
     findings.require_at(daemon.port != 0, key(&["port"]), || "is 0: a port is between 1 and 65535".to_owned());
     findings.require_at(!daemon.peer_ports.contains(&0), key(&["peer_ports"]), || "holds 0: a port is between 1 and 65535".to_owned());
+    findings.require_at(daemon.controller_port != Some(0), key(&["controller_port"]), || "is 0: a port is between 1 and 65535".to_owned());
+    findings.require_at(daemon.controller_port.is_none() || daemon.kind == DaemonKind::Kafka, key(&["controller_port"]), || {
+        "is for a broker that is a controller too; of any other daemon the port is port".to_owned()
+    });
     manager(&key, daemon, findings);
     findings.require_at(daemon.log_dir.is_absolute(), key(&["log_dir"]), || not_absolute(&daemon.log_dir));
     let contained = daemon.manager == ManagerKind::Docker && !daemon.find.is_unset();

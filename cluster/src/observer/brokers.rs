@@ -18,6 +18,7 @@ use kchaos_core::{Interval, Key, Observed};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::{PATIENCE, Shared, patiently};
+use crate::inventory::DaemonKind;
 use crate::protocol::messages::MetadataRequest;
 use crate::protocol::{Connection, Metadata, MetadataPartition, Peer, ProtocolError, Security, Stream};
 
@@ -105,9 +106,22 @@ impl Watcher {
                 self.shared.emit(&self.source, Interval { after_ns, before_ns: known_ns }, what);
             }
         }
-        self.tell_controller(metadata.controller, invoked_ns, known_ns);
+        if !self.tell_image(metadata, invoked_ns, known_ns) {
+            self.tell_controller(metadata.controller, invoked_ns, known_ns);
+        }
         // What is not in the answer (a broker just started knows no partition) is not told anew either.
         self.tells_nothing_new(invoked_ns);
+    }
+
+    /// Without ZooKeeper what brokers tell is all there is, and the controller that they name is any broker (KIP-590).
+    fn tell_image(&self, metadata: &Metadata, invoked_ns: u64, known_ns: u64) -> bool {
+        let Some(mut image) = self.shared.image() else { return false };
+        let brokers = self.shared.inventory.daemons_of(DaemonKind::Kafka).map(|(_, daemon)| daemon.id).collect();
+        let key_of = |topic: &str, partition: i32| self.keys.get(topic)?.get(&partition).copied();
+        for (when, what) in image.take(self.broker, &brokers, metadata, key_of, invoked_ns, known_ns) {
+            self.shared.emit(&self.source, when, what);
+        }
+        true
     }
 
     fn tell_controller(&mut self, controller: Option<i32>, invoked_ns: u64, known_ns: u64) {
@@ -140,6 +154,9 @@ impl Watcher {
         if matches!(error, ProtocolError::Connect { reason, .. } if reason.kind() == ErrorKind::ConnectionRefused) {
             self.beliefs.clear();
             self.controller = None;
+            if let Some(mut image) = self.shared.image() {
+                image.forget(self.broker);
+            }
         }
     }
 

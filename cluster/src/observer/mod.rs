@@ -13,6 +13,9 @@
 //! - **Each broker's own metadata** ([`brokers`]), every 50 ms: what each of them tells clients, and whether it answers at all.
 //! - **ZooKeeper modes** ([`modes`]), by `srvr` every 100 ms.
 //!
+//! Without ZooKeeper: **each controller's own word of the quorum** ([`quorum`]), every 50 ms, and what the brokers' metadata tell together of
+//! registrations and of our partitions ([`image`]).
+//!
 //! Limits: brokers are those of the inventory; partitions are those of `keys`. A change that is undone within one round trip may be seen as
 //! one change or none. While ZooKeeper has no leader, or one that hangs, nothing is proved: the first moments after that are as wide as it
 //! was away, and an [`Observed::Blind`] says so.
@@ -20,9 +23,11 @@
 //! Cost, measured on two cores shared with six JVMs, with 6 to 53 partitions: 2.5 to 3 % of one core.
 
 mod brokers;
+mod image;
 mod items;
 mod ledger;
 mod modes;
+mod quorum;
 mod zookeeper;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,9 +39,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::inventory::Inventory;
-use crate::protocol::{Security, broker_addresses};
+use crate::protocol::{Security, broker_addresses, controller_addresses};
 use crate::zookeeper::{Server, servers};
+use image::Image;
 use ledger::Ledger;
+use quorum::Leadership;
 
 /// Where observations go, in the order in which they were made. It is called on a task of its own and may take its time.
 pub type Sink = Arc<dyn Fn(Observation) + Send + Sync>;
@@ -69,6 +76,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     observations: mpsc::UnboundedSender<Observation>,
     ledger: Mutex<Ledger>,
+    /// Of a cluster without ZooKeeper.
+    image: Option<Mutex<Image>>,
+    leadership: Mutex<Leadership>,
 }
 
 impl Observer {
@@ -77,7 +87,9 @@ impl Observer {
         let (observations, mut delivered) = mpsc::unbounded_channel::<Observation>();
         let servers = servers(&inventory);
         let ledger = Mutex::new(Ledger::new(servers.len(), keys.len(), clock.now_ns()));
-        let shared = Arc::new(Shared { inventory, servers, keys, clock, observations, ledger });
+        let image = inventory.is_kraft().then(Mutex::default);
+        let leadership = Mutex::default();
+        let shared = Arc::new(Shared { inventory, servers, keys, clock, observations, ledger, image, leadership });
         let delivery = tokio::spawn(async move {
             while let Some(observation) = delivered.recv().await {
                 sink(observation);
@@ -95,7 +107,7 @@ impl ObserverHandle {
         // Sessions say goodbye in the background when they are dropped; without it a server would keep them until they expire.
         tokio::time::sleep(GOODBYE).await;
         let now_ns = shared.clock.now_ns();
-        if let Some(gap) = shared.ledger().sight_gap(now_ns) {
+        if let Some(gap) = shared.ledger().sight_gap(now_ns).filter(|_| shared.image.is_none()) {
             shared.blind("observer", gap, "no majority of the ZooKeeper servers answered until the observer was stopped".to_owned());
         }
         // The last sender goes with it, so the delivery ends.
@@ -109,6 +121,14 @@ impl Shared {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // A source that panicked is started anew; the ledger's numbers are whole between its calls.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn image(&self) -> Option<MutexGuard<'_, Image>> {
+        Some(self.image.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn leadership(&self) -> MutexGuard<'_, Leadership> {
+        self.leadership.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn emit(&self, source: &str, when: Interval, what: Observed) {
@@ -138,6 +158,12 @@ fn start_sources(shared: &Arc<Shared>) -> JoinSet<()> {
         let security = Arc::clone(&security);
         sources.spawn(supervise(shared.clone(), move |shared| {
             brokers::watch(shared, Arc::clone(&security), (broker, address.clone()), position)
+        }));
+    }
+    for (position, (controller, address)) in controller_addresses(&shared.inventory).into_iter().enumerate() {
+        let security = Arc::clone(&security);
+        sources.spawn(supervise(shared.clone(), move |shared| {
+            quorum::watch(shared, Arc::clone(&security), (controller, address.clone()), position)
         }));
     }
     sources

@@ -13,6 +13,7 @@ use super::error::{Peer, ProtocolError};
 use super::messages::{
     ConfigEntry, DescribeConfigsRequest, EARLIEST, LATEST, ListOffsets, ListOffsetsRequest, Metadata, MetadataRequest, Request, Resource,
 };
+use super::quorum::{self, DescribeQuorumRequest, Quorum, QuorumAnswer};
 use super::security::Security;
 use crate::inventory::{DaemonKind, Inventory};
 
@@ -72,6 +73,13 @@ impl Client {
     pub async fn metadata(&self, broker: i32, topics: Option<&[String]>) -> Result<Metadata, ProtocolError> {
         let peer = self.peer(broker).await?;
         self.call(&peer, &MetadataRequest { topics }).await
+    }
+
+    /// What this controller of KRaft says of the quorum. `address` is that of its controllers' listener.
+    pub async fn quorum(&self, controller: i32, address: &str) -> Result<QuorumAnswer, ProtocolError> {
+        let peer = Peer { broker: Some(controller), address: address.to_owned() };
+        let answer = self.call(&peer, &DescribeQuorumRequest).await?;
+        quorum_answer(peer, answer)
     }
 
     /// What the first bootstrap broker that answers believes.
@@ -242,6 +250,19 @@ pub(crate) fn broker_addresses(inventory: &Inventory) -> BTreeMap<i32, String> {
         .filter(|(_, daemon)| daemon.kind == DaemonKind::Kafka)
         .map(|(host, daemon)| (daemon.id, join_address(&host.address, i32::from(daemon.port))))
         .collect()
+}
+
+/// `host:port` of each controller of KRaft, where it listens as that.
+pub(crate) fn controller_addresses(inventory: &Inventory) -> BTreeMap<i32, String> {
+    inventory.controllers().map(|(host, daemon, port)| (daemon.id, join_address(&host.address, i32::from(port)))).collect()
+}
+
+pub(crate) fn quorum_answer(peer: Peer, answer: Quorum) -> Result<QuorumAnswer, ProtocolError> {
+    match answer.error {
+        0 => Ok(QuorumAnswer::Leads(answer)),
+        quorum::NOT_LEADER_OR_FOLLOWER => Ok(QuorumAnswer::Follows),
+        code => Err(ProtocolError::Refused { peer, what: DescribeQuorumRequest::NAME.to_owned(), code }),
+    }
 }
 
 /// IPv6 addresses need brackets before a port.

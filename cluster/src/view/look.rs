@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::{BrokerView, PartitionView, View, ZooKeeperView};
+use super::{BrokerView, PartitionView, View, ZooKeeperView, kraft};
 use crate::inventory::{DaemonKind, Inventory};
 use crate::protocol::{Client, ConfigMap, ProtocolError, Timeouts};
 use crate::zookeeper::{Server, Session, Srvr, SrvrError, ZooKeeperError, first_session, servers, srvr};
@@ -23,6 +23,8 @@ pub enum ViewError {
     ZooKeeper(#[from] ZooKeeperError),
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
+    #[error("no broker of the inventory says what it knows of the cluster: {}", .0.join("; "))]
+    NoBroker(Vec<String>),
     #[error("/cluster/id is not in ZooKeeper (chroot {chroot:?}): no broker of a cluster has ever started there")]
     NoClusterId { chroot: String },
     #[error("still lacking after {waited_ms} ms: {lacking}")]
@@ -33,15 +35,21 @@ pub enum ViewError {
 pub struct Viewer {
     inventory: Arc<Inventory>,
     session: Mutex<Option<Session>>,
+    /// Of a cluster without ZooKeeper.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 impl Viewer {
     pub fn new(inventory: Arc<Inventory>) -> Self {
-        Self { inventory, session: Mutex::default() }
+        Self { inventory, session: Mutex::default(), client: Mutex::default() }
     }
 
     /// One look. `topics: None` shows all; a topic that is not there has no partitions in the view.
     pub async fn look(&self, topics: Option<&[String]>) -> Result<View, ViewError> {
+        if self.inventory.is_kraft() {
+            let client = self.client().await?;
+            return kraft::look(&self.inventory, &client, topics).await;
+        }
         let modes = modes(servers(&self.inventory));
         let (view, zookeepers) = tokio::join!(self.read(topics), modes);
         Ok(View { zookeepers, ..view? })
@@ -72,6 +80,14 @@ impl Viewer {
         }
     }
 
+    async fn client(&self) -> Result<Arc<Client>, ViewError> {
+        let mut slot = self.client.lock().await;
+        if let Some(client) = slot.as_ref() {
+            return Ok(Arc::clone(client));
+        }
+        Ok(Arc::clone(slot.insert(Arc::new(Client::new(&self.inventory, kraft::TIMEOUTS)?))))
+    }
+
     /// From the session at hand, or else from a new one.
     async fn read(&self, topics: Option<&[String]>) -> Result<View, ViewError> {
         let mut slot = self.session.lock().await;
@@ -93,8 +109,11 @@ pub async fn look(inventory: &Inventory, topics: Option<&[String]>) -> Result<Vi
     Viewer::new(Arc::new(inventory.clone())).look(topics).await
 }
 
-/// The id in ZooKeeper's `/cluster/id`: what `expect_cluster_id` is compared with.
+/// The id in ZooKeeper's `/cluster/id`, or the one that the brokers of KRaft tell: what `expect_cluster_id` is compared with.
 pub async fn cluster_id(inventory: &Inventory) -> Result<String, ViewError> {
+    if inventory.is_kraft() {
+        return Ok(look(inventory, Some(&[])).await?.cluster_id);
+    }
     let session = connect(inventory).await?;
     session.cluster_id().await?.ok_or_else(|| ViewError::NoClusterId { chroot: inventory.zookeeper.chroot.clone() })
 }
@@ -124,11 +143,17 @@ async fn read(session: &Session, inventory: &Inventory, topics: Option<&[String]
     )?;
     let hosts = host_names(inventory);
     let brokers = brokers.into_iter().map(|(id, node)| {
-        let view = BrokerView { host: hosts.get(&id).cloned(), endpoints: node.endpoints, rack: node.rack, registered_zxid: node.czxid };
+        let view = BrokerView {
+            host: hosts.get(&id).cloned(),
+            endpoints: node.endpoints,
+            rack: node.rack,
+            registered_zxid: node.czxid,
+            ..BrokerView::default()
+        };
         (id, view)
     });
     let cluster_id = cluster_id.ok_or_else(|| ViewError::NoClusterId { chroot: inventory.zookeeper.chroot.clone() })?;
-    Ok(View { cluster_id, brokers: brokers.collect(), controller, controller_epoch, partitions, zookeepers: BTreeMap::new() })
+    Ok(View { cluster_id, brokers: brokers.collect(), controller, controller_epoch, partitions, ..View::default() })
 }
 
 async fn read_partitions(session: &Session, topics: Option<&[String]>) -> Result<Vec<PartitionView>, ZooKeeperError> {
@@ -175,7 +200,7 @@ fn zookeeper_view(id: i32, answer: Result<Srvr, SrvrError>) -> ZooKeeperView {
 }
 
 /// The inventory's hosts of brokers.
-fn host_names(inventory: &Inventory) -> BTreeMap<i32, String> {
+pub(super) fn host_names(inventory: &Inventory) -> BTreeMap<i32, String> {
     let daemons = inventory.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)));
     daemons.filter(|(_, daemon)| daemon.kind == DaemonKind::Kafka).map(|(host, daemon)| (daemon.id, host.name.clone())).collect()
 }

@@ -9,6 +9,7 @@
 //! Limits: the parts of one look are read within a few milliseconds of each other, not at one instant. A ZooKeeper leader that was cut from
 //! its peers answers, with what it last knew, until it notices (`syncLimit` ticks). Who needs moments uses the observer.
 
+mod kraft;
 mod look;
 mod predicates;
 mod render;
@@ -33,6 +34,36 @@ pub struct View {
     pub partitions: Vec<PartitionView>,
     /// By host name, each server asked by itself.
     pub zookeepers: BTreeMap<String, ZooKeeperView>,
+    /// Of a cluster without ZooKeeper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<QuorumView>,
+}
+
+/// The controllers of KRaft.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QuorumView {
+    /// The active controller.
+    pub leader: Option<i32>,
+    pub leader_epoch: Option<i32>,
+    /// Of the metadata log.
+    pub high_watermark: Option<i64>,
+    /// By node id, each asked by itself.
+    pub controllers: BTreeMap<i32, ControllerView>,
+    /// Brokers of the inventory that no client is told of: fenced, or never registered.
+    pub fenced: Vec<i32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ControllerView {
+    /// The inventory's name of the host.
+    pub host: String,
+    /// `leader`, `follower`, or `none` while it does not answer.
+    pub mode: String,
+    /// How many records of the metadata log it lacks, as the leader knows.
+    pub lag: Option<i64>,
+    /// Why the mode is `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +75,12 @@ pub struct BrokerView {
     /// The transaction that made its registration: a broker that was started anew has another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_zxid: Option<i64>,
+    /// Of KRaft: whether the broker itself answers that it is registered and not fenced. Another one may tell of its dead self.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knows_itself: Option<bool>,
+    /// Of KRaft: how many records of the metadata log it lacks, as the quorum's leader knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

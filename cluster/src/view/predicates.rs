@@ -10,7 +10,7 @@ pub fn isr_full(view: &View, topics: &[String]) -> bool {
     isr_lacking(view, topics).is_empty()
 }
 
-/// Every broker of the inventory is registered in ZooKeeper.
+/// Every broker of the inventory is registered, and not fenced.
 pub fn all_registered(view: &View, inventory: &Inventory) -> bool {
     registrations_lacking(view, inventory).is_empty()
 }
@@ -39,7 +39,7 @@ pub fn registrations_lacking(view: &View, inventory: &Inventory) -> Vec<String> 
     let daemons = inventory.hosts.iter().flat_map(|host| host.daemons.iter().map(move |daemon| (host, daemon)));
     daemons
         .filter(|(_, daemon)| daemon.kind == DaemonKind::Kafka && !view.brokers.contains_key(&daemon.id))
-        .map(|(host, daemon)| format!("broker {} ({}) is not registered in ZooKeeper", daemon.id, host.name))
+        .map(|(host, daemon)| format!("broker {} ({}) is not registered", daemon.id, host.name))
         .collect()
 }
 

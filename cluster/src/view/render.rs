@@ -1,6 +1,6 @@
 //! The view for people: `kchaos status`.
 
-use super::{PartitionView, View, ZooKeeperView};
+use super::{PartitionView, QuorumView, View, ZooKeeperView};
 
 /// Aligned tables: the cluster in a line, brokers, ZooKeeper servers, partitions. What wants attention is said in words, never by colour.
 pub fn render_text(view: &View) -> String {
@@ -12,7 +12,10 @@ pub fn render_text(view: &View) -> String {
     let mut text = format!("cluster {} · {controller} · {}\n\n", view.cluster_id, health(view));
     text += &table(&["BROKER", "HOST", "ENDPOINTS", "RACK", "NOTES"], broker_rows(view));
     text.push('\n');
-    text += &table(&["ZOOKEEPER", "HOST", "MODE", "ZXID", "VERSION", "NOTES"], zookeeper_rows(view));
+    text += &match &view.quorum {
+        Some(quorum) => table(&["CONTROLLER", "HOST", "MODE", "LAG", "NOTES"], controller_rows(quorum)),
+        None => table(&["ZOOKEEPER", "HOST", "MODE", "ZXID", "VERSION", "NOTES"], zookeeper_rows(view)),
+    };
     if !view.partitions.is_empty() {
         text.push('\n');
         text += &table(&["TOPIC", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "NOTES"], partition_rows(view));
@@ -47,10 +50,31 @@ fn broker_rows(view: &View) -> Vec<Vec<String>> {
         if view.controller == Some(*id) {
             notes.push("controller".to_owned());
         }
+        if broker.knows_itself == Some(false) {
+            notes.push("does not say so itself".to_owned());
+        }
+        notes.extend(broker.lag.filter(|lag| *lag > 0).map(|lag| format!("lacks {lag} records of the metadata")));
         if led > 0 {
             notes.push(format!("leads {led}"));
         }
         vec![id.to_string(), or_dash(broker.host.as_deref()), broker.endpoints.join(","), or_dash(broker.rack.as_deref()), notes.join(", ")]
+    });
+    let fenced = view.quorum.iter().flat_map(|quorum| &quorum.fenced);
+    let fenced =
+        fenced.map(|id| vec![id.to_string(), or_dash(None), or_dash(None), or_dash(None), "fenced, or never registered".to_owned()]);
+    rows.chain(fenced).collect()
+}
+
+fn controller_rows(quorum: &QuorumView) -> Vec<Vec<String>> {
+    let rows = quorum.controllers.iter().map(|(id, controller)| {
+        let lag = controller.lag.map(|lag| lag.to_string());
+        vec![
+            id.to_string(),
+            controller.host.clone(),
+            controller.mode.clone(),
+            or_dash(lag.as_deref()),
+            controller.reason.clone().unwrap_or_default(),
+        ]
     });
     rows.collect()
 }
@@ -125,12 +149,7 @@ mod tests {
     use crate::view::BrokerView;
 
     fn broker(host: &str, address: &str) -> BrokerView {
-        BrokerView {
-            host: Some(host.to_owned()),
-            endpoints: vec![format!("PLAINTEXT://{address}:9092")],
-            rack: None,
-            registered_zxid: None,
-        }
+        BrokerView { host: Some(host.to_owned()), endpoints: vec![format!("PLAINTEXT://{address}:9092")], ..BrokerView::default() }
     }
 
     fn partition(partition: i32, leader: Option<i32>, replicas: &[i32], isr: &[i32]) -> PartitionView {
@@ -166,6 +185,7 @@ mod tests {
                 ("z2".to_owned(), server(2, "leader", 0x1_0000_003f)),
                 ("z3".to_owned(), dead),
             ]),
+            quorum: None,
         };
         insta::assert_snapshot!(render_text(&view), @r"
         cluster tZ3qLx0XQ6mYF0tZkq2y1A · controller 2 (epoch 3) · 4 partitions, 1 without leader, 2 under-replicated
@@ -184,6 +204,38 @@ mod tests {
         kchaos-append  1          2       4      2,1       2,1
         kchaos-append  2          -       4      3         -    no leader, under-replicated
         kchaos-append  3          2       4      1,2       1,2  not the preferred leader
+        ");
+    }
+
+    #[test]
+    fn a_cluster_of_kraft_with_a_fenced_broker() {
+        use crate::view::ControllerView;
+        let controller = |host: &str, mode: &str, lag| ControllerView { host: host.to_owned(), mode: mode.to_owned(), lag, reason: None };
+        let quorum = QuorumView {
+            leader: Some(101),
+            leader_epoch: Some(7),
+            high_watermark: Some(90),
+            controllers: BTreeMap::from([(101, controller("c1", "leader", Some(0))), (102, controller("c2", "none", None))]),
+            fenced: vec![2],
+        };
+        let view = View {
+            cluster_id: "x".to_owned(),
+            brokers: BTreeMap::from([(1, BrokerView { lag: Some(4), knows_itself: Some(false), ..broker("k1", "10.7.0.11") })]),
+            controller: Some(101),
+            controller_epoch: Some(7),
+            quorum: Some(quorum),
+            ..View::default()
+        };
+        insta::assert_snapshot!(render_text(&view), @r"
+        cluster x · controller 101 (epoch 7) · no partitions
+
+        BROKER  HOST  ENDPOINTS                   RACK  NOTES
+        1       k1    PLAINTEXT://10.7.0.11:9092  -     does not say so itself, lacks 4 records of the metadata
+        2       -     -                           -     fenced, or never registered
+
+        CONTROLLER  HOST  MODE    LAG  NOTES
+        101         c1    leader  0
+        102         c2    none    -
         ");
     }
 

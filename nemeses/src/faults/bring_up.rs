@@ -1,8 +1,9 @@
-//! Starting a daemon again so that it stays: until the broker is registered again, until the ZooKeeper server serves again.
+//! Starting a daemon again so that it stays: until the broker is registered again, until the ZooKeeper server or the controller serves again.
 //!
 //! A broker started inside the ZooKeeper session of its dead self finds `/brokers/ids/N` taken (NodeExists) and exits about 2 s later;
 //! nothing starts it again. So its old registration is waited for; and should it exit all the same, that is noted and it is started again.
-//! (KAFKA-7165 covers only a broker's own, living session.)
+//! (KAFKA-7165 covers only a broker's own, living session.) A broker of KRaft waits by itself until its dead self is fenced, so it is started at once; that
+//! it is back is its own word, since the others still tell of its dead self.
 
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub(crate) async fn bring_up_unless(daemon: &Daemon, is_enough: &(dyn Fn() -> bo
                     ));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-                if daemon.entry.kind == DaemonKind::Kafka {
+                if daemon.entry.kind == DaemonKind::Kafka && !daemon.ground.shared.doors.inventory().is_kraft() {
                     wait_for_old_registration(daemon, is_enough).await;
                     if is_enough() {
                         continue;
@@ -101,13 +102,29 @@ async fn serves(daemon: &Daemon, pid: Pid) -> Result<String, String> {
             Some(seen) if pid != ended.pid && seen.registered_zxid.is_some() && seen.registered_zxid == ended.registered_zxid => {
                 Err(format!("{named}, and what is registered is still the process before it"))
             }
+            Some(seen) if seen.knows_itself == Some(false) => Err(format!("{named} and does not say yet that it is registered")),
+            Some(seen) if seen.knows_itself.is_some() => with_quorum(daemon, &view, format!("{named} and is registered, by its own word")),
             Some(_) => Ok(format!("{named} and is registered in ZooKeeper")),
+            None if view.quorum.is_some() => Err(format!("{named} and is fenced")),
             None => Err(format!("{named} and is not registered")),
         },
+        DaemonKind::Controller => with_quorum(daemon, &view, named),
         DaemonKind::Zookeeper => match mode(&view, &daemon.chosen.host) {
             Some(mode) => Ok(format!("{named} and serves as {mode}")),
             None => Err(format!("{named} and does not serve")),
         },
+    }
+}
+
+/// A controller serves when it answers; the role of a broker that is one too as well.
+fn with_quorum(daemon: &Daemon, view: &View, text: String) -> Result<String, String> {
+    if daemon.entry.as_controller().is_none() {
+        return Ok(text);
+    }
+    let seen = view.quorum.as_ref().and_then(|quorum| quorum.controllers.get(&daemon.entry.id));
+    match seen.map(|seen| seen.mode.as_str()) {
+        Some(mode @ ("leader" | "follower")) => Ok(format!("{text} and is a {mode} of the quorum")),
+        _ => Err(format!("{text} and does not answer as a controller")),
     }
 }
 

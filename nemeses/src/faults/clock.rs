@@ -179,7 +179,7 @@ impl Wrong {
         let Some(host) = self.daemon.ground.shared.doors.inventory().hosts.iter().find(|known| known.name == *host) else { return };
         let words: &[u8] = match self.daemon.entry.kind {
             // A request longer than any: refused, with a warning in the broker's log.
-            DaemonKind::Kafka => &[0x7f, 0xff, 0xff, 0xff],
+            DaemonKind::Kafka | DaemonKind::Controller => &[0x7f, 0xff, 0xff, 0xff],
             DaemonKind::Zookeeper => b"srvr",
         };
         let poke = async {

@@ -241,7 +241,7 @@ fn inside(daemon: &DaemonEntry) -> &[u16] {
 fn between_kin(daemon: &DaemonEntry) -> Vec<u16> {
     match daemon.kind {
         DaemonKind::Zookeeper => daemon.peer_ports.clone(),
-        DaemonKind::Kafka => daemon.peer_ports.iter().copied().chain([daemon.port]).collect(),
+        DaemonKind::Kafka | DaemonKind::Controller => daemon.peer_ports.iter().copied().chain([daemon.port]).collect(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::registry::Spec;
 pub(crate) const SPEC: Spec = Spec {
     name: "depose",
     about: "cut from peers and ZooKeeper while clients still reach it (deposed-leader)",
-    targets: &[Target::Leader, Target::Controller, Target::ZooKeeperLeader],
+    targets: &[Target::Leader, Target::Controller, Target::QuorumLeader, Target::ZooKeeperLeader],
     needs: &[Need::Firewall],
     scope: Scope::Host,
     plan: |ground, chosen| Box::pin(cut::plan(ground, chosen, cut::From::Peers, Way::Both)),

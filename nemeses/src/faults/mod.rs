@@ -50,13 +50,23 @@ pub(crate) mod wall;
 use kchaos_core::Target;
 
 /// Every target that is found by its role.
-pub(crate) const ROLES: &[Target] =
-    &[Target::Leader, Target::Controller, Target::ZooKeeperLeader, Target::ZooKeeperFollower, Target::Follower, Target::Random];
+pub(crate) const ROLES: &[Target] = &[
+    Target::Leader,
+    Target::Controller,
+    Target::QuorumLeader,
+    Target::QuorumFollower,
+    Target::ZooKeeperLeader,
+    Target::ZooKeeperFollower,
+    Target::Follower,
+    Target::Random,
+];
 
 /// The same, and those that are several daemons or are found by asking the cluster.
 pub(crate) const WIDE: &[Target] = &[
     Target::Leader,
     Target::Controller,
+    Target::QuorumLeader,
+    Target::QuorumFollower,
     Target::ZooKeeperLeader,
     Target::ZooKeeperFollower,
     Target::Follower,

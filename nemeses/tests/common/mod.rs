@@ -245,6 +245,7 @@ impl Fake {
                 id,
                 port,
                 peer_ports: peer_ports.to_vec(),
+                controller_port: None,
                 manager: ManagerKind::Scripts,
                 unit: None,
                 container: None,
