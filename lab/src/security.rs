@@ -40,7 +40,7 @@ pub struct LabSecurity {
     pub(crate) sasl: Option<SaslKind>,
     #[serde(default)]
     pub(crate) has_acls: bool,
-    /// Brokers and kchaos come to ZooKeeper by SASL with DIGEST-MD5, and nobody else does.
+    /// Brokers and kchaos come to ZooKeeper by SASL with DIGEST-MD5; from ZooKeeper 3.6 on (Kafka 3.0) nobody else is let in.
     #[serde(default)]
     pub(crate) has_zookeeper_sasl: bool,
 }

@@ -192,7 +192,7 @@ pub(crate) fn zookeeper_settings(state: &State, host: &HostPlan, zookeeper: &Dae
     if state.security.has_zookeeper_sasl {
         for (key, value) in [
             ("authProvider.1", "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"),
-            // Each alone is not enough on every version: the first up to 3.5, the second from 3.6 on.
+            // Only the second keeps out who says nothing, and 3.5 (Kafka before 3.0) does not know it.
             ("requireClientAuthScheme", "sasl"),
             ("sessionRequireClientSASLAuth", "true"),
         ] {

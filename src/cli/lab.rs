@@ -59,7 +59,7 @@ pub(crate) struct LabUpArgs {
     /// An authorizer, super users for the brokers alone, and for kchaos the least it needs
     #[arg(long)]
     pub(crate) acls: bool,
-    /// ZooKeeper lets in nobody but the brokers and kchaos, by SASL (DIGEST-MD5), and its nodes are the brokers'
+    /// ZooKeeper knows the brokers and kchaos by SASL (DIGEST-MD5), and its nodes are the brokers'; from Kafka 3.0 on it lets in nobody else
     #[arg(long)]
     pub(crate) zookeeper_sasl: bool,
     /// A broker setting; may be given several times
