@@ -13,7 +13,7 @@ fn java_clients_write_and_read_through_the_loss_of_a_leader_and_librdkafka_finds
     let run = a_run_with("kill-leader", &trouble).finish().ends_with(0);
     run.stands_offline();
     let clients = run.verdict()["notes"].to_string();
-    assert!(clients.contains("kafka-clients 3.") && clients.contains("final reads by librdkafka"), "{clients}");
+    assert!(clients.contains("kafka-clients ") && clients.contains("final reads by librdkafka"), "{clients}");
     let (mut polled, mut reread) = (0_u64, 0_u64);
     run.each_op(|op| {
         if let (Body::Poll(Some(records)), OpType::Ok) = (&op.body, op.op_type) {
