@@ -33,7 +33,8 @@ pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use security::LabSecurityArg;
 pub(crate) use suite::SuiteArgs;
 pub(crate) use values::duration;
-use values::{injection, key_value};
+use values::injection;
+pub(crate) use values::key_value;
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -373,6 +374,8 @@ pub(crate) enum InventoryCommand {
         #[arg(long, default_value = "text")]
         format: Format,
     },
+    /// Write a first one, from what a cluster, its ZooKeeper and its hosts tell
+    Discover(crate::commands::DiscoverArgs),
     /// Put the helper on the hosts, by which a user who is not root may break them by fixed verbs (docs/least-privilege.md)
     InstallHelper(crate::commands::InstallHelperArgs),
 }

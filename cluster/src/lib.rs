@@ -6,6 +6,7 @@ pub mod change;
 pub mod cluster;
 pub mod contained;
 pub mod daemon;
+pub mod discover;
 pub mod helper;
 pub mod inventory;
 pub mod known_hosts;

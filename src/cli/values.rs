@@ -30,7 +30,7 @@ pub(super) fn injection(text: &str) -> Result<Injection, String> {
     })
 }
 
-pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("\"{text}\" is not KEY=VALUE"))?;
     if key.trim().is_empty() {
         return Err(format!("\"{text}\" has no key before the ="));

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 mod conclude;
 mod convert;
+mod discover;
 mod doctor;
 mod halt;
 mod heal;
@@ -30,6 +31,7 @@ use kchaos_cluster::inventory::{Inventory, find_inventory as find};
 use crate::cli::{Command, InventoryArg, InventoryCommand};
 use crate::exit::Failure;
 
+pub(crate) use discover::DiscoverArgs;
 pub(crate) use install_helper::InstallHelperArgs;
 pub(crate) use lab::Home;
 pub(crate) use suite_words::{refuse_lab, test_args};
@@ -51,6 +53,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Halt(args) => halt::run(&args),
         Command::Lab(command) => lab::run(command),
         Command::Inventory(InventoryCommand::Check { inventory, format }) => inventory::check(&inventory, format),
+        Command::Inventory(InventoryCommand::Discover(args)) => discover::run(&args),
         Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),

@@ -9,6 +9,7 @@ mod client_hosts;
 mod conditions;
 mod cut_off;
 mod daemon_log;
+mod discovery;
 mod disks;
 mod elections;
 mod faults;
