@@ -2,7 +2,7 @@
 //!
 //! Why one lock: file order is time order then, so "A completed before B was invoked" needs no clock comparison. The lock covers a push into a
 //! buffer and nothing else; a thread of its own encodes, compresses and flushes (at least every 100 ms), and another hands each op to whoever listens
-//! online: both are work for half a core at 150,000 writes a second.
+//! online: together they are half a core's work at 160,000 writes a second.
 //!
 //! Limit: what was recorded in the last 100 ms before a `kill -9` of kchaos is lost with it; in the compact format the last second, since a small
 //! block is not compact.

@@ -16,7 +16,7 @@ use crate::inventory::{
     ClusterSection, DaemonKind, Environment, Firewall, Host, Inventory, KafkaSection, Limits, Privilege, SshOverride, SshSection,
     ZooKeeperSection,
 };
-use crate::protocol::{Client, ConfigMap, ProtocolError, Timeouts};
+use crate::protocol::{Client, ConfigMap, ProtocolError, Timeouts, join_address};
 use crate::remote::Means;
 
 mod found;
@@ -61,12 +61,16 @@ pub async fn discover(wish: Wish) -> Result<Discovered, DiscoverError> {
     let client = Client::new(&inventory, Timeouts::default())?;
     let metadata = client.metadata_from_any(Some(&[])).await?;
     inventory.cluster.expect_cluster_id = metadata.cluster_id.unwrap_or_default();
-    inventory.kafka.bootstrap = metadata.brokers.iter().map(|broker| format!("{}:{}", broker.host, broker.port)).collect();
+    inventory.kafka.bootstrap = metadata.brokers.iter().map(|broker| join_address(&broker.host, broker.port)).collect();
     let mut addresses: Vec<String> = metadata.brokers.iter().map(|broker| broker.host.clone()).collect();
     let mut settings = ConfigMap::new();
     for broker in &metadata.brokers {
         match client.broker_config(broker.broker).await {
-            Ok(found) => settings = found,
+            // Where these are, all say alike.
+            Ok(found) => {
+                settings = found;
+                break;
+            }
             Err(error) => notes.push(format!("broker {} does not tell its settings: {error}", broker.broker)),
         }
     }

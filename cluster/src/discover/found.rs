@@ -65,7 +65,7 @@ impl Process {
             "@argument" => self.arguments.push(rest.to_owned()),
             // The innermost unit that is a service: `…/system.slice/kafka.service`.
             "@cgroup" => {
-                self.unit = self.unit.take().or_else(|| rest.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned))
+                self.unit = self.unit.take().or_else(|| rest.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned));
             }
             "@container" => self.container = Some(rest.trim_start_matches('/').to_owned()).filter(|name| !name.is_empty()),
             "@settings" => rest.clone_into(&mut self.settings_file),
