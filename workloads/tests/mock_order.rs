@@ -38,13 +38,16 @@ fn orderers_that_are_late_and_restarted_cut_the_same_blocks() {
     assert_eq!((order.disagreements, order.behind.len()), (0, 0), "{order:?}");
     assert!(order.blocks.len() == 2 && order.blocks.values().all(|blocks| *blocks > 5), "{order:?}");
     let sizes = running.latency_by_size();
-    assert!(sizes.len() == 1 && sizes[0].ok > 100 && sizes[0].fail == 0, "{sizes:?}");
+    assert!(sizes.len() == 1 && sizes[0].ok > 100, "{sizes:?}");
     assert!(running.stop(Duration::from_secs(5)).left_behind.is_empty());
 
     let drafts = memory.take();
     check_processes(&drafts);
     let (acked, read) = acked_and_read(&drafts);
     assert!(acked.len() > 100 && acked.keys().all(|id| read.contains_key(id)));
+    // A restart takes with it what waited at its key's gate.
+    let failed = drafts.iter().filter(|draft| draft.op_type == OpType::Fail).map(|draft| draft.error.as_deref().unwrap());
+    assert!(failed.clone().all(|message| message.contains("never handed to the client")), "{:?}", failed.collect::<Vec<_>>());
     let restarts = drafts.iter().filter(|draft| draft.op_type == OpType::Info && draft.body == Body::Crash).count();
     assert!(restarts >= 4, "{restarts} ends of readers and producers");
 }
