@@ -79,6 +79,9 @@ pub async fn discover(wish: Wish) -> Result<Discovered, DiscoverError> {
         addresses.extend(voters.split(',').filter_map(|voter| host_of(voter.split_once('@')?.1)));
     } else if let Some(connect) = setting("zookeeper.connect") {
         (inventory.zookeeper.connect, inventory.zookeeper.chroot) = zookeepers(&connect);
+        if setting("zookeeper.ssl.client.enable").as_deref() == Some("true") {
+            notes.push("brokers come to ZooKeeper by TLS: fill in [zookeeper.tls] (docs/security.md)".to_owned());
+        }
         addresses.extend(inventory.zookeeper.connect.iter().filter_map(|entry| host_of(entry)));
     } else {
         notes.push("no broker tells where its ZooKeeper or its controllers are: fill in [zookeeper], or add hosts with --host".to_owned());

@@ -169,6 +169,23 @@ pub struct ZooKeeperSection {
     /// The user's password, by reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// The servers' port is one of TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ZooKeeperTls>,
+}
+
+/// PEM files on this machine; relative to the inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZooKeeperTls {
+    /// Who signed the servers' certificates. These are held against the names by which the servers are reached.
+    pub ca_file: PathBuf,
+    /// Our own certificate, where the servers want one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<PathBuf>,
+    /// Its key, without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -296,7 +313,7 @@ impl Default for Find {
 impl Default for ZooKeeperSection {
     fn default() -> Self {
         let session_timeout_ms = default_zookeeper_session_timeout_ms();
-        Self { connect: Vec::new(), chroot: String::new(), session_timeout_ms, user: None, password: None }
+        Self { connect: Vec::new(), chroot: String::new(), session_timeout_ms, user: None, password: None, tls: None }
     }
 }
 

@@ -18,5 +18,6 @@ pub mod remote;
 pub mod secret;
 pub mod segments;
 pub mod ssh;
+pub(crate) mod tls;
 pub mod view;
 pub mod zookeeper;

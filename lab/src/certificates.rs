@@ -94,11 +94,22 @@ impl Authority {
         self.key.private_key_to_pem_pkcs8()
     }
 
-    /// Key, certificate and chain in one file, under a password.
-    pub(crate) fn key_store(&self, subject: &Subject<'_>, password: &str) -> Result<Vec<u8>, ErrorStack> {
+    fn identity(&self, subject: &Subject<'_>) -> Result<(PKey<Private>, X509), ErrorStack> {
         let key = key()?;
         let certificate =
             certificate(&*name(subject.common_name)?, self.certificate.subject_name(), (&key, &self.key), subject.host, false)?;
+        Ok((key, certificate))
+    }
+
+    /// A certificate and its key, in PEM.
+    pub(crate) fn pem(&self, subject: &Subject<'_>) -> Result<(Vec<u8>, Vec<u8>), ErrorStack> {
+        let (key, certificate) = self.identity(subject)?;
+        Ok((certificate.to_pem()?, key.private_key_to_pem_pkcs8()?))
+    }
+
+    /// Key, certificate and chain in one file, under a password.
+    pub(crate) fn key_store(&self, subject: &Subject<'_>, password: &str) -> Result<Vec<u8>, ErrorStack> {
+        let (key, certificate) = self.identity(subject)?;
         let mut chain = Stack::new()?;
         chain.push(self.certificate.clone())?;
         Pkcs12::builder().name(subject.common_name).pkey(&key).cert(&certificate).ca(chain).build2(password)?.to_der()

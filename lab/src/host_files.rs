@@ -126,7 +126,7 @@ fn write_daemon(options: &LabOptions, state: &State, host: &HostPlan, daemon: &D
         DaemonKind::Kafka | DaemonKind::Controller => settings::broker_settings(options, state, host, daemon)?,
         DaemonKind::Zookeeper => {
             write(&data_dir.join("myid"), &format!("{}\n", daemon.id), 0o644)?;
-            settings::zookeeper_settings(state, host, daemon)
+            settings::zookeeper_settings(state, host, daemon)?
         }
     };
     let (path, text) = (on_machine(&daemon.settings_file()), settings::render(&comment, &settings));

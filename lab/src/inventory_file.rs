@@ -32,6 +32,11 @@ pub(crate) fn write(options: &LabOptions, state: &State, cluster_id: &str) -> Re
 pub(crate) fn of_admin(options: &LabOptions, state: &State) -> Inventory {
     let mut inventory = inventory(options, state, "");
     inventory.kafka.properties = security::client_properties(state, security::ADMIN);
+    inventory.zookeeper.tls = security::zookeeper_tls(state, security::ADMIN);
+    if state.security.has_zookeeper_sasl {
+        inventory.zookeeper.user = Some(security::ADMIN.to_owned());
+        inventory.zookeeper.password = Some(security::password_reference(state, security::ADMIN));
+    }
     inventory
 }
 
@@ -69,6 +74,7 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
             session_timeout_ms: OWN_SESSION_TIMEOUT_MS,
             user: state.security.has_zookeeper_sasl.then(|| security::USER.to_owned()),
             password: state.security.has_zookeeper_sasl.then(|| security::password_reference(state, security::USER)),
+            tls: security::zookeeper_tls(state, security::USER),
         },
         hosts: match state.manager {
             LabManager::Docker => layout.hosts.iter().flat_map(|engine| container_entries(options, state, engine)).collect(),

@@ -38,6 +38,7 @@ mod read_back;
 mod ready;
 mod rootfs;
 mod secrets;
+mod secured;
 mod security;
 mod settings;
 mod state;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::LabError;
 use crate::layout::{ADDRESSES_MAX, Layout};
-use crate::security::LabSecurity;
+use crate::security::{LabSecurity, SaslKind};
 use crate::settings;
 
 pub const DEFAULT_KAFKA_VERSION: &str = "3.9.1";
@@ -174,6 +174,7 @@ impl LabOptions {
             return usage(format!("{} hosts for {} daemons: some would be empty", self.hosts.unwrap_or(0), self.daemons()));
         }
         check_version(&self.kafka_version, self.kraft.is_some())?;
+        self.check_security()?;
         self.check_kraft()?;
         for (key, value) in &self.settings {
             parse_setting(&format!("{key}={value}"))?;
@@ -188,6 +189,29 @@ impl LabOptions {
     pub(crate) fn daemons(&self) -> usize {
         let of_controllers = if let Some(Kraft::Separate(controllers)) = self.kraft { controllers } else { 0 };
         self.brokers + self.zookeepers + of_controllers
+    }
+
+    /// The version is in order by now.
+    fn check_security(&self) -> Result<(), LabError> {
+        let usage = |text: String| Err(LabError::Usage(text));
+        let version = &self.kafka_version;
+        let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+        let release = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        if self.kraft.is_some() && self.security.is_of_zookeeper() {
+            return usage("--zookeeper-sasl and --zookeeper-tls: a cluster of --kraft has no ZooKeeper: leave them out".to_owned());
+        }
+        if self.security.zookeeper_tls.is_some() && release < (2, 5) {
+            return usage(format!(
+                "--zookeeper-tls: Kafka {version} comes to ZooKeeper in the clear alone; from 2.5.0 on it knows TLS (KIP-515)"
+            ));
+        }
+        let is_scram = matches!(self.security.sasl, Some(SaslKind::ScramSha256 | SaslKind::ScramSha512));
+        if self.kraft.is_some() && is_scram && release < (3, 5) {
+            return usage(format!(
+                "--security scram-…: Kafka {version} has SCRAM with ZooKeeper alone; with --kraft from 3.5.0 on (KIP-900)"
+            ));
+        }
+        Ok(())
     }
 
     fn check_kraft(&self) -> Result<(), LabError> {
@@ -223,11 +247,8 @@ impl LabOptions {
         let usage = |text: &str| Err(LabError::Usage(text.to_owned()));
         if self.security.has_secrets() && self.manager == LabManager::Docker {
             return usage(
-                "--security, --acls and --zookeeper-sasl: with Docker, listeners are those of the Compose file: leave them out, or --manager docker",
+                "--security, --acls, --zookeeper-sasl and --zookeeper-tls: with Docker, listeners are those of the Compose file: leave them out, or --manager docker",
             );
-        }
-        if self.security.has_secrets() && self.kraft.is_some() {
-            return usage("--security, --acls and --zookeeper-sasl: not with --kraft yet: leave one or the other out");
         }
         if self.hosts.is_some() && self.manager == LabManager::Docker {
             return usage("--hosts: with Docker there is one engine, and each container is a host of its own");

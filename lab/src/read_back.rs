@@ -62,7 +62,7 @@ fn zookeeper_faults(state: &State) -> Result<Vec<String>, LabError> {
     let mut faults = Vec::new();
     for (host, zookeeper) in state.layout.daemons(DaemonKind::Zookeeper) {
         let address = SocketAddr::from((host.address, zookeeper.port()));
-        let conf = network::inside(NETWORK_NAMESPACE, || ready::four_letters(address, "conf"))?.unwrap_or_default();
+        let conf = network::inside(NETWORK_NAMESPACE, || ready::four_letters(state, address, "conf"))?.unwrap_or_default();
         for (key, asked) in [("tickTime", TICK_TIME_MS), ("minSessionTimeout", 2 * TICK_TIME_MS), ("maxSessionTimeout", 20 * TICK_TIME_MS)]
         {
             let used = conf.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

@@ -7,9 +7,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use kchaos_cluster::inventory::DaemonKind;
+use kchaos_cluster::inventory::{DaemonKind, ZooKeeperTls};
 use kchaos_cluster::protocol::messages::{MetadataRequest, Request as _};
 use kchaos_cluster::protocol::wire::{Decoder, Encoder};
+
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream};
 
 use crate::LabError;
 use crate::commands;
@@ -17,9 +19,10 @@ use crate::inventory_file;
 use crate::layout::{DaemonPlan, HostPlan, NETWORK_NAMESPACE};
 use crate::network;
 use crate::options::{LabManager, LabOptions};
+use crate::security;
 use crate::state::State;
 use crate::status;
-use crate::users;
+use crate::users::{self, Answering};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,11 +54,11 @@ pub(crate) fn wait(options: &LabOptions, state: &State, progress: &mut dyn FnMut
         for one in &mut waiting {
             check_alive(state, one, started.elapsed())?;
         }
-        let brokers: Vec<i32> = waiting.iter().filter(|one| one.daemon.kind == DaemonKind::Kafka).map(|one| one.daemon.id).collect();
-        let let_in = if state.security.is_on() { Some(users::answering(&admin, &brokers)?) } else { None };
+        let nodes: Vec<i32> = waiting.iter().filter(|one| one.daemon.kind != DaemonKind::Zookeeper).map(|one| one.daemon.id).collect();
+        let let_in = if state.security.is_on() { Some(users::answering(&admin, &nodes)?) } else { None };
         let (served, silent) = network::inside(NETWORK_NAMESPACE, || {
             let registered = registered(state);
-            let served: Vec<Option<String>> = waiting.iter().map(|one| serves(state, one, &registered, let_in.as_deref())).collect();
+            let served: Vec<Option<String>> = waiting.iter().map(|one| serves(state, one, &registered, let_in.as_ref())).collect();
             let silent: Vec<&HostPlan> = sshd_silent.iter().copied().filter(|host| !greets(host)).collect();
             (served, silent)
         })?;
@@ -72,18 +75,23 @@ pub(crate) fn wait(options: &LabOptions, state: &State, progress: &mut dyn FnMut
 }
 
 /// `Some(what to tell)` once the daemon serves.
-fn serves(state: &State, one: &Waiting, registered: &BTreeSet<i32>, let_in: Option<&[i32]>) -> Option<String> {
+fn serves(state: &State, one: &Waiting, registered: &BTreeSet<i32>, let_in: Option<&Answering>) -> Option<String> {
     let address = SocketAddr::from((one.host.address, one.daemon.port()));
     match one.daemon.kind {
-        DaemonKind::Zookeeper => mode(&four_letters(address, "srvr")?).map(|mode| format!("{}: {mode}", one.daemon.spoken())),
-        DaemonKind::Controller => answers(address).then(|| format!("{}: answers on {address}", one.daemon.spoken())),
+        DaemonKind::Zookeeper => mode(&four_letters(state, address, "srvr")?).map(|mode| format!("{}: {mode}", one.daemon.spoken())),
+        DaemonKind::Controller => let_in
+            .map_or_else(|| answers(address), |let_in| let_in.controllers.contains(&one.daemon.id))
+            .then(|| format!("{}: answers on {address}", one.daemon.spoken())),
         DaemonKind::Kafka if state.kraft.is_some() => {
-            let brokers = known_brokers(address)?;
+            let brokers = match let_in {
+                None => known_brokers(address)?,
+                Some(let_in) => let_in.brokers.get(&one.daemon.id)?.clone(),
+            };
             let all = state.layout.daemons(DaemonKind::Kafka).iter().all(|(_, daemon)| brokers.contains(&daemon.id));
             all.then(|| format!("{}: unfenced, answers on {address}", one.daemon.spoken()))
         }
         DaemonKind::Kafka => (registered.contains(&one.daemon.id)
-            && let_in.map_or_else(|| answers(address), |brokers| brokers.contains(&one.daemon.id)))
+            && let_in.map_or_else(|| answers(address), |let_in| let_in.brokers.contains_key(&one.daemon.id)))
         .then(|| format!("{}: registered, answers on {address}", one.daemon.spoken())),
     }
 }
@@ -96,7 +104,7 @@ fn mode(srvr: &str) -> Option<&str> {
 fn registered(state: &State) -> BTreeSet<i32> {
     let mut ids = BTreeSet::new();
     for (host, daemon) in state.layout.daemons(DaemonKind::Zookeeper) {
-        let dump = four_letters(SocketAddr::from((host.address, daemon.port())), "dump").unwrap_or_default();
+        let dump = four_letters(state, SocketAddr::from((host.address, daemon.port())), "dump").unwrap_or_default();
         ids.extend(brokers_in_dump(&dump));
         if !ids.is_empty() {
             break;
@@ -117,12 +125,30 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// What a ZooKeeper answers to a four letter word; `None` if it does not (yet).
-pub(crate) fn four_letters(address: SocketAddr, word: &str) -> Option<String> {
-    let mut stream = connect(address).ok()?;
+pub(crate) fn four_letters(state: &State, address: SocketAddr, word: &str) -> Option<String> {
+    let stream = connect(address).ok()?;
+    match security::zookeeper_tls(state, security::ADMIN) {
+        None => talk(stream, word),
+        Some(tls) => talk(under_tls(&tls, address, stream)?, word),
+    }
+}
+
+fn talk(mut stream: impl Read + Write, word: &str) -> Option<String> {
     stream.write_all(word.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    let mut answer = Vec::new();
+    // Not every server ends TLS before it hangs up.
+    stream.read_to_end(&mut answer).ok().or((!answer.is_empty()).then_some(0))?;
+    String::from_utf8(answer).ok()
+}
+
+fn under_tls(tls: &ZooKeeperTls, address: SocketAddr, stream: TcpStream) -> Option<SslStream<TcpStream>> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).ok()?;
+    builder.set_ca_file(&tls.ca_file).ok()?;
+    if let (Some(certificate), Some(key)) = (&tls.certificate_file, &tls.key_file) {
+        builder.set_certificate_file(certificate, SslFiletype::PEM).ok()?;
+        builder.set_private_key_file(key, SslFiletype::PEM).ok()?;
+    }
+    builder.build().connect(&address.ip().to_string(), stream).ok()
 }
 
 fn answers(address: SocketAddr) -> bool {

@@ -11,13 +11,14 @@ use crate::LabError;
 use crate::certificates::{Authority, Subject};
 use crate::commands;
 use crate::layout::HostPlan;
-use crate::security::{ADMIN, STRANGER, USER, directory, password_file};
+use crate::security::{ADMIN, STRANGER, TlsKind, USER, directory, password_file};
 use crate::state::{Lock, State};
 
-/// As a host sees it.
-const ON_HOST: &str = "/etc/kafka/tls";
+/// As a host sees them: each daemon's own, readable by its user alone.
 pub(crate) const KEY_STORE: &str = "/etc/kafka/tls/keystore.p12";
 pub(crate) const TRUST_STORE: &str = "/etc/kafka/tls/truststore.p12";
+pub(crate) const ZOOKEEPER_KEY_STORE: &str = "/etc/zookeeper/tls/keystore.p12";
+pub(crate) const ZOOKEEPER_TRUST_STORE: &str = "/etc/zookeeper/tls/truststore.p12";
 
 /// The users' passwords.
 pub(crate) struct Passwords {
@@ -43,7 +44,7 @@ pub(crate) fn make(state: &State, lock: &Lock) -> Result<(), LabError> {
     for user in [ADMIN, USER, STRANGER] {
         write_secret(&password_file(&directory, user), format!("{}\n", random_word()?).as_bytes())?;
     }
-    if state.security.tls.is_none() {
+    if !state.security.has_certificates() {
         return Ok(());
     }
     let failed = |error: openssl::error::ErrorStack| LabError::State { path: directory.clone(), reason: format!("OpenSSL: {error}") };
@@ -59,6 +60,13 @@ pub(crate) fn make(state: &State, lock: &Lock) -> Result<(), LabError> {
     make(format!("{ADMIN}.p12"), &Subject { common_name: ADMIN, host: None }, &passwords.admin)?;
     make(format!("{USER}.p12"), &Subject { common_name: USER, host: None }, &passwords.user)?;
     make(format!("{STRANGER}.p12"), &Subject { common_name: STRANGER, host: None }, &passwords.stranger)?;
+    // In PEM for ZooKeeper's clients, and for clients on hosts, which cannot be given a key store.
+    let is_mutual = [state.security.tls, state.security.zookeeper_tls].contains(&Some(TlsKind::Mutual));
+    for user in [ADMIN, USER].into_iter().filter(|_| is_mutual) {
+        let (certificate, key) = authority.pem(&Subject { common_name: user, host: None }).map_err(failed)?;
+        write_secret(&directory.join(format!("{user}.pem")), &certificate)?;
+        write_secret(&directory.join(format!("{user}.key")), &key)?;
+    }
     for host in &state.layout.hosts {
         // All brokers are one user, whatever their hosts are called.
         let subject = Subject { common_name: ADMIN, host: Some((&host.name, host.address)) };
@@ -83,15 +91,18 @@ pub(crate) fn write_host(state: &State, host: &HostPlan, host_dir: &Path) -> Res
         let client = format!("Client {{ {DIGEST} username=\"{ADMIN}\" password=\"{admin}\"; }};\n");
         write_secret(&on_machine("/etc/kafka/jaas.conf"), client.as_bytes())?;
     }
-    if state.security.tls.is_none() || host.daemons.iter().all(|daemon| daemon.kind != DaemonKind::Kafka) {
-        return Ok(());
-    }
-    let target = on_machine(ON_HOST);
-    fs::create_dir_all(&target).map_err(LabError::io("cannot make", &target))?;
-    for (from, to) in [(format!("{}.p12", host.name), KEY_STORE), ("truststore.p12".to_owned(), TRUST_STORE)] {
-        let from = directory(state).join(from);
+    let has = |is_zookeeper: bool| host.daemons.iter().any(|daemon| (daemon.kind == DaemonKind::Zookeeper) == is_zookeeper);
+    let of_kafka = [(format!("{}.p12", host.name), KEY_STORE), ("truststore.p12".to_owned(), TRUST_STORE)];
+    let of_zookeeper = of_kafka.clone().map(|(from, _)| from).into_iter().zip([ZOOKEEPER_KEY_STORE, ZOOKEEPER_TRUST_STORE]);
+    let for_kafka = of_kafka.into_iter().filter(|_| state.security.has_certificates() && has(false));
+    let for_zookeeper = of_zookeeper.filter(|_| state.security.zookeeper_tls.is_some() && has(true));
+    for (from, to) in for_kafka.chain(for_zookeeper) {
+        let (from, to) = (directory(state).join(from), on_machine(to));
         let bytes = fs::read(&from).map_err(LabError::io("cannot read", &from))?;
-        write_secret(&on_machine(to), &bytes)?;
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(LabError::io("cannot make", parent))?;
+        }
+        write_secret(&to, &bytes)?;
     }
     Ok(())
 }

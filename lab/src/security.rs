@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kchaos_cluster::inventory::ZooKeeperTls;
 use serde::{Deserialize, Serialize};
 
 use crate::LabError;
@@ -43,6 +44,9 @@ pub struct LabSecurity {
     /// Brokers and kchaos come to ZooKeeper by SASL with DIGEST-MD5; from ZooKeeper 3.6 on (Kafka 3.0) nobody else is let in.
     #[serde(default)]
     pub(crate) has_zookeeper_sasl: bool,
+    /// ZooKeepers have certificates and no port in the clear; with the second kind brokers and kchaos need certificates there as well.
+    #[serde(default)]
+    pub(crate) zookeeper_tls: Option<TlsKind>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,13 +105,28 @@ impl LabSecurity {
         Ok(security)
     }
 
+    /// ZooKeepers by TLS, and whether clients need certificates there.
+    pub fn with_zookeeper_tls(self, is_mutual: Option<bool>) -> Self {
+        let zookeeper_tls = is_mutual.map(|is_mutual| if is_mutual { TlsKind::Mutual } else { TlsKind::Tls });
+        Self { zookeeper_tls, ..self }
+    }
+
+    pub(crate) fn has_certificates(self) -> bool {
+        self.tls.is_some() || self.zookeeper_tls.is_some()
+    }
+
+    /// What is asked of the ZooKeepers.
+    pub(crate) fn is_of_zookeeper(self) -> bool {
+        self.has_zookeeper_sasl || self.zookeeper_tls.is_some()
+    }
+
     pub(crate) fn is_on(self) -> bool {
         self.tls.is_some() || self.sasl.is_some()
     }
 
     /// Whether there is anything to be kept secret.
     pub(crate) fn has_secrets(self) -> bool {
-        self.is_on() || self.has_zookeeper_sasl
+        self.is_on() || self.is_of_zookeeper()
     }
 
     /// `security.protocol`
@@ -131,8 +150,14 @@ impl LabSecurity {
         let mutual = if self.tls == Some(TlsKind::Mutual) { ", clients with certificates" } else { "" };
         let acls = if self.has_acls { "; ACLs" } else { "" };
         let zookeeper = if self.has_zookeeper_sasl { "; ZooKeeper with SASL (DIGEST-MD5)" } else { "" };
+        let zookeeper_tls = match self.zookeeper_tls {
+            None => "",
+            Some(TlsKind::Tls) => "; ZooKeeper by TLS",
+            Some(TlsKind::Mutual) => "; ZooKeeper by TLS, clients with certificates",
+        };
         let protocol = self.protocol();
-        self.has_secrets().then(|| format!("listeners and brokers among themselves: {protocol}{sasl}{mutual}{acls}{zookeeper}"))
+        self.has_secrets()
+            .then(|| format!("listeners and brokers among themselves: {protocol}{sasl}{mutual}{acls}{zookeeper}{zookeeper_tls}"))
     }
 }
 
@@ -147,6 +172,13 @@ pub(crate) fn password_file(directory: &Path, user: &str) -> PathBuf {
 
 pub(crate) fn password_reference(state: &State, user: &str) -> String {
     format!("file:{}", password_file(&directory(state), user).display())
+}
+
+/// How a user comes to ZooKeepers by TLS.
+pub(crate) fn zookeeper_tls(state: &State, user: &str) -> Option<ZooKeeperTls> {
+    let (kind, directory) = (state.security.zookeeper_tls?, directory(state));
+    let own = |suffix: &str| (kind == TlsKind::Mutual).then(|| directory.join(format!("{user}.{suffix}")));
+    Some(ZooKeeperTls { ca_file: directory.join("ca.pem"), certificate_file: own("pem"), key_file: own("key") })
 }
 
 /// librdkafka's properties of one of the users; secrets by reference.

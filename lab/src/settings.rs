@@ -9,10 +9,11 @@ use kchaos_cluster::inventory::DaemonKind;
 
 use crate::LabError;
 use crate::docker;
-use crate::layout::{DaemonPlan, HostPlan, Layout};
+use crate::layout::{DaemonPlan, HostPlan};
 use crate::options::{LabManager, LabOptions, TICK_TIME_MS};
 use crate::secrets::{self, Passwords};
-use crate::security::{ADMIN, STRANGER, SaslKind, TlsKind, USER};
+use crate::secured;
+use crate::security::TlsKind;
 use crate::state::State;
 
 pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
@@ -51,7 +52,7 @@ pub(crate) fn broker_settings(
     let replicas = options.brokers.min(3).to_string();
     let min_insync = options.brokers.min(2).to_string();
     let mut defaults: Vec<(&str, String)> =
-        if options.kraft.is_some() { node_settings(layout, host, broker) } else { registered_settings(options, state, host, broker)? };
+        if options.kraft.is_some() { node_settings(state, host, broker) } else { registered_settings(options, state, host, broker)? };
     defaults.extend([
         ("num.partitions", "1".to_owned()),
         ("default.replication.factor", replicas.clone()),
@@ -66,7 +67,6 @@ pub(crate) fn broker_settings(
         ("transaction.state.log.min.isr", min_insync),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ]);
-    defaults.extend(security_settings(state)?);
     if options.manager != LabManager::Scripts && options.kraft.is_none() {
         // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.
         defaults.push(("zookeeper.connection.timeout.ms", "60000".to_owned()));
@@ -76,63 +76,12 @@ pub(crate) fn broker_settings(
         defaults.extend(docker::broker_settings(layout, host, broker));
     }
     let mut settings: Vec<(String, String)> = defaults.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    settings.extend(secured::settings(state)?);
     for (key, value) in &options.settings {
         match settings.iter_mut().find(|(known, _)| known == key) {
             Some(entry) => entry.1.clone_from(value),
             None => settings.push((key.clone(), value.clone())),
         }
-    }
-    Ok(settings)
-}
-
-/// Brokers come to each other by the door of their clients.
-fn security_settings(state: &State) -> Result<Vec<(&'static str, String)>, LabError> {
-    let security = state.security;
-    let mut settings = Vec::new();
-    if security.has_zookeeper_sasl {
-        settings.push(("zookeeper.set.acl", "true".to_owned()));
-    }
-    if !security.is_on() {
-        return Ok(settings);
-    }
-    let Passwords { admin, user, stranger } = Passwords::read(state)?;
-    settings.push(("security.inter.broker.protocol", security.protocol().to_owned()));
-    if let Some(tls) = security.tls {
-        settings.extend([
-            ("ssl.keystore.type", "PKCS12".to_owned()),
-            ("ssl.keystore.location", secrets::KEY_STORE.to_owned()),
-            ("ssl.keystore.password", admin.clone()),
-            ("ssl.key.password", admin.clone()),
-            ("ssl.truststore.type", "PKCS12".to_owned()),
-            ("ssl.truststore.location", secrets::TRUST_STORE.to_owned()),
-            ("ssl.truststore.password", admin.clone()),
-            ("ssl.client.auth", if tls == TlsKind::Mutual { "required" } else { "none" }.to_owned()),
-        ]);
-    }
-    if let Some(sasl) = security.sasl {
-        settings.push(("sasl.enabled.mechanisms", sasl.mechanism().to_owned()));
-        settings.push(("sasl.mechanism.inter.broker.protocol", sasl.mechanism().to_owned()));
-        let (module, users) = match sasl {
-            SaslKind::Plain => {
-                ("plain.PlainLoginModule", format!(" user_{ADMIN}=\"{admin}\" user_{USER}=\"{user}\" user_{STRANGER}=\"{stranger}\""))
-            }
-            SaslKind::ScramSha256 | SaslKind::ScramSha512 => ("scram.ScramLoginModule", String::new()),
-        };
-        let key = match (security.tls.is_some(), sasl) {
-            (false, SaslKind::Plain) => "listener.name.sasl_plaintext.plain.sasl.jaas.config",
-            (true, SaslKind::Plain) => "listener.name.sasl_ssl.plain.sasl.jaas.config",
-            (false, SaslKind::ScramSha256) => "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config",
-            (true, SaslKind::ScramSha256) => "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config",
-            (false, SaslKind::ScramSha512) => "listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config",
-            (true, SaslKind::ScramSha512) => "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config",
-        };
-        let value = format!("org.apache.kafka.common.security.{module} required username=\"{ADMIN}\" password=\"{admin}\"{users};");
-        settings.push((key, value));
-    }
-    if security.has_acls {
-        settings.push(("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer".to_owned()));
-        settings.push(("super.users", security.principal(ADMIN)));
-        settings.push(("allow.everyone.if.no.acl.found", "false".to_owned()));
     }
     Ok(settings)
 }
@@ -154,9 +103,10 @@ fn registered_settings(
 }
 
 /// What only a node of KRaft has. Its voters are those that the settings name: so every version knows it.
-fn node_settings(layout: &Layout, host: &HostPlan, node: &DaemonPlan) -> Vec<(&'static str, String)> {
+fn node_settings(state: &State, host: &HostPlan, node: &DaemonPlan) -> Vec<(&'static str, String)> {
+    let (layout, protocol) = (&state.layout, state.security.protocol());
     let voter = |(host, daemon, port): (&HostPlan, &DaemonPlan, u16)| format!("{}@{}:{port}", daemon.id, host.address);
-    let of_broker = (node.kind == DaemonKind::Kafka).then(|| ("broker", format!("PLAINTEXT://{}:{}", host.address, node.port())));
+    let of_broker = (node.kind == DaemonKind::Kafka).then(|| ("broker", format!("{protocol}://{}:{}", host.address, node.port())));
     let of_controller = node.as_controller().map(|port| ("controller", format!("CONTROLLER://{}:{port}", host.address)));
     let (roles, listeners): (Vec<&str>, Vec<String>) = of_broker.into_iter().chain(of_controller).unzip();
     vec![
@@ -164,22 +114,28 @@ fn node_settings(layout: &Layout, host: &HostPlan, node: &DaemonPlan) -> Vec<(&'
         ("process.roles", roles.join(",")),
         ("controller.quorum.voters", layout.controllers().into_iter().map(voter).collect::<Vec<_>>().join(",")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
-        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listener.security.protocol.map", format!("CONTROLLER:{protocol},{protocol}:{protocol}")),
         ("listeners", listeners.join(",")),
         ("log.dirs", node.data_dir()),
     ]
 }
 
 /// The settings of one ZooKeeper. A single one stands alone, without a quorum.
-pub(crate) fn zookeeper_settings(state: &State, host: &HostPlan, zookeeper: &DaemonPlan) -> Vec<(String, String)> {
+pub(crate) fn zookeeper_settings(state: &State, host: &HostPlan, zookeeper: &DaemonPlan) -> Result<Vec<(String, String)>, LabError> {
     let (layout, is_contained) = (&state.layout, zookeeper.published.is_some());
+    // With TLS there is no port in the clear: the one there is is of TLS.
+    let (port, address) = if state.security.zookeeper_tls.is_some() {
+        ("secureClientPort", "secureClientPortAddress")
+    } else {
+        ("clientPort", "clientPortAddress")
+    };
     let mut settings: Vec<(String, String)> = [
         ("tickTime", TICK_TIME_MS.to_string()),
         ("initLimit", INIT_LIMIT_TICKS.to_string()),
         ("syncLimit", SYNC_LIMIT_TICKS.to_string()),
         ("dataDir", zookeeper.data_dir()),
-        ("clientPort", if is_contained { "2181".to_owned() } else { zookeeper.port().to_string() }),
-        ("clientPortAddress", if is_contained { "0.0.0.0".to_owned() } else { host.address.to_string() }),
+        (port, if is_contained { "2181".to_owned() } else { zookeeper.port().to_string() }),
+        (address, if is_contained { "0.0.0.0".to_owned() } else { host.address.to_string() }),
         ("maxClientCnxns", "0".to_owned()),
         ("admin.enableServer", "false".to_owned()),
         ("4lw.commands.whitelist", "srvr,stat,ruok,mntr,conf,dump".to_owned()),
@@ -199,6 +155,19 @@ pub(crate) fn zookeeper_settings(state: &State, host: &HostPlan, zookeeper: &Dae
             settings.push((key.to_owned(), value.to_owned()));
         }
     }
+    if let Some(kind) = state.security.zookeeper_tls {
+        let password = Passwords::read(state)?.admin;
+        for (key, value) in [
+            ("serverCnxnFactory", "org.apache.zookeeper.server.NettyServerCnxnFactory"),
+            ("ssl.keyStore.location", secrets::ZOOKEEPER_KEY_STORE),
+            ("ssl.keyStore.password", &password),
+            ("ssl.trustStore.location", secrets::ZOOKEEPER_TRUST_STORE),
+            ("ssl.trustStore.password", &password),
+            ("ssl.clientAuth", if kind == TlsKind::Mutual { "need" } else { "none" }),
+        ] {
+            settings.push((key.to_owned(), value.to_owned()));
+        }
+    }
     let ensemble = layout.daemons(DaemonKind::Zookeeper);
     if ensemble.len() > 1 {
         for (host, member) in ensemble {
@@ -206,7 +175,7 @@ pub(crate) fn zookeeper_settings(state: &State, host: &HostPlan, zookeeper: &Dae
             settings.push((format!("server.{}", member.id), address));
         }
     }
-    settings
+    Ok(settings)
 }
 
 fn peer_address(host: &HostPlan, member: &DaemonPlan) -> String {
@@ -308,11 +277,11 @@ mod tests {
         let options = LabOptions { hosts: Some(3), ..LabOptions::default() };
         let state = crate::up::plan(&options).unwrap();
         let (host, daemon) = state.layout.daemons(DaemonKind::Zookeeper)[0];
-        let text = render("a ZooKeeper", &zookeeper_settings(&state, host, daemon));
+        let text = render("a ZooKeeper", &zookeeper_settings(&state, host, daemon).unwrap());
         assert!(text.contains("server.3=10.99.0.13:2888:3888\n"), "{text}");
         assert!(text.contains("clientPortAddress=10.99.0.11\n"), "{text}");
         let state = crate::up::plan(&LabOptions { brokers: 1, zookeepers: 1, ..LabOptions::default() }).unwrap();
         let (host, daemon) = state.layout.daemons(DaemonKind::Zookeeper)[0];
-        assert!(!render("", &zookeeper_settings(&state, host, daemon)).contains("server."));
+        assert!(!render("", &zookeeper_settings(&state, host, daemon).unwrap()).contains("server."));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::LabError;
@@ -13,6 +13,8 @@ use crate::commands;
 use crate::jars;
 use crate::layout::DaemonPlan;
 use crate::options::LabOptions;
+use crate::secrets::{self, Passwords};
+use crate::security::{ADMIN, STRANGER, SaslKind, USER};
 use crate::settings;
 use crate::state::{Lock, State};
 
@@ -44,6 +46,7 @@ fn base64_url(bytes: &[u8]) -> String {
 /// Formats every node's data directory on the machine. Each is a JVM of its own, two at a time.
 pub(crate) fn format(options: &LabOptions, state: &State, lock: &Lock) -> Result<(), LabError> {
     let Some(cluster_id) = state.cluster_id.as_deref().filter(|_| options.kraft.is_some()) else { return Ok(()) };
+    let users = scram_users(state)?;
     let mut calls = Vec::new();
     for host in &state.layout.hosts {
         let directory = state.host_dir(&host.name);
@@ -52,27 +55,40 @@ pub(crate) fn format(options: &LabOptions, state: &State, lock: &Lock) -> Result
             let mut settings = settings::broker_settings(options, state, host, node)?;
             settings.iter_mut().filter(|(key, _)| key == "log.dirs").for_each(|(_, value)| value.clone_from(&on_machine));
             let file = directory.join(format!("format-{}.properties", node.file_name()));
-            fs::write(&file, settings::render("for the storage tool alone", &settings)).map_err(LabError::io("cannot write", &file))?;
-            calls.push(file);
+            secrets::write_secret(&file, settings::render("for the storage tool alone", &settings).as_bytes())?;
+            // Java takes its arguments from a file too, and the command line of a process is everybody's to read.
+            let arguments = directory.join(format!("format-{}.arguments", node.file_name()));
+            let words = format!("{TOOL} format --cluster-id {cluster_id} --config \"{}\"{users}\n", file.display());
+            secrets::write_secret(&arguments, words.as_bytes())?;
+            calls.push((file, arguments));
         }
     }
     let libs = format!("{}/*", jars::directory(&options.kafka_version).display());
-    let format_one = |file: &Path| -> Result<(), LabError> {
-        let file_name = file.display().to_string();
-        let of_jvm = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", &libs, TOOL];
-        let arguments = [&of_jvm[..], &["format", "--cluster-id", cluster_id, "--config", &file_name]].concat();
-        commands::run("java", &arguments, "", lock.file())?;
-        fs::remove_file(file).map_err(LabError::io("cannot remove", file))
+    let format_one = |(file, arguments): &(PathBuf, PathBuf)| -> Result<(), LabError> {
+        let words = format!("@{}", arguments.display());
+        commands::run("java", &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", &libs, &words], "", lock.file())?;
+        [file, arguments].into_iter().try_for_each(|path| fs::remove_file(path).map_err(LabError::io("cannot remove", path)))
     };
     for pair in calls.chunks(2) {
         let results: Vec<Result<(), LabError>> = thread::scope(|scope| {
-            let running: Vec<_> = pair.iter().map(|file| scope.spawn(|| format_one(file))).collect();
+            let running: Vec<_> = pair.iter().map(|call| scope.spawn(|| format_one(call))).collect();
             let lost = |_| LabError::State { path: state.base_dir.clone(), reason: "a thread that formatted storage panicked".to_owned() };
             running.into_iter().map(|one| one.join().map_err(lost).and_then(|result| result)).collect()
         });
         results.into_iter().collect::<Result<(), _>>()?;
     }
     Ok(())
+}
+
+/// Users of SCRAM stand in the metadata before any broker serves (KIP-900).
+fn scram_users(state: &State) -> Result<String, LabError> {
+    let mechanism = match state.security.sasl {
+        Some(kind @ (SaslKind::ScramSha256 | SaslKind::ScramSha512)) => kind.mechanism(),
+        Some(SaslKind::Plain) | None => return Ok(String::new()),
+    };
+    let Passwords { admin, user, stranger } = Passwords::read(state)?;
+    let users = [(ADMIN, admin), (USER, user), (STRANGER, stranger)];
+    Ok(users.iter().map(|(name, password)| format!(" --add-scram {mechanism}=[name={name},password={password}]")).collect())
 }
 
 #[cfg(test)]

@@ -43,11 +43,11 @@ pub(crate) fn write_units(host: &HostPlan, directory: &Path) -> Result<(), LabEr
             give(&DaemonPlan::on_machine(directory, &owned), daemon.user_id())?;
         }
         // What nobody else may read: settings with passwords, and keys.
-        let keys = if daemon.kind == DaemonKind::Kafka { "etc/kafka/tls" } else { "" };
+        let keys = if daemon.kind == DaemonKind::Zookeeper { "etc/zookeeper/tls" } else { "etc/kafka/tls" };
         let jaas = format!("etc/{}/jaas.conf", daemon.kind.name());
         for secret in [daemon.settings_file().trim_start_matches('/'), keys, &jaas] {
             let path = directory.join(secret);
-            if !secret.is_empty() && path.exists() {
+            if path.exists() {
                 give(&path, daemon.user_id())?;
             }
         }

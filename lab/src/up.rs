@@ -141,7 +141,7 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
             return Err(LabError::ToolMissing { tool, package });
         }
     }
-    if options.security.is_on() && !commands::exists("keytool") {
+    if options.security.has_secrets() && !commands::exists("keytool") {
         return Err(LabError::ToolMissing { tool: "keytool", package: "default-jre-headless" });
     }
     if options.disks == Disks::Loop {
@@ -235,7 +235,8 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
     }
     progress(&format!("starting Kafka {}: {}", options.kafka_version, spoken(options)));
     start_hosts(options, state, libs)?;
-    users::make_scram(state)?;
+    let admin = inventory_file::of_admin(options, state);
+    users::make_scram(state, &admin)?;
     ready::wait(options, state, progress)?;
     let cluster_id = read_back::verify(options, state)?;
     progress(&format!("settings read back from every broker; cluster {cluster_id}"));
@@ -243,7 +244,7 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
         fuse_disks::sync_all(state)?;
     }
     if state.security.has_acls {
-        users::grant(state, &inventory_file::of_admin(options, state))?;
+        users::grant(state, &admin)?;
         progress("ACLs: kchaos may do what docs/security.md lists, and nothing else");
     }
     inventory_file::write(options, state, &cluster_id)?;

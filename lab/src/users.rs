@@ -1,11 +1,13 @@
 //! What is said to a secured cluster itself: SCRAM credentials before its brokers need them, and ACLs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kchaos_cluster::inventory::{DaemonKind, Inventory};
 use kchaos_cluster::protocol::scram::{Credential, Hash};
-use kchaos_cluster::protocol::{Acl, AclPattern, AclResource, Client, ProtocolError, Timeouts};
-use zookeeper_client::{Acls, Client as ZooKeeper, CreateMode, Error, SaslOptions};
+use kchaos_cluster::protocol::{Acl, AclPattern, AclResource, Client, ProtocolError, Timeouts, controller_addresses};
+use kchaos_cluster::zookeeper::Access;
+use zookeeper_client::{Acls, Client as ZooKeeper, CreateMode, Error};
 
 use crate::LabError;
 use crate::layout::NETWORK_NAMESPACE;
@@ -35,8 +37,10 @@ fn refused(reason: String) -> LabError {
 
 /// As `kafka-configs --zookeeper … --add-config SCRAM-SHA-512=…` does it: the credentials, and word of them for brokers that are up already.
 /// Brokers come to each other by SCRAM, so it is before they serve that they need it.
-pub(crate) fn make_scram(state: &State) -> Result<(), LabError> {
+pub(crate) fn make_scram(state: &State, admin: &Inventory) -> Result<(), LabError> {
     let hash = match state.security.sasl {
+        // Their storage was formatted with them.
+        _ if state.kraft.is_some() => return Ok(()),
         Some(SaslKind::ScramSha256) => Hash::Sha256,
         Some(SaslKind::ScramSha512) => Hash::Sha512,
         Some(SaslKind::Plain) | None => return Ok(()),
@@ -50,10 +54,10 @@ pub(crate) fn make_scram(state: &State) -> Result<(), LabError> {
         nodes.push((format!("/config/users/{user}"), config.to_string(), change.to_string()));
     }
     let connect = state.layout.endpoints(DaemonKind::Zookeeper).join(",");
-    let login = state.security.has_zookeeper_sasl.then(|| passwords.admin.clone());
-    let acls = if login.is_some() { Acls::creator_all() } else { Acls::anyone_all() };
+    let access = Access::of(&admin.zookeeper).map_err(|error| refused(error.to_string()))?;
+    let acls = if state.security.has_zookeeper_sasl { Acls::creator_all() } else { Acls::anyone_all() };
     inside(async move {
-        let client = session(&connect, login).await?;
+        let client = session(&connect, &access).await?;
         let failed = |error: Error| refused(format!("writing SCRAM credentials to ZooKeeper: {error}"));
         let persistent = CreateMode::Persistent.with_acls(acls);
         for path in ["/config", "/config/users", "/config/changes"] {
@@ -71,15 +75,11 @@ pub(crate) fn make_scram(state: &State) -> Result<(), LabError> {
     })?
 }
 
-async fn session(connect: &str, login: Option<String>) -> Result<ZooKeeper, LabError> {
+async fn session(connect: &str, access: &Access) -> Result<ZooKeeper, LabError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let connecting = ZooKeeper::connector().with_session_timeout(SESSION).with_connection_timeout(SESSION / 3).with_fail_eagerly();
-        let connecting = match login.clone() {
-            Some(password) => connecting.with_sasl(SaslOptions::digest_md5(ADMIN, password)),
-            None => connecting,
-        };
-        match connecting.connect(connect).await {
+        match access.connect(connecting, connect).await {
             Ok(client) => return Ok(client),
             Err(error) if Instant::now() > deadline => return Err(refused(format!("no session with {connect}: {error}"))),
             Err(_) => tokio::time::sleep(PAUSE).await,
@@ -87,14 +87,27 @@ async fn session(connect: &str, login: Option<String>) -> Result<ZooKeeper, LabE
     }
 }
 
-/// Which of these brokers let the admin in, and answer.
-pub(crate) fn answering(admin: &Inventory, brokers: &[i32]) -> Result<Vec<i32>, LabError> {
+/// Who lets the admin in, and answers.
+#[derive(Default)]
+pub(crate) struct Answering {
+    /// And of which brokers each tells its clients.
+    pub(crate) brokers: BTreeMap<i32, BTreeSet<i32>>,
+    pub(crate) controllers: BTreeSet<i32>,
+}
+
+/// Which of these nodes answer by now.
+pub(crate) fn answering(admin: &Inventory, nodes: &[i32]) -> Result<Answering, LabError> {
     inside(async {
-        let Ok(client) = Client::new(admin, Timeouts::default()) else { return Vec::new() };
-        let mut answering = Vec::new();
-        for broker in brokers {
-            if client.metadata(*broker, Some(&[])).await.is_ok() {
-                answering.push(*broker);
+        let mut answering = Answering::default();
+        let Ok(client) = Client::new(admin, Timeouts::default()) else { return answering };
+        for (_, broker) in admin.daemons_of(DaemonKind::Kafka).filter(|(_, daemon)| nodes.contains(&daemon.id)) {
+            if let Ok(metadata) = client.metadata(broker.id, Some(&[])).await {
+                answering.brokers.insert(broker.id, metadata.brokers.iter().map(|endpoint| endpoint.broker).collect());
+            }
+        }
+        for (controller, address) in controller_addresses(admin).into_iter().filter(|(id, _)| nodes.contains(id)) {
+            if client.quorum(controller, &address).await.is_ok() {
+                answering.controllers.insert(controller);
             }
         }
         answering
@@ -123,7 +136,12 @@ const LEAST: &[(AclResource, &str, AclPattern, &[&str])] = &[
     (AclResource::Topic, "__transaction_state", AclPattern::Literal, &["Describe"]),
     (AclResource::Group, "kchaos-", AclPattern::Prefixed, &["Read", "Describe", "Delete"]),
     (AclResource::TransactionalId, "kchaos-", AclPattern::Prefixed, &["Write", "Describe"]),
-    (AclResource::Cluster, "kafka-cluster", AclPattern::Literal, &["DescribeConfigs", "IdempotentWrite", "Alter", "AlterConfigs"]),
+    (
+        AclResource::Cluster,
+        "kafka-cluster",
+        AclPattern::Literal,
+        &["DescribeConfigs", "Describe", "IdempotentWrite", "Alter", "AlterConfigs"],
+    ),
 ];
 
 fn least(principal: &str) -> Vec<Acl> {
@@ -133,4 +151,27 @@ fn least(principal: &str) -> Vec<Acl> {
         operations.iter().map(acl).collect::<Vec<_>>()
     };
     LEAST.iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_granted_is_what_the_documentation_tells_people_to_grant() {
+        let documented = include_str!("../../docs/security.md").replace("\\\n", "");
+        let commands: Vec<&str> = documented.lines().filter(|line| line.starts_with('…')).collect();
+        for (resource, name, _, operations) in LEAST {
+            let named = match resource {
+                AclResource::Cluster => "--cluster ".to_owned(),
+                AclResource::Topic => format!("--topic {name} "),
+                AclResource::Group => format!("--group {name} "),
+                AclResource::TransactionalId => format!("--transactional-id {name} "),
+            };
+            let command = commands.iter().find(|line| line.contains(&named)).unwrap_or_else(|| panic!("nothing grants {named}"));
+            let granted: Vec<&str> = command.split("--operation ").skip(1).map(str::trim).collect();
+            let mut missing = operations.iter().filter(|operation| !granted.contains(operation));
+            assert_eq!((granted.len(), missing.next()), (operations.len(), None), "{command}");
+        }
+    }
 }

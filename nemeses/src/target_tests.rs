@@ -50,7 +50,14 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
             privilege: None,
         },
         kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
-        zookeeper: ZooKeeperSection { connect: Vec::new(), chroot: String::new(), session_timeout_ms: 1, user: None, password: None },
+        zookeeper: ZooKeeperSection {
+            connect: Vec::new(),
+            chroot: String::new(),
+            session_timeout_ms: 1,
+            user: None,
+            password: None,
+            tls: None,
+        },
         hosts: (1..=hosts)
             .map(|id| Host {
                 name: format!("h{id}"),

@@ -62,6 +62,9 @@ pub(crate) struct LabUpArgs {
     /// ZooKeeper knows the brokers and kchaos by SASL (DIGEST-MD5), and its nodes are the brokers'; from Kafka 3.0 on it lets in nobody else
     #[arg(long)]
     pub(crate) zookeeper_sasl: bool,
+    /// ZooKeepers have certificates and no port in the clear; with `mutual` their clients need certificates as well. Kafka 2.5 and later
+    #[arg(long, value_name = "KIND", value_enum, num_args = 0..=1, default_missing_value = "tls")]
+    pub(crate) zookeeper_tls: Option<LabZooKeeperTls>,
     /// A broker setting; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) settings: Vec<(String, String)>,
@@ -82,6 +85,12 @@ pub(crate) struct LabUpArgs {
     /// The cluster's name in the inventory, and in the hosts' opt-in files
     #[arg(long, default_value = "lab")]
     pub(crate) name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabZooKeeperTls {
+    Tls,
+    Mutual,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,7 +9,9 @@ use anyhow::anyhow;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_lab::{Clock, Disks, Firewall, Kraft, LabError, LabManager, LabOptions, LabSecurity, SecurityWord};
 
-use crate::cli::{Format, LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabSecurityArg, LabUpArgs};
+use crate::cli::{
+    Format, LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabSecurityArg, LabUpArgs, LabZooKeeperTls,
+};
 use crate::exit::{self, Failure};
 use crate::run::millis;
 
@@ -103,7 +105,9 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
         (Some(LabKraft::Combined), controllers) => Some(Kraft::Combined(controllers.unwrap_or(CONTROLLERS.min(args.brokers)))),
     };
     Ok(LabOptions {
-        security: LabSecurity::new(&words, args.acls, args.zookeeper_sasl).map_err(failure)?,
+        security: LabSecurity::new(&words, args.acls, args.zookeeper_sasl)
+            .map_err(failure)?
+            .with_zookeeper_tls(args.zookeeper_tls.map(|kind| kind == LabZooKeeperTls::Mutual)),
         first_broker_id: args.first_broker_id,
         brokers: args.brokers,
         zookeepers: args.zookeepers.unwrap_or(if kraft.is_some() { 0 } else { ZOOKEEPERS }),

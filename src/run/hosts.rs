@@ -154,6 +154,19 @@ pub(super) fn refuse_unknown(names: &[String], inventory: &Inventory) -> Result<
     Ok(())
 }
 
+/// What is in a PEM file goes to a client on a host with its properties; a key store is a file, and librdkafka takes it by its path alone.
+pub(super) fn refuse_key_store(options: &kchaos_workloads::Options, inventory: &Inventory) -> Result<(), Failure> {
+    const KEY_STORE: &str = "ssl.keystore.location";
+    let is_named = inventory.kafka.properties.contains_key(KEY_STORE) || options.properties.iter().any(|(name, _)| name == KEY_STORE);
+    if options.client_hosts.is_empty() || !is_named {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow!(
+        "--client-hosts: a client on another host cannot be given {KEY_STORE}: name the same certificate by ssl.certificate.location and \
+         ssl.key.location (PEM)"
+    )))
+}
+
 /// What of the lost clients nobody wanted, in sentences: those of a host that a fault had cut off at that time are told together.
 pub(super) fn told_of_lost(lost: &[Lost], faults: &[FaultEvent]) -> Vec<String> {
     let (expected, others): (Vec<&Lost>, Vec<&Lost>) = lost.iter().partition(|lost| is_expected(lost, faults));

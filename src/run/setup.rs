@@ -55,6 +55,7 @@ impl Setup {
         refuse_without_zookeeper(workload.as_ref(), &args.workload, &inventory)?;
         refuse_sudo_sh(&args, &inventory)?;
         hosts::refuse_unknown(&options.client_hosts, &inventory)?;
+        hosts::refuse_key_store(&options, &inventory)?;
         let java = clients::java(&options, args.load.client_jars.as_deref())?;
         let limit = inventory.limits.fault_duration_max_s;
         let longest = exact.iter().map(|fault| fault.duration_ms).max().map(std::time::Duration::from_millis);
@@ -170,7 +171,8 @@ impl Setup {
             (Some(user), Some(password)) => Some(kchaos_workloads::ZooKeeperLogin { user, password: password.reveal().to_owned() }),
             _ => None,
         };
-        Ok(kchaos_workloads::ZooKeeper { connect, chroot: section.chroot.clone(), login })
+        let tls = kchaos_cluster::zookeeper::Access::of(section).map_err(Failure::usage)?.tls_options();
+        Ok(kchaos_workloads::ZooKeeper { connect, chroot: section.chroot.clone(), login, tls })
     }
 
     pub(crate) fn kill(&self) -> KillSemantics {

@@ -36,6 +36,7 @@ mod rules;
 mod run;
 mod safety;
 mod security;
+mod security_elsewhere;
 mod soak;
 mod suites;
 mod transactions;

@@ -36,6 +36,9 @@ mod plaintext {
             let inventory = lab.inventory_where(scratch.path(), "[kafka.properties]\n", &format!("[kafka.properties]\n{properties}\n"));
             refused_in_time(&inventory, &phrases);
         }
+        let tls = format!("\n[zookeeper.tls]\nca_file = \"{}\"\n\n[[host]]", scratch.path().join("ca.pem").display());
+        let inventory = lab.inventory_where(scratch.path(), "\n[[host]]", &tls);
+        refused_in_time(&inventory, &["closed the connection in the TLS handshake", "secureClientPort"]);
     }
 }
 
@@ -194,7 +197,7 @@ mod secured {
 }
 
 /// `doctor` and a run are refused, and say these words.
-fn refused_in_time(inventory: &Path, phrases: &[&str]) -> Duration {
+pub(crate) fn refused_in_time(inventory: &Path, phrases: &[&str]) -> Duration {
     let started = Instant::now();
     let seen = doctor(inventory);
     let took = started.elapsed();
@@ -220,7 +223,7 @@ fn keys(lab: &Lab) -> PathBuf {
 }
 
 /// A certificate of a CA, and its key.
-fn a_ca(name: &str) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn a_ca(name: &str) -> (Vec<u8>, Vec<u8>) {
     let scratch = Scratch::new();
     let (key, certificate) = (scratch.path().join("key"), scratch.path().join("certificate"));
     let subject = format!("/CN={name}");

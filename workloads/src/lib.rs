@@ -133,7 +133,7 @@ pub struct CutOff {
 }
 
 /// Where ZooKeeper is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ZooKeeper {
     /// `host:port,host:port`.
     pub connect: String,
@@ -141,6 +141,8 @@ pub struct ZooKeeper {
     pub chroot: String,
     /// As whom, by SASL with DIGEST-MD5.
     pub login: Option<ZooKeeperLogin>,
+    /// Where the port is one of TLS.
+    pub tls: Option<zookeeper_client::TlsOptions>,
 }
 
 /// A user and a password, which is not shown.

@@ -1,19 +1,35 @@
 //! Whether a client of the run's own kind is let in: a real connection by librdkafka, with the run's own properties.
+//!
+//! By a producer that sends nothing: what librdkafka complains of lies in a queue until it is polled, and an admin client never polls its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kchaos_core::Clock;
-use rdkafka::admin::AdminClient;
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::KafkaResult;
 use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 
-use crate::client_log::{ClientLog, LogRing};
-use crate::{WorkloadError, topics};
+use crate::client_log::{ClientLog, LogRing, log_by};
+use crate::properties::{self, Role};
+use crate::{Options, WorkloadError};
 
 const LOG_LINES: usize = 32;
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
+/// In which what was complained of until now is heard.
+const LISTEN: Duration = Duration::from_millis(50);
+
+struct Visitor(ClientLog);
+
+log_by!(Visitor, 0);
+
+impl ProducerContext for Visitor {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
 
 /// What the cluster told a client that it let in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,10 +47,10 @@ pub fn log_in(
     timeout: Duration,
 ) -> Result<Login, WorkloadError> {
     let log = Arc::new(LogRing::new(LOG_LINES));
-    let admin = topics::admin_client("doctor", bootstrap, properties, log.clone(), clock)?;
-    match patiently(&admin, &log, timeout) {
+    let visitor = visitor(bootstrap, properties, log.clone(), clock)?;
+    match patiently(&visitor, &log, timeout) {
         Ok(metadata) => {
-            let cluster_id = admin.inner().fetch_cluster_id(timeout);
+            let cluster_id = visitor.client().fetch_cluster_id(timeout);
             Ok(Login { cluster_id, brokers: metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id).collect() })
         }
         Err(source) => {
@@ -45,11 +61,27 @@ pub fn log_in(
     }
 }
 
+fn visitor(
+    bootstrap: &str,
+    properties: &BTreeMap<String, String>,
+    sink: Arc<LogRing>,
+    clock: Arc<dyn Clock>,
+) -> Result<BaseProducer<Visitor>, WorkloadError> {
+    for (name, value) in properties {
+        properties::check_one(name, value)?;
+    }
+    let all = properties::resolve(Role::Admin, &Options::default(), bootstrap, properties, "kchaos-doctor-admin");
+    let log = ClientLog { sink, clock, client: "admin".to_owned() };
+    BaseProducer::from_config_and_context(&properties::config(&all), Visitor(log))
+        .map_err(|error| WorkloadError::Client { name: "admin".to_owned(), reason: error.to_string() })
+}
+
 /// Who is refused is refused for good: librdkafka would try again for all of the time.
-fn patiently(admin: &AdminClient<ClientLog>, log: &LogRing, timeout: Duration) -> KafkaResult<Metadata> {
+fn patiently(visitor: &BaseProducer<Visitor>, log: &LogRing, timeout: Duration) -> KafkaResult<Metadata> {
     let until = Instant::now() + timeout;
     loop {
-        let answer = admin.inner().fetch_metadata(None, LOOK.min(timeout));
+        let answer = visitor.client().fetch_metadata(None, LOOK.min(timeout));
+        visitor.poll(LISTEN);
         if answer.is_ok() || Instant::now() >= until || log.lines().iter().any(|line| is_refusal(&line.text)) {
             return answer;
         }

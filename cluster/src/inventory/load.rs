@@ -83,6 +83,10 @@ impl Inventory {
         resolve(&mut self.ssh.key_file);
         resolve(&mut self.ssh.known_hosts_file);
         self.cluster.network_namespace.as_mut().map(resolve);
+        if let Some(tls) = &mut self.zookeeper.tls {
+            resolve(&mut tls.ca_file);
+            [&mut tls.certificate_file, &mut tls.key_file].into_iter().flatten().for_each(resolve);
+        }
         let is_path = |name: &str, value: &str| name.starts_with("ssl.") && name.ends_with(".location") && !secret::is_reference(value);
         for (name, value) in &mut self.kafka.properties {
             if is_path(name, value) && !value.is_empty() && Path::new(value.as_str()).is_relative() && value != "probe" {

@@ -46,6 +46,14 @@ pub(super) fn files(inventory: &Inventory) -> Vec<Finding> {
             findings.file(&["kafka", "properties", name], Path::new(value), "docs/security.md says what belongs there");
         }
     }
+    if let Some(tls) = &inventory.zookeeper.tls {
+        let hint = "docs/security.md says what belongs there";
+        let all =
+            [("ca_file", Some(&tls.ca_file)), ("certificate_file", tls.certificate_file.as_ref()), ("key_file", tls.key_file.as_ref())];
+        for (key, path) in all {
+            path.into_iter().for_each(|path| findings.file(&["zookeeper", "tls", key], path, hint));
+        }
+    }
     for (index, host) in inventory.hosts.iter().enumerate() {
         if let Some(path) = &host.ssh.key_file {
             let key = in_host(index, &["ssh", "key_file"]);
@@ -151,6 +159,11 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
     });
     if let Some(reference) = &zookeeper.password {
         findings.require(secret::is_reference(reference), &["zookeeper", "password"], || BY_REFERENCE.to_owned());
+    }
+    if let Some(tls) = &zookeeper.tls {
+        findings.require(tls.certificate_file.is_some() == tls.key_file.is_some(), &["zookeeper", "tls"], || {
+            "certificate_file and key_file belong together".to_owned()
+        });
     }
     let has = |kind| inventory.daemons_of(kind).next().is_some();
     let controllers = inventory.controllers().count();

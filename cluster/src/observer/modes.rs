@@ -11,7 +11,7 @@ use kchaos_core::{Interval, Observed};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{PATIENCE, Shared, patiently};
-use crate::zookeeper::{Server, Srvr, SrvrError, srvr};
+use crate::zookeeper::{Access, Server, Srvr, SrvrError, srvr};
 
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// A `srvr` that hangs is given up and made again, in case its connection hangs and the server does not.
@@ -31,6 +31,8 @@ struct Watcher {
 /// Watches one server's mode, for ever.
 pub(super) async fn watch(shared: Arc<Shared>, server: usize) {
     let Some(server) = shared.servers.get(server).cloned() else { return };
+    // What cannot be read is told by the check before a run; here it is tried again.
+    let Ok(access) = Access::of(&shared.inventory.zookeeper) else { return };
     let source = format!("zookeeper:{}", server.label);
     let address = server.address.clone();
     let mut watcher = Watcher { shared, server, source, last: None };
@@ -39,7 +41,7 @@ pub(super) async fn watch(shared: Arc<Shared>, server: usize) {
     loop {
         ticks.tick().await;
         let invoked_ns = watcher.shared.clock.now_ns();
-        let answer = patiently(srvr(&address, SILENCE_MAX), |waited| watcher.is_waited_for(invoked_ns, waited)).await;
+        let answer = patiently(srvr(&address, &access, SILENCE_MAX), |waited| watcher.is_waited_for(invoked_ns, waited)).await;
         let known_ns = watcher.shared.clock.now_ns();
         match answer {
             Err(SrvrError::Timeout(_)) => watcher.take(None, known_ns, invoked_ns),

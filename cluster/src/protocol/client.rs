@@ -253,7 +253,7 @@ pub(crate) fn broker_addresses(inventory: &Inventory) -> BTreeMap<i32, String> {
 }
 
 /// `host:port` of each controller of KRaft, where it listens as that.
-pub(crate) fn controller_addresses(inventory: &Inventory) -> BTreeMap<i32, String> {
+pub fn controller_addresses(inventory: &Inventory) -> BTreeMap<i32, String> {
     inventory.controllers().map(|(host, daemon, port)| (daemon.id, join_address(&host.address, i32::from(port)))).collect()
 }
 

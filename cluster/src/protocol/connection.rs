@@ -11,8 +11,9 @@ use super::error::{Peer, ProtocolError};
 use super::messages::{ApiRange, ApiVersionsRequest, Request};
 use super::own_ports::OwnPort;
 use super::security::Security;
-use super::tls;
+use super::tls::WORDS;
 use super::wire::{Decoder, Encoder, WireError};
+use crate::tls::{self, TlsError};
 
 /// Larger than the metadata of any cluster worth looking at and than one batch of 99 MiB, smaller than what a wrong port's bytes announce.
 pub(super) const FRAME_BYTES_MAX: usize = 160 << 20;
@@ -62,8 +63,8 @@ impl Connection<Stream> {
         let _own_port = stream.local_addr().ok().map(|own| OwnPort::of(own.port()));
         let stream: Stream = match &security.tls {
             None => Box::new(stream),
-            Some(tls) => match timeout(request_timeout, tls.handshake(stream, &peer)).await {
-                Ok(stream) => Box::new(stream?),
+            Some(tls) => match timeout(request_timeout, tls.handshake(stream, &peer.address)).await {
+                Ok(stream) => Box::new(stream.map_err(|error| no_tls(error, &peer))?),
                 Err(_) => {
                     let timeout_ms = request_timeout.as_millis() as u64;
                     return Err(ProtocolError::Timeout { peer, what: "a TLS handshake", timeout_ms });
@@ -182,16 +183,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+fn no_tls(error: TlsError, peer: &Peer) -> ProtocolError {
+    match error {
+        TlsError::OpenSsl(reason) => ProtocolError::Security { reason },
+        TlsError::Unwelcome { what, mend } => ProtocolError::Unwelcome { peer: peer.clone(), what, mend },
+    }
+}
+
 /// What ended the first exchange, in words for who came by the wrong door.
 fn at_the_door(error: ProtocolError, has_tls: bool) -> ProtocolError {
-    const MEND: &str = "compare kafka.properties.security.protocol and the port with the broker's listeners";
     let (peer, what, mend) = match &error {
         ProtocolError::FrameSize { peer, bytes, .. } if !has_tls && i32::try_from(*bytes).is_ok_and(|bytes| TLS_ALERT.contains(&bytes)) => {
-            (peer, "speaks TLS, and we do not".to_owned(), MEND.to_owned())
+            (peer, "speaks TLS, and we do not".to_owned(), WORDS.door.to_owned())
         }
-        ProtocolError::Io { peer, reason, .. } => match tls::alert_of(reason) {
+        ProtocolError::Io { peer, reason, .. } => match tls::alert_of(reason, WORDS) {
             Some((what, mend)) => (peer, what, mend),
-            None => (peer, format!("hung up before it said anything ({reason})"), MEND.to_owned()),
+            None => (peer, format!("hung up before it said anything ({reason})"), WORDS.door.to_owned()),
         },
         _ => return error,
     };

@@ -33,8 +33,9 @@ mod topics;
 pub mod wire;
 
 pub use acls::{Acl, AclPattern, AclResource};
+pub use client::controller_addresses;
 pub use client::{Client, ConfigMap, LogBounds, Timeouts};
-pub(crate) use client::{broker_addresses, controller_addresses, join_address, quorum_answer};
+pub(crate) use client::{broker_addresses, join_address, quorum_answer};
 pub use connection::{Connection, Stream};
 pub use coordinator::CoordinatorKind;
 pub use error::{Peer, ProtocolError, error_name};

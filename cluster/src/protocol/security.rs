@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use super::error::ProtocolError;
 use super::sasl::Sasl;
-use super::tls::Tls;
+use super::tls;
 use crate::inventory::Inventory;
 use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// What stands between a socket and Kafka's protocol.
 #[derive(Debug, Default)]
@@ -72,7 +73,7 @@ impl Security {
                 KNOWN.join(", ")
             ));
         }
-        let tls = if has_tls { Some(Tls::read(properties)?) } else { None };
+        let tls = if has_tls { Some(tls::of_properties(properties)?) } else { None };
         let sasl = if has_sasl { Some(Sasl::read(properties)?) } else { None };
         Ok(Self { tls, sasl })
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::{BrokerView, PartitionView, View, ZooKeeperView, kraft};
 use crate::inventory::{DaemonKind, Inventory};
 use crate::protocol::{Client, ConfigMap, ProtocolError, Timeouts};
-use crate::zookeeper::{Server, Session, Srvr, SrvrError, ZooKeeperError, first_session, servers, srvr};
+use crate::zookeeper::{Access, Session, Srvr, SrvrError, ZooKeeperError, first_session, servers, srvr};
 
 const SRVR_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Of a session, and of each read over it.
@@ -50,9 +50,9 @@ impl Viewer {
             let client = self.client().await?;
             return kraft::look(&self.inventory, &client, topics).await;
         }
-        let modes = modes(servers(&self.inventory));
+        let modes = modes(&self.inventory);
         let (view, zookeepers) = tokio::join!(self.read(topics), modes);
-        Ok(View { zookeepers, ..view? })
+        Ok(View { zookeepers: zookeepers?, ..view? })
     }
 
     /// Looks until `lacking` finds nothing, for at most `limit`; what was lacking last is in the error.
@@ -181,15 +181,17 @@ async fn read_partitions(session: &Session, topics: Option<&[String]>) -> Result
 }
 
 /// Each server asked by itself, all at once.
-async fn modes(servers: Vec<Server>) -> BTreeMap<String, ZooKeeperView> {
+async fn modes(inventory: &Inventory) -> Result<BTreeMap<String, ZooKeeperView>, ZooKeeperError> {
+    let access = Access::of(&inventory.zookeeper)?;
     let mut asked = JoinSet::new();
-    for server in servers {
+    for server in servers(inventory) {
+        let access = access.clone();
         asked.spawn(async move {
-            let answer = srvr(&server.address, SRVR_TIMEOUT).await;
+            let answer = srvr(&server.address, &access, SRVR_TIMEOUT).await;
             (server.label, zookeeper_view(server.id, answer))
         });
     }
-    asked.join_all().await.into_iter().collect()
+    Ok(asked.join_all().await.into_iter().collect())
 }
 
 fn zookeeper_view(id: i32, answer: Result<Srvr, SrvrError>) -> ZooKeeperView {

@@ -10,6 +10,7 @@ mod access;
 pub mod nodes;
 mod session;
 mod srvr;
+mod tls;
 
 pub use access::Access;
 pub use session::{Session, ZooKeeperError, first_session};

@@ -71,15 +71,14 @@ impl Session {
         let failed = |reason: String| ZooKeeperError::Connect { server: server.label.clone(), address: server.address.clone(), reason };
         // Eagerly, or a refused connection would be tried again for the whole session timeout.
         let connector = zk::Client::connector().with_session_timeout(session_timeout).with_connection_timeout(limit).with_fail_eagerly();
-        let connector = access.let_in(connector);
-        let address = server.address.clone();
-        let connecting = isolation().map_err(&failed)?.spawn(async move { connector.connect(&address).await });
+        let (address, with) = (server.address.clone(), access.clone());
+        let connecting = isolation().map_err(&failed)?.spawn(async move { with.connect(connector, &address).await });
         let client = match timeout(limit, connecting).await {
             Ok(Ok(Ok(client))) => client,
             Ok(Ok(Err(zk::Error::NoHosts))) => {
                 // All that the client says of a server that ends the conversation, too.
-                let serves = srvr(&server.address, limit).await.is_ok();
-                return Err(failed(access.turned_away(serves)));
+                let answer = srvr(&server.address, &access, limit).await;
+                return Err(failed(access.turned_away(&answer)));
             }
             Ok(Ok(Err(error))) => return Err(failed(access.told(&error))),
             Ok(Err(error)) => return Err(failed(error.to_string())),

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::Access;
+use super::tls::{self as secure, SPEAKS_TLS, WORDS};
+use crate::tls::{self, TlsError};
 
 /// Far more than any answer to `srvr`.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
+/// A record of TLS 1.x that holds an alert.
+const TLS_ALERT: &[u8] = &[0x15, 3];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Srvr {
@@ -31,23 +37,55 @@ pub enum SrvrError {
     NotAllowed,
     #[error("an answer that is not srvr's: {0}")]
     Malformed(String),
+    /// It is there, and we do not come in: what is the matter, and where it is mended.
+    #[error("{what} ({mend})")]
+    Unwelcome { what: String, mend: String },
 }
 
-/// Asks one server; connection and answer together within `limit`.
-pub async fn srvr(address: &str, limit: Duration) -> Result<Srvr, SrvrError> {
-    match tokio::time::timeout(limit, ask(address)).await {
-        Ok(Ok(answer)) => parse(&String::from_utf8_lossy(&answer)),
-        Ok(Err(error)) => Err(SrvrError::Unreachable(error.to_string())),
-        Err(_) => Err(SrvrError::Timeout(limit.as_millis() as u64)),
+/// Asks one server by the door of its sessions; connection and answer together within `limit`.
+pub async fn srvr(address: &str, access: &Access, limit: Duration) -> Result<Srvr, SrvrError> {
+    let answer = tokio::time::timeout(limit, ask(address, access)).await;
+    answer.unwrap_or(Err(SrvrError::Timeout(limit.as_millis() as u64)))
+}
+
+async fn ask(address: &str, access: &Access) -> Result<Srvr, SrvrError> {
+    let unreachable = |error: std::io::Error| SrvrError::Unreachable(error.to_string());
+    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+    let Some(door) = &access.door else {
+        // A port of TLS hangs up at what is none, or says so in a record of its own.
+        return match talk(stream).await {
+            Ok(answer) if !(answer.is_empty() || answer.starts_with(TLS_ALERT)) => parse(&String::from_utf8_lossy(&answer)),
+            _ if secure::speaks_tls(address).await => {
+                let (what, mend) = SPEAKS_TLS;
+                Err(SrvrError::Unwelcome { what: what.to_owned(), mend: mend.to_owned() })
+            }
+            Ok(answer) => parse(&String::from_utf8_lossy(&answer)),
+            Err(error) => Err(unreachable(error)),
+        };
+    };
+    let stream = door.tls.handshake(stream, address).await.map_err(|error| match error {
+        TlsError::OpenSsl(reason) => SrvrError::Malformed(reason),
+        TlsError::Unwelcome { what, mend } => SrvrError::Unwelcome { what, mend },
+    })?;
+    match talk(stream).await {
+        Ok(answer) => parse(&String::from_utf8_lossy(&answer)),
+        // Of TLS 1.3: what it has against our certificate comes after the handshake.
+        Err(error) => Err(match tls::alert_of(&error, WORDS) {
+            Some((what, mend)) => SrvrError::Unwelcome { what, mend },
+            None => unreachable(error),
+        }),
     }
 }
 
-async fn ask(address: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<Vec<u8>> {
     stream.write_all(b"srvr").await?;
+    stream.flush().await?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    Ok(answer)
+    match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await {
+        // Not every server ends TLS before it hangs up.
+        Err(_) if !answer.is_empty() => Ok(answer),
+        read => read.map(|_| answer),
+    }
 }
 
 fn parse(answer: &str) -> Result<Srvr, SrvrError> {

@@ -404,7 +404,14 @@ fn inventory(firewall: Firewall, hosts: Vec<Host>) -> Inventory {
             privilege: None,
         },
         kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
-        zookeeper: ZooKeeperSection { connect: Vec::new(), chroot: String::new(), session_timeout_ms: 1, user: None, password: None },
+        zookeeper: ZooKeeperSection {
+            connect: Vec::new(),
+            chroot: String::new(),
+            session_timeout_ms: 1,
+            user: None,
+            password: None,
+            tls: None,
+        },
         hosts,
     }
 }

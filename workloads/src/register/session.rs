@@ -57,7 +57,13 @@ pub(super) async fn connect(board: &Board) -> Result<Client, Error> {
         Some(login) => connector.with_sasl(SaslOptions::digest_md5(login.user, login.password)),
         None => connector,
     };
-    let connecting = connector.with_fail_eagerly().connect(&board.zookeeper.connect);
+    let (connector, servers) = (connector.with_fail_eagerly(), &board.zookeeper.connect);
+    let connecting = async {
+        match board.zookeeper.tls.clone() {
+            Some(tls) => connector.with_tls(tls).secure_connect(servers).await,
+            None => connector.connect(servers).await,
+        }
+    };
     timeout(OP_TIMEOUT, connecting).await.unwrap_or(Err(Error::Timeout))
 }
 
