@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft lint bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft lint bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -12,6 +12,8 @@ help:
 	@echo 'make scenarios-short  their short forms, for CI'
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
+	@echo 'make test-nightly  the same with what is tried every night only: 12 minutes more'
+	@echo 'make versions   ten versions of Kafka, each with a leader killed, paused and cut off; writes the table of docs/elections.md: about 40 minutes'
 	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
 	@echo 'make test-proved  what of fault and target has no record yet is proved and recorded (docs/faults.md)'
 	@echo 'make test-netem  the faults of the link, on a kernel with netem, in an emulated machine'
@@ -49,6 +51,12 @@ test-unit: build lint
 
 test-live: build
 	@scripts/test-live.sh
+
+test-nightly: build
+	@KCHAOS_LIVE=all scripts/test-live.sh
+
+versions: build
+	@scripts/versions.sh
 
 # The whole product, fault by target; `make test` tries a part of it that changes from day to day.
 test-faults: build

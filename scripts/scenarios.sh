@@ -3,7 +3,7 @@
 # KCHAOS_SHORT=1: their short forms, as CI runs them. Ends with a line for each, and with the first exit code that is not 0.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-kchaos=target/debug/kchaos
+kchaos=${KCHAOS:-target/debug/kchaos}
 
 if [ "$(id -u)" -ne 0 ]; then
     echo 'the suites need root: their labs are made of namespaces' >&2

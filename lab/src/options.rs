@@ -33,7 +33,8 @@ pub struct LabOptions {
     pub kafka_version: String,
     /// Broker settings on top of the defaults, in the order given; a later one wins.
     pub settings: Vec<(String, String)>,
-    pub zookeeper_session_timeout_ms: u64,
+    /// `None`: not set, so it is the version's own ([`broker_session_timeout_ms`]).
+    pub zookeeper_session_timeout_ms: Option<u64>,
     pub disks: Disks,
     pub clock: Clock,
     pub firewall: Firewall,
@@ -107,7 +108,7 @@ impl Default for LabOptions {
             hosts: None,
             kafka_version: DEFAULT_KAFKA_VERSION.to_owned(),
             settings: Vec::new(),
-            zookeeper_session_timeout_ms: DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS,
+            zookeeper_session_timeout_ms: Some(DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS),
             disks: Disks::Directory,
             clock: Clock::Machine,
             firewall: Firewall::None,
@@ -265,7 +266,7 @@ impl LabOptions {
     /// The session timeout in force: `--set zookeeper.session.timeout.ms` wins over its own option.
     pub(crate) fn session_timeout_asked(&self) -> Result<u64, LabError> {
         match self.settings.iter().rev().find(|(key, _)| key == settings::SESSION_TIMEOUT) {
-            None => Ok(self.zookeeper_session_timeout_ms),
+            None => Ok(self.zookeeper_session_timeout_ms.unwrap_or_else(|| broker_session_timeout_ms(&self.kafka_version))),
             Some((key, value)) => value.parse().map_err(|_| LabError::Usage(format!("--set {key}={value}: a number of milliseconds"))),
         }
     }
@@ -279,6 +280,11 @@ impl LabOptions {
         }
         .with_first_broker(self.first_broker_id)
     }
+}
+
+/// What a broker asks ZooKeeper for where no setting says it: 6 s before Kafka 2.5, 18 s from it (KIP-537).
+fn broker_session_timeout_ms(version: &str) -> u64 {
+    if version.starts_with("2.4.") { 6_000 } else { DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS }
 }
 
 /// 2.4 is the first with Scala 2.13, 3.3 the first whose KRaft is meant for use (KIP-833), 3.9 the last with ZooKeeper.
@@ -299,6 +305,15 @@ fn check_version(version: &str, is_kraft: bool) -> Result<(), LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_timeout_that_nobody_set_is_the_versions_own() {
+        let of = |version: &str| {
+            let options = LabOptions { kafka_version: version.to_owned(), zookeeper_session_timeout_ms: None, ..LabOptions::default() };
+            options.session_timeout_asked().unwrap()
+        };
+        assert_eq!((of("2.4.1"), of("2.5.0"), of("3.9.1")), (6_000, 18_000, 18_000));
+    }
 
     fn check(change: impl FnOnce(&mut LabOptions), expect: Result<(), &str>) {
         let mut options = LabOptions::default();
@@ -352,9 +367,9 @@ mod tests {
 
     #[test]
     fn a_session_that_zookeeper_would_not_grant_is_refused() {
-        check(|o| o.zookeeper_session_timeout_ms = 3_999, Err("grants 4000 to 40000"));
-        check(|o| o.zookeeper_session_timeout_ms = 40_001, Err("grants 4000 to 40000"));
-        check(|o| o.zookeeper_session_timeout_ms = 4_000, Ok(()));
+        check(|o| o.zookeeper_session_timeout_ms = Some(3_999), Err("grants 4000 to 40000"));
+        check(|o| o.zookeeper_session_timeout_ms = Some(40_001), Err("grants 4000 to 40000"));
+        check(|o| o.zookeeper_session_timeout_ms = Some(4_000), Ok(()));
         check(|o| o.settings = vec![("zookeeper.session.timeout.ms".into(), "1000".into())], Err("grants 4000"));
         check(|o| o.settings = vec![("zookeeper.session.timeout.ms".into(), "6 s".into())], Err("milliseconds"));
     }

@@ -144,13 +144,16 @@ fn registered_settings(
     host: &HostPlan,
     broker: &DaemonPlan,
 ) -> Result<Vec<(&'static str, String)>, LabError> {
-    Ok(vec![
+    let mut settings = vec![
         ("broker.id", broker.id.to_string()),
         ("listeners", format!("{}://{}:{}", state.security.protocol(), host.address, broker.port())),
         ("log.dirs", broker.data_dir()),
         ("zookeeper.connect", state.layout.endpoints(DaemonKind::Zookeeper).join(",")),
-        (SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()),
-    ])
+    ];
+    if options.zookeeper_session_timeout_ms.is_some() {
+        settings.push((SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()));
+    }
+    Ok(settings)
 }
 
 /// What only a node of KRaft has. Its voters are those that the settings name: so every version knows it.

@@ -1,10 +1,8 @@
 //! `kchaos lab`: what a cluster of one's own can be.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::values::{duration, key_value};
+use super::values::{SessionTimeout, key_value, session_timeout};
 use super::{Format, LabSecurityArg};
 
 #[derive(Debug, Subcommand)]
@@ -65,8 +63,9 @@ pub(crate) struct LabUpArgs {
     /// A broker setting; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) settings: Vec<(String, String)>,
-    #[arg(long, default_value = "18s", value_parser = duration)]
-    pub(crate) zookeeper_session_timeout: Duration,
+    /// Of the brokers; `unset` leaves what their version takes by itself: 6 s before Kafka 2.5, 18 s from it (KIP-537)
+    #[arg(long, default_value = "18s", value_parser = session_timeout)]
+    pub(crate) zookeeper_session_timeout: SessionTimeout,
     /// Who starts and stops the daemons; the other two are without --disks loop and --clock faketime
     #[arg(long, default_value = "scripts")]
     pub(crate) manager: LabManagerArg,

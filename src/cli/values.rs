@@ -20,6 +20,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| format!("\"{text}\": {error}"))
 }
 
+/// A time that may be left to whom it concerns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionTimeout(pub(crate) Option<Duration>);
+
+/// A duration, or `unset`.
+pub(super) fn session_timeout(text: &str) -> Result<SessionTimeout, String> {
+    if text == "unset" { Ok(SessionTimeout(None)) } else { duration(text).map(|asked| SessionTimeout(Some(asked))) }
+}
+
 pub(super) fn injection(text: &str) -> Result<Injection, String> {
     text.parse().map_err(|error| match error {
         InjectionError::Unknown { name } => {

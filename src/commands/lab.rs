@@ -116,7 +116,7 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
             LabManagerArg::Systemd => LabManager::Systemd,
             LabManagerArg::Docker => LabManager::Docker,
         },
-        zookeeper_session_timeout_ms: millis(args.zookeeper_session_timeout),
+        zookeeper_session_timeout_ms: args.zookeeper_session_timeout.0.map(millis),
         disks: match args.disks {
             LabDisks::Directory => Disks::Directory,
             LabDisks::Loop => Disks::Loop,
