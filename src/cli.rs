@@ -20,6 +20,7 @@ mod peek;
 mod register;
 mod safety;
 mod security;
+mod selftest;
 mod soak;
 mod suite;
 mod transactions;
@@ -31,6 +32,7 @@ pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use security::LabSecurityArg;
+pub(crate) use selftest::SelftestArgs;
 pub(crate) use suite::SuiteArgs;
 pub(crate) use values::duration;
 use values::injection;
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Test(Box<TestArgs>),
     /// Bring a cluster up as a file describes it, do its steps one after another, and end with one verdict (docs/suites.md)
     Suite(SuiteArgs),
+    /// Does kchaos see what is known to be wrong, and leave alone what is known to be right? On labs of its own (docs/known-bad.md)
+    Selftest(SelftestArgs),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
     /// Read a run to its end whose kchaos was killed, and judge it

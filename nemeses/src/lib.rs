@@ -36,7 +36,7 @@ mod renew;
 mod target;
 mod worker;
 
-pub use bears::{Lacks, Unbearable, unbearable, what_hosts_lack};
+pub use bears::{Lacks, Unbearable, told as unbearable_told, unbearable, what_hosts_lack};
 pub use consent::refused_by_inventory;
 pub use doors::{DoorError, Doors, doors};
 pub use engine::{Engine, EngineOptions, InForce, KillSemantics};

@@ -230,6 +230,9 @@ fn leader<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
 }
 
 fn follower<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
+    if scene.partitions().next().is_none() {
+        return Err("there is no partition of which a broker could be a follower: a run makes its own topics".into());
+    }
     let in_sync: BTreeSet<i32> = scene.partitions().flat_map(|seen| seen.isr.iter().copied()).collect();
     let led = |id: i32| scene.partitions().filter(|seen| seen.leader == Some(id)).count();
     let free: Vec<_> = in_sync.iter().filter_map(|id| scene.broker(*id)).filter(|(host, daemon)| scene.is_free(host, daemon)).collect();

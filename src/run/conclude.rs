@@ -71,7 +71,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
 /// A run that never came to its trouble: what stopped it is written down all the same.
 pub(crate) fn conclude_failed(directory: &RunDirectory, failure: Failure) -> Result<u8, Failure> {
     let mut verdict = RunVerdict { valid: Validity::Unknown, ..RunVerdict::default() };
-    verdict.reasons.push(kchaos_core::Reason { name: "not-run".into(), text: failure.to_string() });
+    verdict.reasons.push(kchaos_core::Reason { name: report::NOT_RUN.into(), text: failure.to_string() });
     verdict.checkers.push(CheckerOutcome { name: "experiment".into(), valid: Validity::Unknown, text: failure.to_string() });
     verdict.conclude(vec![(failure.code, failure.to_string())]);
     write_reports(directory, &verdict)?;

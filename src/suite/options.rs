@@ -9,7 +9,7 @@ use super::file::Trouble;
 use crate::run::nearest;
 
 /// The words of a command line. Unknown options are troubles with their place.
-pub(super) fn words<A: Args>(table: &DeTable<'_>) -> Result<Vec<String>, Vec<Trouble>> {
+pub(crate) fn words<A: Args>(table: &DeTable<'_>) -> Result<Vec<String>, Vec<Trouble>> {
     let command = A::augment_args(clap::Command::new("kchaos"));
     let (mut words, mut troubles) = (Vec::new(), Vec::new());
     for (key, value) in table {
@@ -35,7 +35,7 @@ pub(super) fn words<A: Args>(table: &DeTable<'_>) -> Result<Vec<String>, Vec<Tro
 }
 
 /// The key of the table that clap complains about, by the option's name in what it says.
-pub(super) fn place_of(table: &DeTable<'_>, said: &str) -> Option<std::ops::Range<usize>> {
+pub(crate) fn place_of(table: &DeTable<'_>, said: &str) -> Option<std::ops::Range<usize>> {
     let named = |name: &str| if name.chars().count() == 1 { format!("'-{name} ") } else { format!("'--{name} ") };
     table.iter().find(|(key, _)| said.contains(&named(key.get_ref()))).map(|(key, _)| key.span())
 }

@@ -16,7 +16,6 @@ use super::{Kind, Role, Step};
 use crate::cli::TestArgs;
 use crate::commands::test_args;
 use crate::exit::{self, Failure};
-use crate::run::nearest;
 
 pub(super) const KIND: Kind = Kind { name: "test", about: "A run: a workload, nemeses, a verdict", role: Role::Alone, read };
 
@@ -57,15 +56,9 @@ fn read(mut table: DeTable<'_>, around: &std::ops::Range<usize>) -> Result<Box<d
     test_args(&words).map_err(|why| Trouble::at(options::place_of(&args, &why).unwrap_or(place), why))?;
     let expect = match expect {
         None => exit::VALID,
-        Some(name) => code_of(name.get_ref()).map_err(|why| Trouble::at(name.span(), why))?,
+        Some(name) => exit::code(name.get_ref()).map_err(|why| Trouble::at(name.span(), why))?,
     };
     Ok(Box::new(Test { words, expect, anomalies }))
-}
-
-fn code_of(name: &str) -> Result<u8, String> {
-    let mut codes = exit::PRIORITY.into_iter();
-    let names = exit::PRIORITY.into_iter().map(exit::name).collect::<Vec<_>>();
-    codes.find(|code| exit::name(*code) == name).ok_or_else(|| format!("no run ends \"{name}\"{}", nearest(name, names.iter().copied())))
 }
 
 #[async_trait]
