@@ -179,6 +179,9 @@ pub struct Host {
     pub address: String,
     #[serde(default)]
     pub ssh: SshOverride,
+    /// What fails together with it, in the words of its brokers' `broker.rack`: whom `rack:NAME` means. Without it the brokers' own word counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
     /// The consent on the host: a file that holds the cluster's name, made by its administrator, never by kchaos.
     #[serde(default = "default_opt_in_file")]
     pub opt_in_file: PathBuf,

@@ -84,6 +84,7 @@ fn host_entry(host: &HostPlan, daemons: Vec<DaemonEntry>) -> Host {
         name: host.name.clone(),
         address: host.address.to_string(),
         ssh: SshOverride::default(),
+        rack: host.rack(),
         opt_in_file: "/etc/kchaos/allow".into(),
         docker_host: None,
         clock: None,
@@ -98,7 +99,11 @@ fn daemon_entries(options: &LabOptions, state: &State, host: &HostPlan) -> Vec<D
 /// Each container is a host, all of them at the address of their engine.
 fn container_entries(options: &LabOptions, state: &State, engine: &HostPlan) -> Vec<Host> {
     let entries = daemon_entries(options, state, engine);
-    let of = |(daemon, entry): (&DaemonPlan, DaemonEntry)| Host { name: daemon.container(), ..host_entry(engine, vec![entry]) };
+    let of = |(daemon, entry): (&DaemonPlan, DaemonEntry)| Host {
+        name: daemon.container(),
+        rack: daemon.rack.clone(),
+        ..host_entry(engine, vec![entry])
+    };
     engine.daemons.iter().zip(entries).map(of).collect()
 }
 

@@ -44,6 +44,8 @@ pub struct LabOptions {
     pub security: LabSecurity,
     /// `broker.id` of the first broker.
     pub first_broker_id: i32,
+    /// `broker.rack`, dealt to the brokers in turn; none by default.
+    pub racks: Vec<String>,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
     pub init_arguments: Vec<OsString>,
     /// The same for a process that serves a disk: what leads to [`crate::serve_disk`].
@@ -115,6 +117,7 @@ impl Default for LabOptions {
             manager: LabManager::Scripts,
             security: LabSecurity::default(),
             first_broker_id: 1,
+            racks: Vec::new(),
             init_arguments: vec!["lab-init".into()],
             disk_arguments: vec!["lab-disk".into()],
         }
@@ -176,6 +179,7 @@ impl LabOptions {
         }
         check_version(&self.kafka_version, self.kraft.is_some())?;
         self.check_kraft()?;
+        self.check_racks()?;
         for (key, value) in &self.settings {
             parse_setting(&format!("{key}={value}"))?;
             if settings::OWNED_BY_THE_LAB.contains(&key.as_str()) {
@@ -189,6 +193,29 @@ impl LabOptions {
     pub(crate) fn daemons(&self) -> usize {
         let of_controllers = if let Some(Kraft::Separate(controllers)) = self.kraft { controllers } else { 0 };
         self.brokers + self.zookeepers + of_controllers
+    }
+
+    fn check_racks(&self) -> Result<(), LabError> {
+        let usage = |text: String| Err(LabError::Usage(text));
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if let Some(rack) = self.racks.iter().find(|rack| !plain(rack)) {
+            return usage(format!("--racks: {rack:?} is no rack's name: letters, digits, '.', '_' and '-' only"));
+        }
+        if self.racks.len() > self.brokers {
+            return usage(format!("--racks: {} racks for {} brokers: some would be empty", self.racks.len(), self.brokers));
+        }
+        if !self.racks.is_empty() && self.settings.iter().any(|(key, _)| key == "broker.rack") {
+            return usage("--set broker.rack: --racks says it for each broker".to_owned());
+        }
+        // Containers are hosts of their own, whichever engine runs them.
+        let torn = self.layout().hosts.into_iter().find(|host| self.manager != LabManager::Docker && host.is_torn());
+        match torn {
+            Some(host) => usage(format!(
+                "--racks: brokers of several racks would be on {}: a host is in one rack; leave --hosts out, or change it",
+                host.name
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_kraft(&self) -> Result<(), LabError> {
@@ -279,6 +306,7 @@ impl LabOptions {
             (LabManager::Docker, None) => Layout::of_containers(self.brokers, self.zookeepers),
         }
         .with_first_broker(self.first_broker_id)
+        .with_racks(&self.racks)
     }
 }
 
@@ -341,6 +369,17 @@ mod tests {
         check(|o| o.hosts = Some(7), Err("some would be empty"));
         check(|o| o.brokers = 500, Err("room for"));
         check(|o| o.hosts = Some(2), Ok(()));
+    }
+
+    #[test]
+    fn a_host_is_in_one_rack_and_no_rack_is_empty() {
+        let racks = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        check(|o| o.racks = racks(&["a", "b", "c"]), Ok(()));
+        check(|o| (o.racks, o.brokers) = (racks(&["a", "b"]), 5), Ok(()));
+        check(|o| o.racks = racks(&["a", "b c"]), Err("is no rack's name"));
+        check(|o| o.racks = racks(&["a", "b", "c", "d"]), Err("some would be empty"));
+        check(|o| (o.racks, o.hosts) = (racks(&["a", "b", "c"]), Some(2)), Err("a host is in one rack"));
+        check(|o| (o.racks, o.hosts) = (racks(&["a", "b", "c"]), Some(3)), Ok(()));
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub(crate) fn broker_settings(
         ("transaction.state.log.min.isr", min_insync),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ]);
+    defaults.extend(broker.rack.iter().map(|rack| ("broker.rack", rack.clone())));
     defaults.extend(security_settings(state)?);
     if options.manager != LabManager::Scripts && options.kraft.is_none() {
         // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.

@@ -23,6 +23,7 @@ use crate::host::{self, CUT, HostPaths, plain};
 use crate::journal::{Entry, Intent, Journal, State};
 use crate::leg::{Leg, Stage};
 use crate::partition;
+use crate::rack;
 use crate::registry::{self, Spec};
 use crate::renew;
 use crate::target::{self, Scene, Taken};
@@ -225,7 +226,11 @@ impl Inner {
         let coordinator = self.coordinator(&name.target).await.map_err(|reason| FaultError::refused(nemesis, reason))?;
         let (inventory, topics) = (self.shared.doors.inventory(), &self.shared.options.topics);
         let scene = Scene { inventory, view: &view, topics, taken: &taken, coordinator };
-        let chosen = target::choose(&scene, &name.target, spec.scope, seed).map_err(|reason| FaultError::refused(nemesis, reason))?;
+        let chosen = match &name.target {
+            target if target.is_rack() => rack::choose(&scene, spec, target, seed),
+            target => target::choose(&scene, target, spec.scope, seed),
+        };
+        let chosen = chosen.map_err(|reason| FaultError::refused(nemesis, reason))?;
         let grudge = partition::grudge(&scene, &name.target, seed);
         let scope = if name.target == Target::Ring { Scope::Link } else { spec.scope };
         let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope };

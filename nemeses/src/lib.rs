@@ -30,6 +30,7 @@ mod leg;
 mod lock;
 mod partition;
 pub mod proved;
+mod rack;
 mod registry;
 mod rehearse;
 mod renew;
@@ -46,6 +47,7 @@ pub use halt::{Glance, Halt, HaltOptions, Halted, Leftovers, Released, glance, h
 pub use heal::{HealOptions, HostReport, HostState, heal_cluster};
 pub use host::HostPaths;
 pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
+pub use rack::{racks, refused_rack};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
 pub use rehearse::{RehearsedLeg, rehearse};
 pub use renew::lock_lease;

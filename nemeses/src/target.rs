@@ -59,7 +59,7 @@ impl Scene<'_> {
     }
 
     /// Registered, or serving.
-    fn is_up(&self, host: &Host, daemon: &DaemonEntry) -> bool {
+    pub(crate) fn is_up(&self, host: &Host, daemon: &DaemonEntry) -> bool {
         match daemon.kind {
             DaemonKind::Kafka => self.view.brokers.contains_key(&daemon.id),
             DaemonKind::Zookeeper | DaemonKind::Controller => self.serves(host, daemon),
@@ -109,7 +109,7 @@ pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64
     Ok(all)
 }
 
-fn chosen(scene: &Scene<'_>, host: &Host, daemon: &DaemonEntry, evidence: String) -> Chosen {
+pub(crate) fn chosen(scene: &Scene<'_>, host: &Host, daemon: &DaemonEntry, evidence: String) -> Chosen {
     let keys_led = if daemon.kind == DaemonKind::Kafka { scene.keys_led(daemon.id) } else { Vec::new() };
     Chosen { host: host.name.clone(), daemon: daemon.label(), evidence, keys_led }
 }
@@ -275,7 +275,7 @@ fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
 }
 
 /// Whether taking `next` away, with what is taken already, leaves the cluster able to recover. A target whose own name says how many go
-/// (`kill-all`) is taken at its word, but not where people depend on the cluster.
+/// (`kill-all`) is taken at its word, and one that means a rack for its hosts, but not where people depend on the cluster.
 pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Result<(), String> {
     if next.len() > 1 && next.iter().all(|taken| taken.scope == Scope::OneByOne) {
         return next.iter().try_for_each(|one| guard(scene, &Target::Random, std::slice::from_ref(one)));
@@ -288,11 +288,12 @@ pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Resul
     let all: Vec<&Taken> = scene.taken.iter().chain(next).filter(|taken| taken.scope.takes_away()).collect();
     let is_production = scene.inventory.cluster.environment == Environment::Production;
     let by_name = target.takes_most() && !is_production;
-    let named: BTreeSet<&str> = next.iter().filter(|_| by_name).map(|taken| taken.host.as_str()).collect();
+    let names_hosts = target.takes_most() || target.is_rack();
+    let named: BTreeSet<&str> = next.iter().filter(|_| names_hosts && !is_production).map(|taken| taken.host.as_str()).collect();
     let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).filter(|host| !named.contains(host)).collect();
     let max = scene.inventory.limits.hosts_down_max;
     if hosts.len() > max {
-        let why = if target.takes_most() && is_production { ", which no name overrides in a production cluster" } else { "" };
+        let why = if names_hosts && is_production { ", which no name overrides in a production cluster" } else { "" };
         return Err(format!("{} hosts would be down at once, and limits.hosts_down_max is {max}{why}", hosts.len()));
     }
     let hit = |taken: &Taken, host: &Host, daemon: &DaemonEntry| {

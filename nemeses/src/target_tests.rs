@@ -56,6 +56,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
                 name: format!("h{id}"),
                 address: format!("192.0.2.{id}"),
                 ssh: SshOverride::default(),
+                rack: None,
                 opt_in_file: PathBuf::new(),
                 docker_host: None,
                 clock: None,

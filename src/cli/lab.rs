@@ -49,6 +49,9 @@ pub(crate) struct LabUpArgs {
     /// `broker.id` of the first broker
     #[arg(long, value_name = "ID", default_value_t = 1)]
     pub(crate) first_broker_id: i32,
+    /// `broker.rack`, dealt to the brokers in turn, as in a,b,c; their hosts are in these racks (target rack:NAME)
+    #[arg(long, value_name = "RACK,…", value_delimiter = ',')]
+    pub(crate) racks: Vec<String>,
     #[arg(long, default_value = "3.9.1")]
     pub(crate) kafka_version: String,
     /// Whom brokers let in; one of TLS and one of SASL may stand together, as in tls,scram-sha-512 (docs/security.md)

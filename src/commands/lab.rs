@@ -105,6 +105,7 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
     Ok(LabOptions {
         security: LabSecurity::new(&words, args.acls, args.zookeeper_sasl).map_err(failure)?,
         first_broker_id: args.first_broker_id,
+        racks: args.racks,
         brokers: args.brokers,
         zookeepers: args.zookeepers.unwrap_or(if kraft.is_some() { 0 } else { ZOOKEEPERS }),
         kraft,

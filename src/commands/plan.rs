@@ -50,6 +50,8 @@ struct Told {
     client_hosts: Vec<String>,
     faults: Vec<Rehearsed>,
     not_ready: Vec<Line>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Line>,
 }
 
 pub(super) fn of_test(test: TestArgs) -> Result<u8, Failure> {
@@ -92,6 +94,7 @@ async fn tell(setup: &Setup, show: usize) -> Result<Told, Failure> {
         client_hosts: setup.options.client_hosts.clone(),
         command: plan.command,
         faults,
+        warnings: lines.iter().filter(|line| line.level == Level::Warning).cloned().collect(),
         not_ready: lines.into_iter().filter(|line| line.level == Level::Fails).collect(),
     })
 }
@@ -156,6 +159,7 @@ fn said(out: &mut String, told: &Told, show: usize) -> std::fmt::Result {
         doctor::groups(&told.not_ready).iter().try_for_each(|group| writeln!(out, "  {group}"))?;
         writeln!(out)?;
     }
+    doctor::groups(&told.warnings).iter().try_for_each(|group| writeln!(out, "Warning: {group}"))?;
     writeln!(out, "{} faults for the cluster \"{}\", seed {}", told.faults.len(), told.cluster, told.seed)?;
     writeln!(out, "The same: {}", told.command.join(" "))?;
     writeln!(out, "Whom a fault hits is found again at its moment, from the cluster as it is then; shown is who it would be now.")?;

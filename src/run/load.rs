@@ -46,6 +46,7 @@ pub(super) fn options(spec: &Spec, args: &TestArgs) -> Result<Options, Failure> 
         rotation: load.rotate_keys.map(|every| Rotation::over(every, args.time_limit)),
         client: named("--client", &load.client)?,
         client_hosts: load.client_hosts.clone(),
+        client_racks: load.client_racks.clone(),
         properties: load.properties.clone(),
         topic: load.topic.clone(),
         replication_factor: load.replication_factor,

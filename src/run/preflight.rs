@@ -52,6 +52,7 @@ pub(super) struct Ready {
 pub(super) async fn check(setup: &Arc<Setup>, display: &Display) -> Result<Ready, Failure> {
     let examined = doctor::examine(setup, false).await;
     let failing = examined.failing();
+    examined.warnings_of(doctor::racks::CHECK).iter().for_each(|warning| display.event(&format!("warning: {warning}")));
     let Some((cluster, doors)) = examined.ways.filter(|_| failing.is_empty()) else {
         return Err(Failure::environment(anyhow!("{}", failing.join("\n  "))));
     };

@@ -29,6 +29,7 @@ mod offsets;
 mod order;
 mod product;
 mod promises;
+mod racks;
 mod refusals;
 mod registers;
 mod rotation;

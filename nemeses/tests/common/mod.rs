@@ -260,6 +260,7 @@ impl Fake {
                 name: name.clone(),
                 address: (*address).to_owned(),
                 ssh: SshOverride::default(),
+                rack: None,
                 opt_in_file: PathBuf::from("/etc/kchaos/allow"),
                 docker_host: None,
                 clock: None,
