@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft lint bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-upgrade lint bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-security  TLS, SASL, ACLs, and every mistake with them, on a lab of its own; not in make test'
 	@echo 'make test-late  what comes late in transactions, KAFKA-17754 and hanging ones, on labs of their own; not in make test'
 	@echo 'make test-kraft  clusters without ZooKeeper, on labs of their own, Kafka 3.9 and 4.1: about half an hour; not in make test'
+	@echo 'make test-upgrade  rolling upgrades under load, 2.8 to 3.9 and 3.9 to 4.1, on labs of their own: a quarter of an hour; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
@@ -88,6 +89,9 @@ test-security: build
 
 test-late: build
 	@scripts/test-late.sh
+
+test-upgrade: build
+	@scripts/test-upgrade.sh
 
 test-kraft: build
 	@scripts/test-kraft.sh

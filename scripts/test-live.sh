@@ -61,8 +61,8 @@ step 'the whole tool'
 skip=(--skip safety:: --skip kills::)
 case "$*" in *safety* | *kills*) skip=() ;; esac
 tests=$(built tests/live/main.rs)
-# Disks of FUSE want a lab of their own (scripts/test-fuse.sh), and so do clusters without ZooKeeper (scripts/test-kraft.sh).
-"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing --skip fuse:: --skip late:: --skip kraft:: --skip security::secured "${skip[@]}" "$@"
+# Disks of FUSE want a lab of their own (scripts/test-fuse.sh), and so do clusters without ZooKeeper (scripts/test-kraft.sh) and upgrades (scripts/test-upgrade.sh).
+"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing --skip fuse:: --skip late:: --skip kraft:: --skip steps:: --skip security::secured "${skip[@]}" "$@"
 
 if [ -n "$ours" ] && { [ $# -eq 0 ] || [[ " $* " == *disks* ]]; }; then
     step 'a lab whose brokers sync every message and whose daemons have clocks of their own'

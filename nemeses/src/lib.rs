@@ -33,6 +33,7 @@ pub mod proved;
 mod registry;
 mod rehearse;
 mod renew;
+mod steps;
 mod target;
 mod worker;
 
@@ -49,4 +50,5 @@ pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
 pub use rehearse::{RehearsedLeg, rehearse};
 pub use renew::lock_lease;
+pub use steps::{DaemonStep, Settings};
 pub use worker::{WorkerOptions, WorkerPlace, make_worker_place, remove_worker_place};
