@@ -123,7 +123,7 @@ fn settings_are_set_in_files_and_in_the_cluster_and_a_step_without_effect_is_nev
     assert_eq!(refused.steps()[1]["state"], "not-done");
     let nobody = written(&scratch, "[[step]]\nstep = \"restart\"\ntarget = \"broker:77\"\n");
     by_plan(&nobody, &[]).run().says(USAGE, &["step 1 (restart): target \"broker:77\": the inventory has none"]);
-    assert_eq!(lab.on("b1", "ls -A /var/lib/kchaos/host/undo.d 2>/dev/null || true"), "");
+    assert_eq!(lab.on("kafka1", "ls -A /var/lib/kchaos/host/undo.d 2>/dev/null || true"), "");
     println!("{took}; a file that no step has read: unknown; a version that is not there: environment");
 }
 
