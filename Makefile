@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks lint bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-upgrade lint bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test-late  what comes late in transactions, KAFKA-17754 and hanging ones, on labs of their own; not in make test'
 	@echo 'make test-kraft  clusters without ZooKeeper, on labs of their own, Kafka 3.9 and 4.1: about half an hour; not in make test'
 	@echo 'make test-racks  racks, and readers that followers serve, on a lab of their own: about 4 minutes; not in make test'
+	@echo 'make test-upgrade  rolling upgrades under load, 2.8 to 3.9 and 3.9 to 4.1, on labs of their own: a quarter of an hour; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
@@ -97,6 +98,9 @@ test-security: build
 
 test-late: build
 	@scripts/test-late.sh
+
+test-upgrade: build
+	@scripts/test-upgrade.sh
 
 test-kraft: build
 	@scripts/test-kraft.sh

@@ -124,15 +124,16 @@ pub(crate) struct TestArgs {
     /// Up to so many faults begin together, a number that the seed draws [default: 1; of `all`, 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) at_once: Option<u32>,
-    /// Faults at exact times, from a file (docs/faults.md says what stands in it)
+    /// Faults at exact times, and steps of an operator such as an upgrade, from a file (docs/plans.md says what stands in it)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "faults", "at_once", "replay"])]
     pub(crate) plan: Option<PathBuf>,
     /// The same faults at the same times as in an earlier run, with its seed, workload, load and kind of kill
     #[arg(long, value_name = "RUN", conflicts_with_all = ["nemesis", "faults", "at_once", "workload"])]
     pub(crate) replay: Option<PathBuf>,
-    /// How long the trouble lasts (faults begin within it; the last one is mended after it)
-    #[arg(long, default_value = "60s", value_parser = duration)]
-    pub(crate) time_limit: Duration,
+    /// How long the trouble lasts (faults begin within it; the last one is mended after it) [default: 60s; of a plan with steps,
+    /// until the last is done]
+    #[arg(long, value_parser = duration)]
+    pub(crate) time_limit: Option<Duration>,
     /// End the trouble after this many faults, whatever --time-limit says
     #[arg(long)]
     pub(crate) faults: Option<u32>,
@@ -193,6 +194,12 @@ pub(crate) struct TestArgs {
     // Last: what follows a heading of its own stands under it.
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+}
+
+impl TestArgs {
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.time_limit.unwrap_or(Duration::from_secs(60))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

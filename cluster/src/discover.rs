@@ -208,7 +208,7 @@ mod tests {
     fn a_host_is_in_the_rack_that_its_brokers_tell() {
         let wish = Wish {
             name: "t".into(),
-            kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
+            kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new(), replace_version: None },
             ssh: None,
             hosts: Vec::new(),
             network_namespace: None,

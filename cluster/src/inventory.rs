@@ -150,6 +150,10 @@ pub struct KafkaSection {
     /// librdkafka properties for every client (`security.protocol`, …); values may be `env:` or `file:` references.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+    /// How a host gets another version of Kafka while its daemon is stopped: a command in which `{version}` stands for the version, run on the
+    /// host by who may do all. What it does is its owner's; a plan's step `replace-version` needs it (docs/plans.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_version: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

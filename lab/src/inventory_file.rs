@@ -9,7 +9,7 @@ use kchaos_cluster::inventory::{
 
 use crate::LabError;
 use crate::disks;
-use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
+use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS, REPLACE_VERSION};
 use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
 use crate::options::{self, Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, Kraft, LabManager, LabOptions};
@@ -62,6 +62,8 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
         kafka: KafkaSection {
             bootstrap: layout.endpoints(DaemonKind::Kafka),
             properties: security::client_properties(state, security::USER),
+            // Containers of one engine share one, and a Debian of its own has it mounted.
+            replace_version: (state.manager == LabManager::Scripts).then(|| format!("{REPLACE_VERSION} {{version}}")),
         },
         zookeeper: ZooKeeperSection {
             connect: layout.endpoints(DaemonKind::Zookeeper),

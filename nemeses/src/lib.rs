@@ -34,6 +34,7 @@ mod rack;
 mod registry;
 mod rehearse;
 mod renew;
+mod steps;
 mod target;
 mod worker;
 
@@ -51,4 +52,5 @@ pub use rack::{racks, refused_rack};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
 pub use rehearse::{RehearsedLeg, rehearse};
 pub use renew::lock_lease;
+pub use steps::{DaemonStep, Settings};
 pub use worker::{WorkerOptions, WorkerPlace, make_worker_place, remove_worker_place};

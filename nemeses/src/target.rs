@@ -188,6 +188,15 @@ fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, S
     Ok(chosen(scene, host, daemon, evidence))
 }
 
+/// The daemon of this label (`kafka:1`), which is in nobody's hands.
+pub(crate) fn named(scene: &Scene<'_>, label: &str) -> Result<Chosen, String> {
+    let (host, daemon) = scene.inventory.daemon_by_label(label).ok_or_else(|| format!("{label} is not in the inventory"))?;
+    if !scene.is_free(host, daemon) {
+        return Err(format!("{label} on {} is in the hands of another fault", host.name));
+    }
+    Ok(chosen(scene, host, daemon, "named by a step".to_owned()))
+}
+
 fn pick<'a>(candidates: &[(&'a Host, &'a DaemonEntry)], seed: u64) -> Option<(&'a Host, &'a DaemonEntry)> {
     candidates.choose(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed)).copied()
 }

@@ -49,7 +49,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
             sudo: false,
             privilege: None,
         },
-        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
+        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new(), replace_version: None },
         zookeeper: ZooKeeperSection { connect: Vec::new(), chroot: String::new(), session_timeout_ms: 1, user: None, password: None },
         hosts: (1..=hosts)
             .map(|id| Host {

@@ -43,7 +43,7 @@ pub(super) fn options(spec: &Spec, args: &TestArgs) -> Result<Options, Failure> 
         value_bytes: load.value_bytes,
         value_bytes_max: load.value_bytes_max,
         hot_share: load.hot_share,
-        rotation: load.rotate_keys.map(|every| Rotation::over(every, args.time_limit)),
+        rotation: load.rotate_keys.map(|every| Rotation::over(every, args.time_limit())),
         client: named("--client", &load.client)?,
         client_hosts: load.client_hosts.clone(),
         client_racks: load.client_racks.clone(),

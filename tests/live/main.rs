@@ -38,6 +38,7 @@ mod run;
 mod safety;
 mod security;
 mod soak;
+mod steps;
 mod suites;
 mod transactions;
 mod wide;

@@ -138,6 +138,11 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
         let ours = ["bootstrap.servers", "metadata.broker.list"].contains(&name.as_str());
         findings.require(!ours, &["kafka", "properties", name], || "the brokers stand in kafka.bootstrap".to_owned());
     }
+    if let Some(command) = &inventory.kafka.replace_version {
+        findings.require(command.contains("{version}"), &["kafka", "replace_version"], || {
+            "lacks {version}, which stands for the version that a plan asks for: \"/opt/bin/install-kafka {version}\"".to_owned()
+        });
+    }
     let zookeeper = &inventory.zookeeper;
     let chroot = &zookeeper.chroot;
     let chroot_in_order = chroot.is_empty() || (chroot.starts_with('/') && !chroot.ends_with('/') && !chroot.contains("//"));

@@ -18,6 +18,7 @@ mod client;
 mod connection;
 mod coordinator;
 mod error;
+mod features;
 mod fetch;
 pub mod messages;
 mod own_ports;
@@ -38,6 +39,7 @@ pub(crate) use client::{broker_addresses, controller_addresses, join_address, qu
 pub use connection::{Connection, Stream};
 pub use coordinator::CoordinatorKind;
 pub use error::{Peer, ProtocolError, error_name};
+pub use features::Features;
 pub use fetch::{FetchRequest, Fetched};
 pub use messages::{BrokerEndpoint, ConfigEntry, ConfigSource, Metadata, MetadataPartition, MetadataTopic};
 pub use own_ports::own_ports;

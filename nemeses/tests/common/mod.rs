@@ -404,7 +404,7 @@ fn inventory(firewall: Firewall, hosts: Vec<Host>) -> Inventory {
             sudo: false,
             privilege: None,
         },
-        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
+        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new(), replace_version: None },
         zookeeper: ZooKeeperSection { connect: Vec::new(), chroot: String::new(), session_timeout_ms: 1, user: None, password: None },
         hosts,
     }
