@@ -222,8 +222,7 @@ impl Form {
 mod tests {
     use super::*;
 
-    const GOOD: &str =
-        "wrong = 'w'\nversions = 'all'\nreference = 'r'\n[bad]\nargs = { acks = '1' }\nfind = { lost-write = {} }\n[twin]\nargs = {}\n";
+    const GOOD: &str = "wrong = 'w'\nversions = 'all'\nreference = 'r'\n[bad]\nargs = { acks = '1', idempotence = 'false' }\nfind = { lost-write = {} }\n[twin]\nargs = {}\n";
 
     fn wrong(from: &str, to: &str) -> String {
         let text = GOOD.replace(from, to);
