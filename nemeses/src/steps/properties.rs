@@ -26,13 +26,22 @@ pub(super) fn with(text: &str, settings: &Settings) -> String {
     out.push_str(&text[at..]);
     for (key, value) in left {
         if let Some(value) = value {
-            if !out.is_empty() && !out.ends_with('\n') {
-                out.push('\n');
-            }
+            end_line(&mut out);
             out.push_str(&line(&key, &value));
         }
     }
     out
+}
+
+/// What is added stands on a line of its own, even behind one that says it goes on.
+fn end_line(out: &mut String) {
+    if !out.is_empty() && !out.ends_with('\n') {
+        out.push('\n');
+    }
+    let last = entries(out).pop().filter(|last| last.to == out.len());
+    if last.is_some_and(|last| last.dangles) {
+        out.push('\n');
+    }
 }
 
 fn line(key: &str, value: &str) -> String {
@@ -45,6 +54,8 @@ struct Entry {
     to: usize,
     key: String,
     value: String,
+    /// It goes on, and the text ends.
+    dangles: bool,
 }
 
 /// Each entry with the bytes that it takes, lines that go on included.
@@ -60,14 +71,18 @@ fn entries(text: &str) -> Vec<Entry> {
             continue;
         }
         let mut logical = start.trim_end_matches(['\n', '\r']).to_owned();
+        let mut dangles = false;
         while goes_on(&logical) {
             logical.pop();
-            let Some(next) = lines.next() else { break };
+            let Some(next) = lines.next() else {
+                dangles = true;
+                break;
+            };
             at += next.len();
             logical.push_str(next.trim_start().trim_end_matches(['\n', '\r']));
         }
         let (key, value) = split(&logical);
-        found.push(Entry { from, to: at, key, value });
+        found.push(Entry { from, to: at, key, value, dangles });
     }
     found
 }
@@ -137,6 +152,15 @@ mod tests {
         let keys = ["log.dirs".to_owned(), "new.one".to_owned()];
         assert_eq!(values(text, keys.iter()), settings(&[("log.dirs", Some("/a,/b")), ("new.one", None)]));
         assert_eq!(values(&changed, keys.iter()), settings(&[("log.dirs", None), ("new.one", Some("a\\b"))]));
+    }
+
+    #[test]
+    fn what_is_added_is_no_part_of_a_last_line_that_goes_on() {
+        for text in ["b=x\\", "b=x\\\n"] {
+            let changed = with(text, &settings(&[("a", Some("1"))]));
+            assert_eq!(changed, "b=x\\\n\na=1\n");
+            assert_eq!(values(&changed, ["a".to_owned(), "b".to_owned()].iter()), settings(&[("a", Some("1")), ("b", Some("x"))]));
+        }
     }
 
     #[test]
