@@ -27,7 +27,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("power-loss-of-all", include_str!("../../suites/known-bad/power-loss-of-all.toml")),
     ("read-uncommitted", include_str!("../../suites/known-bad/read-uncommitted.toml")),
     ("retries-without-idempotence", include_str!("../../suites/known-bad/retries-without-idempotence.toml")),
-    ("socket-timeout-blackout", include_str!("../../suites/known-bad/socket-timeout-blackout.toml")),
     ("transfers-without-transactions", include_str!("../../suites/known-bad/transfers-without-transactions.toml")),
     ("unversioned-compare-and-set", include_str!("../../suites/known-bad/unversioned-compare-and-set.toml")),
 ];
