@@ -180,7 +180,12 @@ impl Bench<'_> {
     /// Of a lab that came up, or half so; one that somebody else has is left alone.
     pub(super) fn down(&mut self, lab: &mut LabResult) -> Result<(), Failure> {
         if lab.up_after_ms.is_some() && !lab.is_down {
-            lab_down(lab, &Transcript::quiet())?;
+            let quiet = Transcript::quiet();
+            quiet.begin(&self.path.join("output/lab-down.txt"))?;
+            lab_down(lab, &quiet)?;
+            if let Some(trouble) = lab.trouble.as_ref().filter(|_| !lab.is_down) {
+                self.shown.say(&format!("   the lab: {trouble}; {} says more", self.path.join("output/lab-down.txt").display()));
+            }
         }
         Ok(())
     }
