@@ -44,7 +44,7 @@ fn borne(inventory: &Arc<Inventory>) -> Result<String, Failure> {
         kchaos_nemeses::names().count() - ruled_out,
         kchaos_nemeses::names().count()
     );
-    for one in kchaos_nemeses::unbearable_told(&unbearable) {
+    for one in &unbearable {
         text.push_str(&format!("  not {one}\n"));
     }
     Ok(text)
