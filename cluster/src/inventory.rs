@@ -22,6 +22,7 @@ mod tests;
 
 pub use disk::{ClockFault, ClockKind, DaemonClock, Disk, DiskFault, DiskKind, HostClock};
 pub use load::{InventoryError, Problem, find_inventory};
+pub use lookup::is_secret_property;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use std::fs;
 
 use kchaos_cluster::inventory::{
     ClockKind, ClusterSection, DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Firewall, Host,
-    Inventory, KafkaSection, Limits, ManagerKind, SshOverride, SshSection, ZooKeeperSection,
+    Inventory, KafkaSection, Limits, ManagerKind, SshOverride, SshSection, ZooKeeperSection, is_secret_property,
 };
 
 use crate::LabError;
@@ -217,11 +217,7 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
     if options.clock == Clock::Faketime {
         notes.push("each daemon's clock is its own (libfaketime)".to_owned());
     }
-    let set = options.settings.iter().filter(|(key, _)| key != SESSION_TIMEOUT && !is_secret(key));
+    let set = options.settings.iter().filter(|(key, _)| key != SESSION_TIMEOUT && !is_secret_property(key));
     notes.extend(set.map(|(key, value)| format!("{key}={value}")));
     notes
-}
-
-fn is_secret(key: &str) -> bool {
-    ["password", "secret", "jaas"].iter().any(|part| key.contains(part))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::DaemonKind;
+use kchaos_cluster::inventory::{DaemonKind, is_secret_property};
 use kchaos_cluster::remote::{Means, quote};
 use kchaos_core::{Chosen, Effect, Interval, Proof};
 
@@ -140,7 +140,7 @@ impl SetFile {
     fn words(&self) -> Vec<String> {
         let shown = |key: &str, value: &Option<String>| match value {
             None => "none".to_owned(),
-            Some(_) if is_secret(key) => "(hidden)".to_owned(),
+            Some(_) if is_secret_property(key) => "(hidden)".to_owned(),
             Some(value) => value.clone(),
         };
         let word = |(key, after): (&String, &Option<String>)| {
@@ -149,10 +149,6 @@ impl SetFile {
         };
         self.settings.iter().map(word).collect()
     }
-}
-
-fn is_secret(key: &str) -> bool {
-    ["password", "secret", "jaas"].iter().any(|word| key.contains(word))
 }
 
 fn feed_or_fail(text: &str) -> String {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::Inventory;
+use kchaos_cluster::inventory::{Inventory, is_secret_property};
 use kchaos_core::{Plan, PlannedStep};
 use serde::de::DeserializeOwned;
 
@@ -98,7 +98,7 @@ pub(super) fn read(tables: Vec<toml::Table>) -> Result<Vec<Planned>, String> {
 
 fn read_one(mut table: toml::Table) -> Result<Planned, (String, String)> {
     let written = serde_json::to_value(&table).and_then(serde_json::from_value::<PlannedStep>);
-    let as_written = written.map_err(|error| (String::new(), error.to_string()))?;
+    let as_written = without_secret_values(written.map_err(|error| (String::new(), error.to_string()))?);
     let names = || ALL.iter().map(|kind| kind.name);
     let Some(toml::Value::String(name)) = table.remove("step") else {
         return Err((String::new(), format!("step = \"KIND\" is missing: one of {}", names().collect::<Vec<_>>().join(", "))));
@@ -107,6 +107,15 @@ fn read_one(mut table: toml::Table) -> Result<Planned, (String, String)> {
     let kind = kind.ok_or_else(|| (String::new(), format!("unknown step \"{name}\"{}", super::nearest(&name, names()))))?;
     let step = (kind.read)(table).map_err(|why| (format!(" ({name})"), why))?;
     Ok(Planned { as_written, step: step.into() })
+}
+
+/// For `plan.json`: which settings were to be set, and to what where that is no secret.
+fn without_secret_values(mut step: PlannedStep) -> PlannedStep {
+    let settings = step.keys.get_mut("settings").and_then(serde_json::Value::as_object_mut);
+    for (_, value) in settings.into_iter().flatten().filter(|(name, value)| value.is_string() && is_secret_property(name)) {
+        *value = "(hidden)".into();
+    }
+    step
 }
 
 /// What of it this inventory cannot do.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kchaos_cluster::inventory::{DaemonKind, Inventory, Privilege};
+use kchaos_cluster::inventory::{DaemonKind, Inventory, Privilege, is_secret_property};
 use kchaos_cluster::protocol::{Client, ConfigEntry, ConfigSource};
 use kchaos_nemeses::{DaemonStep, Settings};
 use serde::{Deserialize, Deserializer};
@@ -63,7 +63,7 @@ fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Settings, D::E
 impl Step for SetConfig {
     fn words(&self) -> String {
         let shown = |(name, value): (&String, &Option<String>)| match value {
-            Some(_) if ["password", "secret", "jaas"].iter().any(|word| name.contains(word)) => format!("{name}=(hidden)"),
+            Some(_) if is_secret_property(name) => format!("{name}=(hidden)"),
             Some(value) => format!("{name}={value}"),
             None => format!("no {name}"),
         };

@@ -45,6 +45,16 @@ fn a_plan_says_its_steps_in_order_and_in_words() {
 }
 
 #[test]
+fn what_is_kept_of_a_step_as_it_was_written_has_no_secrets() {
+    let text = "[[step]]\nstep = \"set-config\"\nwhere = \"file\"\ntarget = \"brokers\"\n\
+                settings = { \"ssl.keystore.key\" = \"hunter2\", \"listener.name.x.sasl.jaas.config\" = \"hunter2\", \"a.b\" = \"1\" }\n";
+    let planned = plan(text).unwrap();
+    let kept = serde_json::to_string(&planned[0].as_written).unwrap();
+    assert!(!kept.contains("hunter2") && !planned[0].step.words().contains("hunter2"), "{kept}");
+    assert!(kept.contains("\"ssl.keystore.key\":\"(hidden)\"") && kept.contains("\"a.b\":\"1\""), "{kept}");
+}
+
+#[test]
 fn what_is_wrong_in_a_step_is_said_with_its_place() {
     for (text, words) in [
         ("step = \"restrat\"", "step 1: unknown step \"restrat\": did you mean \"restart\"?"),
