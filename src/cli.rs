@@ -34,6 +34,7 @@ pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use security::LabSecurityArg;
 pub(crate) use selftest::SelftestArgs;
 pub(crate) use suite::SuiteArgs;
+pub(crate) use values::Time;
 pub(crate) use values::duration;
 use values::injection;
 pub(crate) use values::key_value;

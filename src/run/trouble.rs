@@ -11,8 +11,8 @@ use super::whole::{self, Whole};
 use super::{Live, Troubles, steps};
 
 /// A fault that a guard refuses is tried so many times more, with so much time between.
-const REFUSALS_MAX: u32 = 3;
-const AFTER_REFUSAL: Duration = Duration::from_secs(3);
+pub(super) const REFUSALS_MAX: u32 = 3;
+pub(super) const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
 /// Runs the schedule until it ends, the time is over, or something forbids to go on.
 pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault]) -> Troubles {

@@ -10,8 +10,6 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::TestArgs;
-use crate::commands::test_args;
 use crate::exit::{self, Failure};
 use crate::run::nearest;
 use crate::suite::file::{self, Trouble, span_of};
@@ -30,9 +28,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("transfers-without-transactions", include_str!("../../suites/known-bad/transfers-without-transactions.toml")),
     ("unversioned-compare-and-set", include_str!("../../suites/known-bad/unversioned-compare-and-set.toml")),
 ];
-
-/// What the corpus itself says of a run.
-const OURS: &[&str] = &["inventory", "results", "progress", "dry-run", "keep-lab"];
 
 /// Something known to be wrong, and its safe twin.
 #[derive(Clone, Debug)]
@@ -95,16 +90,12 @@ struct Keys {
     find: BTreeMap<Spanned<String>, Bound>,
     #[serde(default)]
     find_any: Vec<Spanned<String>>,
-    #[serde(default = "one_attempt")]
+    #[serde(default = "one")]
     attempts: u32,
 }
 
-fn one() -> u64 {
-    1
-}
-
-fn one_attempt() -> u32 {
-    1
+fn one<T: From<u8>>() -> T {
+    1.into()
 }
 
 /// Those that are part of this executable.
@@ -168,11 +159,7 @@ fn read_form(own: &DeTable<'_>, span: &Range<usize>, lab: &DeTable<'_>, expect: 
     let lab = file::lab_options(&lab, span)?;
     let args = table(own, "args", "args: the options of `kchaos test`, without their dashes,")?;
     let (place, args) = args.ok_or_else(|| vec![Trouble::at(span.clone(), "args = { … } lacks: the options of `kchaos test`")])?;
-    if let Some((key, _)) = OURS.iter().find_map(|name| args.get_key_value(*name)) {
-        return Err(vec![Trouble::at(key.span(), format!("{} is said by the selftest itself", key.get_ref()))]);
-    }
-    let words = options::words::<TestArgs>(args)?;
-    test_args(&words).map_err(|why| vec![Trouble::at(options::place_of(args, &why).unwrap_or(place), why)])?;
+    let words = options::test_words(args, place, "selftest")?;
     let mut rest = own.clone();
     rest.remove("lab");
     rest.remove("args");

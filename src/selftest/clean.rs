@@ -4,11 +4,10 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::judge::{Came, judge};
-use super::life::{Done, in_a_directory};
+use super::judge::Came;
+use super::life::{Named, SPOILS, in_a_directory};
 use crate::cli::SelftestArgs;
 use crate::exit::{self, Failure};
-use crate::run::millis;
 use crate::selftest::case::Form;
 
 /// Of a lab that has three of each and a short session, so that many runs fit into an hour.
@@ -16,7 +15,7 @@ const LAB: &[&str] = &["--zookeeper-session-timeout=6s"];
 /// As many runs as this share a lab: what one leaves behind the next may stumble over, and that is wanted, but not for ever.
 const RUNS_A_LAB: u32 = 25;
 const WORKLOADS: &[&str] = &["append", "append", "transactions", "queue", "order", "bank", "elections"];
-/// Faults of one host at a time, with a majority and two in-sync replicas left: three replicas, min.insync.replicas=2 and acks=all lose nothing by them.
+/// One fault at a time, of a host or of the network between some: three replicas, min.insync.replicas=2 and acks=all lose nothing by it.
 const NEMESES: &[&str] = &[
     "kill-leader",
     "kill-controller",
@@ -67,22 +66,9 @@ pub(crate) fn live(runs: u32, args: &SelftestArgs) -> Result<u8, Failure> {
             }
             let (said, run, took) = bench.test(&format!("{number:03}"), &words)?;
             let form = Form::clean(&words);
-            let (came, text) = judge(&form, &said);
-            let one = Done {
-                case: format!("{number:03} {}", words[1].trim_start_matches("--nemesis=")),
-                form: "clean",
-                round: number,
-                attempt: 1,
-                came,
-                text,
-                exit_code: said.code,
-                found: said.found.clone(),
-                command: format!("kchaos test {}", words.join(" ")),
-                run: run.display().to_string(),
-                took_ms: millis(took),
-            };
-            bench.shown.say(&one.line());
-            let is_spoiled = matches!(said.code, exit::ENVIRONMENT | exit::UNHEALED | exit::INTERNAL) || one.came == Came::Accused;
+            let case = format!("{number:03} {}", words[1].trim_start_matches("--nemesis="));
+            let one = bench.told(Named { case, form: "clean", round: number, attempt: 1 }, &form, said, &run, took);
+            let is_spoiled = SPOILS.contains(&one.exit_code) || one.came == Came::Accused;
             done.push(one);
             if is_spoiled || number % RUNS_A_LAB == 0 {
                 bench.down(&mut own)?;

@@ -22,7 +22,7 @@ use crate::suite::{LabResult, alone, child, lab_down, lab_up, status};
 
 const LATEST: &str = "latest-selftest";
 /// A lab in which this came up is not what the next run should begin with.
-const SPOILS: &[u8] = &[exit::ENVIRONMENT, exit::UNHEALED, exit::INTERNAL];
+pub(super) const SPOILS: &[u8] = &[exit::ENVIRONMENT, exit::UNHEALED, exit::INTERNAL];
 
 /// What came of all of it: `selftest.json`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -53,6 +53,14 @@ pub(super) struct Done {
     /// Its directory.
     pub(super) run: String,
     pub(super) took_ms: u64,
+}
+
+/// Which run it was.
+pub(super) struct Named {
+    pub(super) case: String,
+    pub(super) form: &'static str,
+    pub(super) round: u32,
+    pub(super) attempt: u32,
 }
 
 /// One thing to do in a lab.
@@ -201,25 +209,24 @@ impl Bench<'_> {
         if SPOILS.contains(&said.code) {
             lab.code = said.code;
         }
-        let (came, text) = judge(task.form, &said);
-        let done = Done {
-            case: task.case.name.clone(),
-            form: task.name,
-            round,
-            attempt,
-            came,
-            text,
-            exit_code: said.code,
-            found: said.found.clone(),
-            command: format!("kchaos test {}", task.form.words.join(" ")),
-            run: run.display().to_string(),
-            took_ms: millis(took),
-        };
-        self.shown.say(&done.line());
+        let named = Named { case: task.case.name.clone(), form: task.name, round, attempt };
+        let done = self.told(named, task.form, said, &run, took);
         if let (Some(path), false) = (&self.args.record, self.is_aborted) {
             record::append(path, &self.record(&done, task, &run))?;
         }
         Ok(done)
+    }
+
+    /// What came of a run, judged and shown.
+    pub(super) fn told(&self, named: Named, form: &Form, said: Said, run: &Path, took: Duration) -> Done {
+        let (came, text) = judge(form, &said);
+        let Named { case, form: form_name, round, attempt } = named;
+        let command = format!("kchaos test {}", form.words.join(" "));
+        let (run, took_ms) = (run.display().to_string(), millis(took));
+        let done =
+            Done { case, form: form_name, round, attempt, came, text, exit_code: said.code, found: said.found, command, run, took_ms };
+        self.shown.say(&done.line());
+        done
     }
 
     fn record(&self, done: &Done, task: &Task<'_>, run: &Path) -> Record {
@@ -272,7 +279,7 @@ impl Bench<'_> {
 
 impl Done {
     /// For people.
-    pub(super) fn line(&self) -> String {
+    fn line(&self) -> String {
         let came = match (self.came, self.form) {
             (Came::AsExpected, "bad") => "caught",
             (Came::AsExpected, _) => "clean",

@@ -1,19 +1,15 @@
 //! `set-config`: settings in the daemons' own files, in force from their next start on, or dynamic ones of the cluster, in force at once.
 
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
 use kchaos_cluster::inventory::{DaemonKind, Inventory, Privilege, is_secret_property};
 use kchaos_cluster::protocol::{Client, ConfigEntry, ConfigSource};
 use kchaos_nemeses::{DaemonStep, Settings};
 use serde::{Deserialize, Deserializer};
 
-use super::stage::{LOOK_EVERY, Stage, told};
+use super::stage::{IN_FORCE_TIMEOUT, Stage, told};
 use super::{Kind, NotDone, Step, own, whom::Whom};
 
 pub(super) const KIND: Kind = Kind { name: "set-config", read: own::<SetConfig> };
-
-const IN_FORCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,19 +123,7 @@ impl SetConfig {
         }
         let brokers = broker.map_or_else(|| stage.brokers(), |id| vec![id]);
         let source = if broker.is_some() { ConfigSource::DynamicBroker } else { ConfigSource::DynamicDefaultBroker };
-        let deadline = Instant::now() + IN_FORCE_TIMEOUT;
-        loop {
-            let why = match self.look(&client, &brokers, source).await {
-                Ok(said) => return Ok(said),
-                Err(why) => why,
-            };
-            if Instant::now() >= deadline {
-                return Err(NotDone::NotProved(why));
-            }
-            if !stage.live.abort.sleep(LOOK_EVERY).await {
-                return Err(NotDone::Aborted);
-            }
-        }
+        stage.until(IN_FORCE_TIMEOUT, NotDone::NotProved, || self.look(&client, &brokers, source)).await
     }
 
     /// By each broker's own word, and by where it has it from.

@@ -1,13 +1,11 @@
 //! `set-feature`: a higher level of a feature of a KRaft cluster, such as `metadata.version`, which is how an upgrade there ends.
 
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::protocol::Client;
 use serde::Deserialize;
 
-use super::stage::{LOOK_EVERY, Stage};
+use super::stage::{IN_FORCE_TIMEOUT, Stage};
 use super::{Kind, NotDone, Step, own};
 
 pub(super) const KIND: Kind = Kind { name: "set-feature", read: own::<SetFeature> };
@@ -16,7 +14,6 @@ const METADATA_VERSION: &str = "metadata.version";
 /// What `kafka-features.sh upgrade --release-version` means by a release (MetadataVersion of Kafka 4.1).
 const RELEASES: &[(&str, i16)] =
     &[("3.3", 7), ("3.4", 8), ("3.5", 11), ("3.6", 14), ("3.7", 19), ("3.8", 20), ("3.9", 21), ("4.0", 25), ("4.1", 27)];
-const IN_FORCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,19 +72,8 @@ impl Step for SetFeature {
         }
         client.raise_feature(first, &self.feature, level).await.map_err(failed)?;
         let was = was.map_or_else(|| "none".to_owned(), |level| level.to_string());
-        let deadline = Instant::now() + IN_FORCE_TIMEOUT;
-        loop {
-            let why = match self.look(&client, &brokers, level).await {
-                Ok(()) => return Ok(format!("{} from {was} to {level}, by the word of every broker (ApiVersions)", self.feature)),
-                Err(why) => why,
-            };
-            if Instant::now() >= deadline {
-                return Err(NotDone::NotProved(why));
-            }
-            if !stage.live.abort.sleep(LOOK_EVERY).await {
-                return Err(NotDone::Aborted);
-            }
-        }
+        stage.until(IN_FORCE_TIMEOUT, NotDone::NotProved, || self.look(&client, &brokers, level)).await?;
+        Ok(format!("{} from {was} to {level}, by the word of every broker (ApiVersions)", self.feature))
     }
 }
 

@@ -10,14 +10,14 @@ use kchaos_cluster::view::{self, View};
 use kchaos_nemeses::{DaemonStep, Engine, FaultError, Settings};
 
 use super::{NotDone, Stepped, whom::Whom};
+use crate::run::trouble::{AFTER_REFUSAL, REFUSALS_MAX};
 use crate::run::{Live, lock, whole};
 
-/// A guard may refuse because something before has still its effects.
-const REFUSALS_MAX: u32 = 3;
-const AFTER_REFUSAL: Duration = Duration::from_secs(3);
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A broker that has just come back may not answer at once.
 const TOLD_TIMEOUT: Duration = Duration::from_secs(20);
+/// For what is asked of the cluster to be what every broker tells.
+pub(super) const IN_FORCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(in crate::run) struct Stage<'a> {
     pub(super) live: &'a Live,
@@ -49,15 +49,30 @@ impl Stage<'_> {
 
     /// Everybody up and every replica of every topic in sync; the next daemon is not touched before.
     pub(super) async fn in_sync(&self) -> Result<(), NotDone> {
-        let deadline = Instant::now() + self.live.recovery_timeout();
+        self.until(self.live.recovery_timeout(), NotDone::NeverRecovered, || self.is_whole(None)).await.map(drop)
+    }
+
+    /// Everybody up and these topics in sync, or what is missing.
+    pub(super) async fn is_whole(&self, topics: Option<&[String]>) -> Result<View, String> {
+        let view = self.look(topics).await?;
+        whole::missing(self.live, &view).map_or(Ok(view), Err)
+    }
+
+    /// Looks until it is so, at least once; what was lacking at the end of the time is `late`.
+    pub(super) async fn until<T, Look: Future<Output = Result<T, String>>>(
+        &self,
+        within: Duration,
+        late: impl FnOnce(String) -> NotDone,
+        mut look: impl FnMut() -> Look,
+    ) -> Result<T, NotDone> {
+        let deadline = Instant::now() + within;
         loop {
-            let missing = match self.look(None).await {
-                Ok(view) => whole::missing(self.live, &view),
-                Err(why) => Some(why),
+            let why = match look().await {
+                Ok(seen) => return Ok(seen),
+                Err(why) => why,
             };
-            let Some(missing) = missing else { return Ok(()) };
             if Instant::now() >= deadline {
-                return Err(NotDone::NeverRecovered(missing));
+                return Err(late(why));
             }
             if !self.live.abort.sleep(LOOK_EVERY).await {
                 return Err(NotDone::Aborted);

@@ -1,21 +1,18 @@
 //! `wait-isr`: every partition has all its replicas in sync, within a time that somebody promised.
 
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::stage::{LOOK_EVERY, Stage};
+use super::stage::Stage;
 use super::{Kind, NotDone, Step, own};
-use crate::run::whole;
+use crate::cli::Time;
 
 pub(super) const KIND: Kind = Kind { name: "wait-isr", read: own::<WaitIsr> };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WaitIsr {
-    #[serde(deserialize_with = "duration")]
-    within: Duration,
+    within: Time,
     #[serde(default)]
     topics: Topics,
 }
@@ -30,15 +27,11 @@ enum Topics {
     All,
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    crate::cli::duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-}
-
 #[async_trait]
 impl Step for WaitIsr {
     fn words(&self) -> String {
         let whose = if self.topics == Topics::All { "all topics" } else { "the run's topics" };
-        format!("wait-isr of {whose} within {} s", self.within.as_secs_f64())
+        format!("wait-isr of {whose} within {} s", self.within.0.as_secs_f64())
     }
 
     fn touches_daemons(&self) -> bool {
@@ -48,21 +41,9 @@ impl Step for WaitIsr {
     async fn carry_out(&self, stage: &Stage<'_>) -> Result<String, NotDone> {
         let topics = stage.live.topics();
         let topics = (self.topics == Topics::Run).then_some(topics.as_slice());
-        let began = Instant::now();
-        loop {
-            let missing = match stage.look(topics).await {
-                Ok(view) => match whole::missing(stage.live, &view) {
-                    None => return Ok(format!("{} partitions, each with all its replicas in sync", view.partitions.len())),
-                    Some(missing) => missing,
-                },
-                Err(why) => why,
-            };
-            if began.elapsed() >= self.within {
-                return Err(NotDone::Missed(format!("not within {} s: {missing}", self.within.as_secs_f64())));
-            }
-            if !stage.live.abort.sleep(LOOK_EVERY).await {
-                return Err(NotDone::Aborted);
-            }
-        }
+        let within = self.within.0;
+        let late = |missing| NotDone::Missed(format!("not within {} s: {missing}", within.as_secs_f64()));
+        let view = stage.until(within, late, || stage.is_whole(topics)).await?;
+        Ok(format!("{} partitions, each with all its replicas in sync", view.partitions.len()))
     }
 }
