@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft lint bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-upgrade lint bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -12,6 +12,8 @@ help:
 	@echo 'make scenarios-short  their short forms, for CI'
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
+	@echo 'make test-nightly  the same with what is tried every night only: 12 minutes more'
+	@echo 'make versions   ten versions of Kafka, each with a leader killed, paused and cut off; writes the table of docs/elections.md: about 40 minutes'
 	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
 	@echo 'make test-proved  what of fault and target has no record yet is proved and recorded (docs/faults.md)'
 	@echo 'make test-netem  the faults of the link, on a kernel with netem, in an emulated machine'
@@ -22,6 +24,8 @@ help:
 	@echo 'make test-security  TLS, SASL, ACLs, and every mistake with them, on a lab of its own; not in make test'
 	@echo 'make test-late  what comes late in transactions, KAFKA-17754 and hanging ones, on labs of their own; not in make test'
 	@echo 'make test-kraft  clusters without ZooKeeper, on labs of their own, Kafka 3.9 and 4.1: about half an hour; not in make test'
+	@echo 'make test-racks  racks, and readers that followers serve, on a lab of their own: about 4 minutes; not in make test'
+	@echo 'make test-upgrade  rolling upgrades under load, 2.8 to 3.9 and 3.9 to 4.1, on labs of their own: a quarter of an hour; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
@@ -49,6 +53,12 @@ test-unit: build lint
 
 test-live: build
 	@scripts/test-live.sh
+
+test-nightly: build
+	@KCHAOS_LIVE=all scripts/test-live.sh
+
+versions: build
+	@scripts/versions.sh
 
 # The whole product, fault by target; `make test` tries a part of it that changes from day to day.
 test-faults: build
@@ -89,8 +99,14 @@ test-security: build
 test-late: build
 	@scripts/test-late.sh
 
+test-upgrade: build
+	@scripts/test-upgrade.sh
+
 test-kraft: build
 	@scripts/test-kraft.sh
+
+test-racks: build
+	@scripts/test-racks.sh
 
 lint: setup
 	cargo fmt --all --check

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Clusters without ZooKeeper, on labs that are brought up here and taken down at the end, however it ends: separate controllers and brokers that are
 # controllers too, of the newest Kafka that has both and of the newest of all. About half an hour; not part of `make test`.
-# Words after the script's name choose among the tests (tests/live/kraft.rs).
+# A word after the script's name chooses among the tests (tests/live/kraft.rs), KCHAOS_KRAFT_LABS among the labs: separate, combined, newest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kchaos=target/debug/kchaos
@@ -25,6 +25,13 @@ in_a_lab() {
 }
 
 chosen=${1-}
-in_a_lab --kraft separate
-in_a_lab --kraft combined
-in_a_lab --kraft separate --kafka-version "$newest"
+for lab in ${KCHAOS_KRAFT_LABS:-separate combined newest}; do
+    case $lab in
+        separate | combined) in_a_lab --kraft "$lab" ;;
+        newest) in_a_lab --kraft separate --kafka-version "$newest" ;;
+        *)
+            echo "KCHAOS_KRAFT_LABS: there is no lab $lab: separate, combined, newest" >&2
+            exit 254
+            ;;
+    esac
+done

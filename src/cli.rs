@@ -20,6 +20,7 @@ mod peek;
 mod register;
 mod safety;
 mod security;
+mod selftest;
 mod soak;
 mod suite;
 mod transactions;
@@ -31,7 +32,9 @@ pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use security::LabSecurityArg;
+pub(crate) use selftest::SelftestArgs;
 pub(crate) use suite::SuiteArgs;
+pub(crate) use values::Time;
 pub(crate) use values::duration;
 use values::injection;
 pub(crate) use values::key_value;
@@ -62,6 +65,8 @@ pub(crate) enum Command {
     Test(Box<TestArgs>),
     /// Bring a cluster up as a file describes it, do its steps one after another, and end with one verdict (docs/suites.md)
     Suite(SuiteArgs),
+    /// Does kchaos see what is known to be wrong, and leave alone what is known to be right? On labs of its own (docs/known-bad.md)
+    Selftest(SelftestArgs),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
     /// Read a run to its end whose kchaos was killed, and judge it
@@ -120,15 +125,16 @@ pub(crate) struct TestArgs {
     /// Up to so many faults begin together, a number that the seed draws [default: 1; of `all`, 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) at_once: Option<u32>,
-    /// Faults at exact times, from a file (docs/faults.md says what stands in it)
+    /// Faults at exact times, and steps of an operator such as an upgrade, from a file (docs/plans.md says what stands in it)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nemesis", "faults", "at_once", "replay"])]
     pub(crate) plan: Option<PathBuf>,
     /// The same faults at the same times as in an earlier run, with its seed, workload, load and kind of kill
     #[arg(long, value_name = "RUN", conflicts_with_all = ["nemesis", "faults", "at_once", "workload"])]
     pub(crate) replay: Option<PathBuf>,
-    /// How long the trouble lasts (faults begin within it; the last one is mended after it)
-    #[arg(long, default_value = "60s", value_parser = duration)]
-    pub(crate) time_limit: Duration,
+    /// How long the trouble lasts (faults begin within it; the last one is mended after it) [default: 60s; of a plan with steps,
+    /// until the last is done]
+    #[arg(long, value_parser = duration)]
+    pub(crate) time_limit: Option<Duration>,
     /// End the trouble after this many faults, whatever --time-limit says
     #[arg(long)]
     pub(crate) faults: Option<u32>,
@@ -189,6 +195,12 @@ pub(crate) struct TestArgs {
     // Last: what follows a heading of its own stands under it.
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+}
+
+impl TestArgs {
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.time_limit.unwrap_or(Duration::from_secs(60))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -34,6 +34,13 @@ pub(crate) fn name(code: u8) -> &'static str {
     }
 }
 
+/// The code that is called that.
+pub(crate) fn code(name: &str) -> Result<u8, String> {
+    let names = PRIORITY.map(self::name);
+    let known = PRIORITY.into_iter().find(|code| self::name(*code) == name);
+    known.ok_or_else(|| format!("no run ends \"{name}\"{}", crate::run::nearest(name, names.into_iter())))
+}
+
 /// An error that knows its exit code. `main` prints the chain once.
 #[derive(Debug)]
 pub(crate) struct Failure {

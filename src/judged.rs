@@ -45,7 +45,11 @@ pub(crate) struct RunVerdict {
     pub(crate) reasons: Vec<Reason>,
     pub(crate) checkers: Vec<CheckerOutcome>,
     pub(crate) thresholds: Vec<SloOutcome>,
+    /// Faults, and steps on daemons.
     pub(crate) faults: FaultCount,
+    /// What an operator did meanwhile, by a plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steps: Vec<StepOutcome>,
     pub(crate) load: BTreeMap<RunPhase, Load>,
     pub(crate) recovery: RecoveryReport,
     pub(crate) resources: ResourcesUsed,
@@ -70,6 +74,58 @@ pub(crate) struct CheckerOutcome {
     pub(crate) name: String,
     pub(crate) valid: Validity,
     pub(crate) text: String,
+}
+
+/// What became of one step of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StepOutcome {
+    /// From 1, in the plan's order.
+    pub(crate) number: u32,
+    /// In words: `replace-version brokers by 3.9.1`.
+    pub(crate) step: String,
+    pub(crate) state: StepState,
+    /// How it is known to be done, or why it was not.
+    pub(crate) text: String,
+    /// On the run's clock. What each daemon had of it stands in the faults.
+    pub(crate) begin_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) end_ns: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StepState {
+    /// Not begun, or not to its end.
+    #[default]
+    NotDone,
+    /// And proved to be.
+    Done,
+    /// A promise of time was missed.
+    Missed,
+    /// Its effect was not seen.
+    NotProved,
+    Failed,
+}
+
+impl StepState {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::NotDone => "was not done",
+            Self::Done => "done",
+            Self::Missed => "missed its time",
+            Self::NotProved => "was not proved to have its effect",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl StepOutcome {
+    /// For people.
+    pub(crate) fn told(&self) -> String {
+        let took = self.end_ns.map_or_else(String::new, |end| format!(" after {:.1} s", end.saturating_sub(self.begin_ns) as f64 / 1e9));
+        format!("step {}, {}: {}{took}: {}", self.number, self.step, self.state.words(), self.text)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,7 +286,13 @@ impl RunVerdict {
         if faults.in_force == 0 {
             return "; no fault was asked for".to_owned();
         }
-        let noun = if faults.in_force == 1 { "fault" } else { "faults" };
+        let noun = match (self.steps.is_empty(), faults.in_force) {
+            (true, 1) => "fault",
+            (true, _) => "faults",
+            // One of a daemon each; beside them there may be faults.
+            (false, 1) => "change of a plan",
+            (false, _) => "changes of a plan",
+        };
         let recovery = match self.recovery.phases.get(&Phase::Recovery).filter(|summary| summary.n > 0) {
             Some(summary) if summary.n == 1 => format!(", after which writes were back in {}", words::duration(summary.middle.max_ns)),
             Some(summary) => format!(

@@ -17,6 +17,7 @@ mod peek;
 mod recorder;
 mod report;
 mod run;
+mod selftest;
 mod slo;
 mod spool;
 mod store;

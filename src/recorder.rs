@@ -188,6 +188,8 @@ fn write_until_closed(shared: &Shared, mut output: Output, told: &SyncSender<Tol
         if sync > state.syncs_done {
             output.sync();
             state.syncs_done = sync;
+            // Before the listener lets whoever asked go on.
+            state.failed = output.failed.take().or_else(|| state.failed.take());
             drop(state);
             output.tell(told, Told::Sync(sync));
             state = shared.lock();

@@ -208,6 +208,9 @@ fn every_suite_is_read_in_both_its_forms_and_says_what_it_would_do() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory).expect("suites") {
         let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            continue;
+        }
         let output = kchaos(&["suite", path.to_str().expect("a path"), "--check"]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && said.contains("kchaos lab up"), "{said}{}", String::from_utf8_lossy(&output.stderr));
@@ -216,6 +219,16 @@ fn every_suite_is_read_in_both_its_forms_and_says_what_it_would_do() {
     for name in ["compose", "fabric-hosts", "fabric-order", "systemd-hosts"] {
         assert!(names.iter().any(|have| have == name), "{names:?}");
     }
+}
+
+#[test]
+fn the_corpus_is_listed_with_what_would_be_done_and_an_unknown_case_is_refused() {
+    let output = kchaos(&["selftest", "--list", "--only", "power-loss-of-all"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("bad   Kafka 3.9.1, invalid: kchaos test --"), "{said}");
+    assert!(said.contains("twin  Kafka 3.9.1, valid: kchaos test --") && !said.contains("read-uncommitted"), "{said}");
+    check(&["selftest", "--only", "power-los-of-all"], 254, &["there is no such case", "power-loss-of-all"]);
+    check(&["selftest", "--cases", "/nowhere"], 254, &["/nowhere"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! Limits: what a cluster does not tell (whether it is production, how many hosts may be down, the consent on the hosts) stays with its owner;
 //! what is guessed is said in the notes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::inventory::{
     ClusterSection, DaemonKind, Environment, Firewall, Host, Inventory, KafkaSection, Limits, Privilege, SshOverride, SshSection,
     ZooKeeperSection,
 };
-use crate::protocol::{Client, ConfigMap, ProtocolError, Timeouts, join_address};
+use crate::protocol::{BrokerEndpoint, Client, ConfigMap, ProtocolError, Timeouts, join_address};
 use crate::remote::Means;
 
 mod found;
@@ -93,6 +93,7 @@ pub async fn discover(wish: Wish) -> Result<Discovered, DiscoverError> {
     } else {
         notes.push("hosts were not asked (--ssh-key and --known-hosts do): each needs its daemons".to_owned());
     }
+    take_racks(&mut inventory, &metadata.brokers, &mut notes);
     for broker in &metadata.brokers {
         let is_known = inventory.daemons_of(DaemonKind::Kafka).any(|(_, daemon)| daemon.id == broker.broker);
         if wish.ssh.is_some() && !is_known {
@@ -144,10 +145,24 @@ fn hosts(addresses: Vec<String>) -> Vec<Host> {
             let is_number = address.parse::<std::net::IpAddr>().is_ok();
             let name = if is_number { address.clone() } else { address.split('.').next().unwrap_or(&address).to_owned() };
             let (ssh, opt_in_file) = (SshOverride::default(), "/etc/kchaos/allow".into());
-            hosts.push(Host { name, address, ssh, opt_in_file, docker_host: None, clock: None, daemons: Vec::new() });
+            hosts.push(Host { name, address, ssh, rack: None, opt_in_file, docker_host: None, clock: None, daemons: Vec::new() });
         }
     }
     hosts
+}
+
+/// A host is in the rack of its brokers (`broker.rack`); one that tells of two is its owner's to say.
+fn take_racks(inventory: &mut Inventory, brokers: &[BrokerEndpoint], notes: &mut Vec<String>) {
+    for host in &mut inventory.hosts {
+        let has = |id: i32| host.daemons.iter().any(|daemon| daemon.kind == DaemonKind::Kafka && daemon.id == id);
+        let here = brokers.iter().filter(|broker| has(broker.broker) || (host.daemons.is_empty() && broker.host == host.address));
+        let racks: BTreeSet<&String> = here.filter_map(|broker| broker.rack.as_ref()).collect();
+        match racks.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => {}
+            [one] => host.rack = Some((*one).clone()),
+            several => notes.push(format!("{}: its brokers are in several racks ({several:?}): fill in rack", host.name)),
+        }
+    }
 }
 
 async fn ask_hosts(inventory: &mut Inventory, notes: &mut Vec<String>) -> Result<(), ClusterError> {
@@ -190,6 +205,36 @@ mod tests {
     fn the_words_of_zookeeper_connect_are_servers_and_a_path() {
         assert_eq!(zookeepers("a:2181,b:2182/kafka"), (vec!["a:2181".to_owned(), "b:2182".to_owned()], "/kafka".to_owned()));
         assert_eq!(zookeepers("a, b"), (vec!["a:2181".to_owned(), "b:2181".to_owned()], String::new()));
+    }
+
+    #[test]
+    fn a_host_is_in_the_rack_that_its_brokers_tell() {
+        let wish = Wish {
+            name: "t".into(),
+            kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new(), replace_version: None },
+            ssh: None,
+            hosts: Vec::new(),
+            network_namespace: None,
+        };
+        let mut inventory = wish.inventory();
+        inventory.hosts = hosts(["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(str::to_owned).to_vec());
+        let broker = |broker: i32, host: &str, rack: Option<&str>| BrokerEndpoint {
+            broker,
+            host: host.into(),
+            port: 9092,
+            rack: rack.map(str::to_owned),
+        };
+        let brokers = [
+            broker(1, "10.0.0.1", Some("a")),
+            broker(2, "10.0.0.2", None),
+            broker(3, "10.0.0.3", Some("a")),
+            broker(4, "10.0.0.3", Some("b")),
+        ];
+        let mut notes = Vec::new();
+        take_racks(&mut inventory, &brokers, &mut notes);
+        let racks: Vec<Option<&str>> = inventory.hosts.iter().map(|host| host.rack.as_deref()).collect();
+        assert_eq!(racks, [Some("a"), None, None]);
+        assert!(notes.len() == 1 && notes[0].contains("10.0.0.3: its brokers are in several racks"), "{notes:?}");
     }
 
     #[test]

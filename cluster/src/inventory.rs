@@ -22,6 +22,7 @@ mod tests;
 
 pub use disk::{ClockFault, ClockKind, DaemonClock, Disk, DiskFault, DiskKind, HostClock};
 pub use load::{InventoryError, Problem, find_inventory};
+pub use lookup::is_secret_property;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +151,10 @@ pub struct KafkaSection {
     /// librdkafka properties for every client (`security.protocol`, …); values may be `env:` or `file:` references.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+    /// How a host gets another version of Kafka while its daemon is stopped: a command in which `{version}` stands for the version, run on the
+    /// host by who may do all. What it does is its owner's; a plan's step `replace-version` needs it (docs/plans.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_version: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +201,9 @@ pub struct Host {
     pub address: String,
     #[serde(default)]
     pub ssh: SshOverride,
+    /// What fails together with it, in the words of its brokers' `broker.rack`: whom `rack:NAME` means. Without it the brokers' own word counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
     /// The consent on the host: a file that holds the cluster's name, made by its administrator, never by kchaos.
     #[serde(default = "default_opt_in_file")]
     pub opt_in_file: PathBuf,

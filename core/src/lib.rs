@@ -25,7 +25,7 @@ pub use fault::{Chosen, Effect, FaultEvent, FaultMoment, Proof};
 pub use op::{Body, Extra, Key, MicroOp, OPEN, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
 pub use op_json::{Line, OpError, Spare};
 pub use plain::{EachOp, OpSink, PlainPoll, PlainSend, PollBegin};
-pub use plan::{KeyEntry, Plan, PlannedFault};
+pub use plan::{KeyEntry, Plan, PlannedFault, PlannedStep};
 pub use recorder::{Draft, Recorder, Stamp};
 pub use target::{NemesisName, Target};
 pub use timeline::{Observation, Observed};

@@ -27,6 +27,9 @@ pub struct Plan {
     /// How many faults must have been in force for the run to count.
     pub faults_required: u32,
     pub schedule: Vec<PlannedFault>,
+    /// What an operator does meanwhile, one after another (`kchaos test --plan`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<PlannedStep>,
     pub keys: Vec<KeyEntry>,
     /// What the profile is derived from.
     pub acks: String,
@@ -60,6 +63,16 @@ pub struct PlannedFault {
     /// Exactly when it begins, counted from the beginning of the trouble, whatever else goes on; then `wait_ms` means nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_ms: Option<u64>,
+}
+
+/// As it stands in the plan file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlannedStep {
+    /// Its kind: `restart`.
+    pub step: String,
+    #[serde(flatten)]
+    pub keys: BTreeMap<String, serde_json::Value>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]

@@ -43,6 +43,10 @@ pub enum Target {
     /// Two halves, and between them those who see both.
     Bridge,
     Host(String),
+    /// Every daemon in this rack, at once.
+    Rack(String),
+    /// The same of a rack that the seed draws.
+    RandomRack,
     /// Nobody by name: the fault is one of the cluster, and its name stands alone (`reassign`).
     Cluster,
 }
@@ -54,6 +58,9 @@ pub struct NemesisName {
     pub fault: String,
     pub target: Target,
 }
+
+/// Not among [`TARGETS`]: few clusters have racks, and `all` there is means what every cluster has.
+const RANDOM_RACK: &str = "random-rack";
 
 /// A name that ends another one stands behind it.
 const TARGETS: &[(&str, Target)] = &[
@@ -107,6 +114,11 @@ impl Target {
         matches!(self, Target::QuorumLeader | Target::QuorumFollower)
     }
 
+    /// `true` if all that stands in one rack is meant.
+    pub fn is_rack(&self) -> bool {
+        matches!(self, Target::Rack(_) | Target::RandomRack)
+    }
+
     /// `true` if its name alone says that more daemons go than a cluster keeps its promises without.
     pub fn takes_most(&self) -> bool {
         matches!(self, Target::Majority | Target::All | Target::ZooKeeperMajority | Target::ZooKeeperAll)
@@ -121,6 +133,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Host(name) => write!(f, "host:{name}"),
+            Target::Rack(name) => write!(f, "rack:{name}"),
+            Target::RandomRack => f.write_str(RANDOM_RACK),
             other => f.write_str(other.name()),
         }
     }
@@ -133,10 +147,16 @@ impl FromStr for Target {
         if let Some(name) = text.strip_prefix("host:") {
             return Ok(Target::Host(name.to_owned()));
         }
+        if let Some(name) = text.strip_prefix("rack:") {
+            return Ok(Target::Rack(name.to_owned()));
+        }
+        if text == RANDOM_RACK {
+            return Ok(Target::RandomRack);
+        }
         let known = TARGETS.iter().find(|(name, _)| *name == text).map(|(_, target)| target.clone());
         known.ok_or_else(|| {
             let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
-            format!("unknown target \"{text}\": one of {}, host:NAME", names.join(", "))
+            format!("unknown target \"{text}\": one of {}, host:NAME, rack:NAME, {RANDOM_RACK}", names.join(", "))
         })
     }
 }
@@ -165,8 +185,16 @@ impl FromStr for NemesisName {
         if text == "bridge" {
             return pair("partition", Target::Bridge);
         }
-        if let Some((fault, host)) = text.split_once("-host:") {
-            return pair(fault, Target::Host(host.to_owned()));
+        // A name may hold anything, the words of the other one too: the first one counts.
+        match (text.split_once("-host:"), text.split_once("-rack:")) {
+            (Some((fault, host)), rack) if rack.is_none_or(|(other, _)| fault.len() < other.len()) => {
+                return pair(fault, Target::Host(host.to_owned()));
+            }
+            (_, Some((fault, rack))) => return pair(fault, Target::Rack(rack.to_owned())),
+            _ => {}
+        }
+        if let Some(fault) = text.strip_suffix(RANDOM_RACK).and_then(|rest| rest.strip_suffix('-')) {
+            return pair(fault, Target::RandomRack);
         }
         for (name, target) in TARGETS {
             if let Some(fault) = text.strip_suffix(name).and_then(|rest| rest.strip_suffix('-')) {
@@ -198,6 +226,10 @@ mod tests {
             ("kill-group-coordinator", "kill", Target::GroupCoordinator),
             ("rolling-restart-all", "rolling-restart", Target::All),
             ("isolate-host:b1", "isolate", Target::Host("b1".into())),
+            ("kill-rack:eu-1a", "kill", Target::Rack("eu-1a".into())),
+            ("kill-rack:a-host:b", "kill", Target::Rack("a-host:b".into())),
+            ("kill-host:a-rack:b", "kill", Target::Host("a-rack:b".into())),
+            ("partition-random-rack", "partition", Target::RandomRack),
             ("deposed-leader", "depose", Target::Leader),
             ("one-way-in-zk-leader", "one-way-in", Target::ZooKeeperLeader),
             ("partition-halves", "partition", Target::Halves),

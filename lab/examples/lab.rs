@@ -47,7 +47,7 @@ fn options(mut words: &[&str]) -> Result<LabOptions, LabError> {
             "--brokers" => options.brokers = number()?,
             "--zookeepers" => options.zookeepers = number()?,
             "--hosts" => options.hosts = Some(number()?),
-            "--zookeeper-session-timeout" => options.zookeeper_session_timeout_ms = number()? as u64,
+            "--zookeeper-session-timeout" => options.zookeeper_session_timeout_ms = Some(number()? as u64),
             "--kafka-version" => options.kafka_version = (*value).to_owned(),
             "--set" => options.settings.push(parse_setting(value)?),
             _ => return Err(LabError::Usage(format!("unknown option {option}"))),

@@ -37,6 +37,8 @@ logs=${LOG_DIR:-/var/log/$kind$suffix}
 jaas=
 [ ! -r /etc/kafka/jaas.conf ] || jaas=-Djava.security.auth.login.config=/etc/kafka/jaas.conf
 java=java
+# The jars of the version that the host has now, whatever it is given later.
+libs=$(readlink -f /opt/kafka/libs)
 [ ! -x /opt/java/bin/java ] || java=/opt/java/bin/java
 
 # Each thread that has moved a large message keeps a buffer of its size outside the heap; with Kafka's own heap of 1 GiB there would be room for
@@ -45,7 +47,7 @@ java=java
 set -- "$java" ${KAFKA_HEAP_OPTS:--Xmx512m -Xms256m} -XX:MaxDirectMemorySize=1g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     "-Xlog:gc*:file=$logs/kafkaServer-gc.log:time,tags:filecount=10,filesize=10M" \
     -Djava.awt.headless=true "-Dkafka.logs.dir=$logs" -Dlog4j.configuration=file:/etc/kafka/log4j.properties \
-    $jaas ${KAFKA_OPTS:-} -cp '/opt/kafka/libs/*' kafka.Kafka "$settings"
+    $jaas ${KAFKA_OPTS:-} -cp "$libs/*" kafka.Kafka "$settings"
 
 # A clock of its own, if the lab was brought up with one for each daemon. Only the wall clock: the JVM waits by the monotonic one, and with
 # libfaketime's own "fix" for that every timed wait would return at once (measured: 100 waits of 1 ms took 0 ms).

@@ -31,13 +31,15 @@ logs=${LOG_DIR:-/var/log/zookeeper$suffix}
 jaas=
 [ ! -r /etc/zookeeper/jaas.conf ] || jaas=-Djava.security.auth.login.config=/etc/zookeeper/jaas.conf
 java=java
+# The jars of the version that the host has now, whatever it is given later.
+libs=$(readlink -f /opt/kafka/libs)
 [ ! -x /opt/java/bin/java ] || java=/opt/java/bin/java
 
 # shellcheck disable=SC2086 # options are lists of words on purpose
 set -- "$java" ${KAFKA_HEAP_OPTS:--Xmx256m -Xms64m} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     "-Xlog:gc*:file=$logs/zookeeper-gc.log:time,tags:filecount=10,filesize=10M" \
     -Djava.awt.headless=true "-Dkafka.logs.dir=$logs" -Dlog4j.configuration=file:/etc/zookeeper/log4j.properties \
-    $jaas ${KAFKA_OPTS:-} -cp '/opt/kafka/libs/*' org.apache.zookeeper.server.quorum.QuorumPeerMain "$settings"
+    $jaas ${KAFKA_OPTS:-} -cp "$libs/*" org.apache.zookeeper.server.quorum.QuorumPeerMain "$settings"
 
 # A clock of its own, if the lab was brought up with one for each daemon. Only the wall clock: the JVM waits by the monotonic one, and with
 # libfaketime's own "fix" for that every timed wait would return at once (measured: 100 waits of 1 ms took 0 ms).

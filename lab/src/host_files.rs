@@ -26,7 +26,10 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("kafka-server-stop.sh", include_str!("../files/kafka-server-stop.sh")),
     ("zookeeper-server-start.sh", include_str!("../files/zookeeper-server-start.sh")),
     ("zookeeper-server-stop.sh", include_str!("../files/zookeeper-server-stop.sh")),
+    ("replace-version.sh", include_str!("../files/replace-version.sh")),
 ];
+/// As a host sees it.
+pub(crate) const REPLACE_VERSION: &str = "/opt/kafka/bin/replace-version.sh";
 const KAFKA_LOG4J: &str = include_str!("../files/kafka-log4j.properties");
 const ZOOKEEPER_LOG4J: &str = include_str!("../files/zookeeper-log4j.properties");
 

@@ -4,12 +4,12 @@ use std::fs;
 
 use kchaos_cluster::inventory::{
     ClockKind, ClusterSection, DaemonClock, DaemonEntry, DaemonKind, Disk, DiskFault, DiskKind, Environment, Find, Firewall, Host,
-    Inventory, KafkaSection, Limits, ManagerKind, SshOverride, SshSection, ZooKeeperSection,
+    Inventory, KafkaSection, Limits, ManagerKind, SshOverride, SshSection, ZooKeeperSection, is_secret_property,
 };
 
 use crate::LabError;
 use crate::disks;
-use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS};
+use crate::host_files::{CLIENT_KEY, KNOWN_HOSTS, REPLACE_VERSION};
 use crate::layout::{DaemonPlan, HostPlan, Layout, NETWORK_NAMESPACE};
 use crate::network;
 use crate::options::{self, Clock, DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS, Disks, Kraft, LabManager, LabOptions};
@@ -67,6 +67,8 @@ fn inventory(options: &LabOptions, state: &State, cluster_id: &str) -> Inventory
         kafka: KafkaSection {
             bootstrap: layout.endpoints(DaemonKind::Kafka),
             properties: security::client_properties(state, security::USER),
+            // Containers of one engine share one, and a Debian of its own has it mounted.
+            replace_version: (state.manager == LabManager::Scripts).then(|| format!("{REPLACE_VERSION} {{version}}")),
         },
         zookeeper: ZooKeeperSection {
             connect: layout.endpoints(DaemonKind::Zookeeper),
@@ -90,6 +92,7 @@ fn host_entry(host: &HostPlan, daemons: Vec<DaemonEntry>) -> Host {
         name: host.name.clone(),
         address: host.address.to_string(),
         ssh: SshOverride::default(),
+        rack: host.rack(),
         opt_in_file: "/etc/kchaos/allow".into(),
         docker_host: None,
         clock: None,
@@ -104,7 +107,11 @@ fn daemon_entries(options: &LabOptions, state: &State, host: &HostPlan) -> Vec<D
 /// Each container is a host, all of them at the address of their engine.
 fn container_entries(options: &LabOptions, state: &State, engine: &HostPlan) -> Vec<Host> {
     let entries = daemon_entries(options, state, engine);
-    let of = |(daemon, entry): (&DaemonPlan, DaemonEntry)| Host { name: daemon.container(), ..host_entry(engine, vec![entry]) };
+    let of = |(daemon, entry): (&DaemonPlan, DaemonEntry)| Host {
+        name: daemon.container(),
+        rack: daemon.rack.clone(),
+        ..host_entry(engine, vec![entry])
+    };
     engine.daemons.iter().zip(entries).map(of).collect()
 }
 
@@ -216,11 +223,7 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
     if options.clock == Clock::Faketime {
         notes.push("each daemon's clock is its own (libfaketime)".to_owned());
     }
-    let set = options.settings.iter().filter(|(key, _)| key != SESSION_TIMEOUT && !is_secret(key));
+    let set = options.settings.iter().filter(|(key, _)| key != SESSION_TIMEOUT && !is_secret_property(key));
     notes.extend(set.map(|(key, value)| format!("{key}={value}")));
     notes
-}
-
-fn is_secret(key: &str) -> bool {
-    ["password", "secret", "jaas"].iter().any(|part| key.contains(part))
 }

@@ -17,6 +17,17 @@ pub(crate) fn directory(version: &str) -> PathBuf {
     cache.join(format!("kafka-{version}"))
 }
 
+/// Every version that is there, by its name, with its jars; `of_lab` is among them.
+pub(crate) fn versions(of_lab: &str) -> Vec<(String, PathBuf)> {
+    let own = directory(of_lab);
+    let beside = own.parent().and_then(|cache| fs::read_dir(cache).ok()).into_iter().flatten().flatten();
+    let named = beside.filter_map(|entry| Some((entry.file_name().to_str()?.strip_prefix("kafka-")?.to_owned(), entry.path())));
+    let mut found: Vec<_> = named.filter(|(version, jars)| version != of_lab && has_kafka(jars, version)).collect();
+    found.push((of_lab.to_owned(), own));
+    found.sort();
+    found
+}
+
 /// The directory of the jars, fetched from Maven Central if they are not there yet.
 pub(crate) fn ensure(version: &str, lock: &Lock, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, LabError> {
     let directory = directory(version);

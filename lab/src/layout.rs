@@ -43,6 +43,9 @@ pub(crate) struct DaemonPlan {
     /// Of a broker that is a KRaft controller too: where it listens as that.
     #[serde(default)]
     pub(crate) controller_port: Option<u16>,
+    /// Of a broker: its `broker.rack`.
+    #[serde(default)]
+    pub(crate) rack: Option<String>,
 }
 
 /// Node ids are one space for brokers and controllers.
@@ -116,6 +119,17 @@ impl Layout {
         self
     }
 
+    /// The same with the brokers in racks, dealt in turn.
+    pub(crate) fn with_racks(mut self, racks: &[String]) -> Self {
+        let brokers = self.hosts.iter_mut().flat_map(|host| &mut host.daemons).filter(|daemon| daemon.kind == DaemonKind::Kafka);
+        let mut brokers: Vec<&mut DaemonPlan> = brokers.collect();
+        brokers.sort_by_key(|broker| broker.id);
+        for (broker, rack) in brokers.into_iter().zip(racks.iter().cycle()) {
+            broker.rack = Some(rack.clone());
+        }
+        self
+    }
+
     /// Moves ZooKeepers from the fullest hosts to hosts that have nothing.
     fn fill_empty_hosts(&mut self) {
         while let Some(empty) = self.hosts.iter().position(|host| host.daemons.is_empty()) {
@@ -156,7 +170,18 @@ impl HostPlan {
     fn add(&mut self, kind: DaemonKind, index: usize) {
         let slot = self.daemons.iter().filter(|daemon| daemon.kind == kind).count() as u16;
         let id = index as i32 + if kind == DaemonKind::Controller { FIRST_CONTROLLER } else { 1 };
-        self.daemons.push(DaemonPlan { kind, id, slot, published: None, controller_port: None });
+        self.daemons.push(DaemonPlan { kind, id, slot, published: None, controller_port: None, rack: None });
+    }
+
+    /// Where its brokers are, and so whatever stands beside them.
+    pub(crate) fn rack(&self) -> Option<String> {
+        self.daemons.iter().find_map(|daemon| daemon.rack.clone())
+    }
+
+    /// In more racks than one, which no host is.
+    pub(crate) fn is_torn(&self) -> bool {
+        let racks = |daemon: &DaemonPlan| daemon.rack.clone();
+        self.daemons.iter().filter_map(racks).collect::<std::collections::BTreeSet<_>>().len() > 1
     }
 
     /// The name under `/run/netns`.

@@ -33,7 +33,8 @@ pub struct LabOptions {
     pub kafka_version: String,
     /// Broker settings on top of the defaults, in the order given; a later one wins.
     pub settings: Vec<(String, String)>,
-    pub zookeeper_session_timeout_ms: u64,
+    /// `None`: not set, so it is the version's own ([`broker_session_timeout_ms`]).
+    pub zookeeper_session_timeout_ms: Option<u64>,
     pub disks: Disks,
     pub clock: Clock,
     pub firewall: Firewall,
@@ -43,6 +44,8 @@ pub struct LabOptions {
     pub security: LabSecurity,
     /// `broker.id` of the first broker.
     pub first_broker_id: i32,
+    /// `broker.rack`, dealt to the brokers in turn; none by default.
+    pub racks: Vec<String>,
     /// How this very executable is told to become a host's PID 1: the arguments that lead it to [`crate::host_init::run`].
     pub init_arguments: Vec<OsString>,
     /// The same for a process that serves a disk: what leads to [`crate::serve_disk`].
@@ -107,13 +110,14 @@ impl Default for LabOptions {
             hosts: None,
             kafka_version: DEFAULT_KAFKA_VERSION.to_owned(),
             settings: Vec::new(),
-            zookeeper_session_timeout_ms: DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS,
+            zookeeper_session_timeout_ms: Some(DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS),
             disks: Disks::Directory,
             clock: Clock::Machine,
             firewall: Firewall::None,
             manager: LabManager::Scripts,
             security: LabSecurity::default(),
             first_broker_id: 1,
+            racks: Vec::new(),
             init_arguments: vec!["lab-init".into()],
             disk_arguments: vec!["lab-disk".into()],
         }
@@ -176,6 +180,7 @@ impl LabOptions {
         check_version(&self.kafka_version, self.kraft.is_some())?;
         self.check_security()?;
         self.check_kraft()?;
+        self.check_racks()?;
         for (key, value) in &self.settings {
             parse_setting(&format!("{key}={value}"))?;
             if settings::OWNED_BY_THE_LAB.contains(&key.as_str()) {
@@ -212,6 +217,29 @@ impl LabOptions {
             ));
         }
         Ok(())
+    }
+
+    fn check_racks(&self) -> Result<(), LabError> {
+        let usage = |text: String| Err(LabError::Usage(text));
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if let Some(rack) = self.racks.iter().find(|rack| !plain(rack)) {
+            return usage(format!("--racks: {rack:?} is no rack's name: letters, digits, '.', '_' and '-' only"));
+        }
+        if self.racks.len() > self.brokers {
+            return usage(format!("--racks: {} racks for {} brokers: some would be empty", self.racks.len(), self.brokers));
+        }
+        if !self.racks.is_empty() && self.settings.iter().any(|(key, _)| key == "broker.rack") {
+            return usage("--set broker.rack: --racks says it for each broker".to_owned());
+        }
+        // Containers are hosts of their own, whichever engine runs them.
+        let torn = self.layout().hosts.into_iter().find(|host| self.manager != LabManager::Docker && host.is_torn());
+        match torn {
+            Some(host) => usage(format!(
+                "--racks: brokers of several racks would be on {}: a host is in one rack; leave --hosts out, or change it",
+                host.name
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_kraft(&self) -> Result<(), LabError> {
@@ -286,7 +314,7 @@ impl LabOptions {
     /// The session timeout in force: `--set zookeeper.session.timeout.ms` wins over its own option.
     pub(crate) fn session_timeout_asked(&self) -> Result<u64, LabError> {
         match self.settings.iter().rev().find(|(key, _)| key == settings::SESSION_TIMEOUT) {
-            None => Ok(self.zookeeper_session_timeout_ms),
+            None => Ok(self.zookeeper_session_timeout_ms.unwrap_or_else(|| broker_session_timeout_ms(&self.kafka_version))),
             Some((key, value)) => value.parse().map_err(|_| LabError::Usage(format!("--set {key}={value}: a number of milliseconds"))),
         }
     }
@@ -299,7 +327,13 @@ impl LabOptions {
             (LabManager::Docker, None) => Layout::of_containers(self.brokers, self.zookeepers),
         }
         .with_first_broker(self.first_broker_id)
+        .with_racks(&self.racks)
     }
+}
+
+/// What a broker asks ZooKeeper for where no setting says it: 6 s before Kafka 2.5, 18 s from it (KIP-537).
+fn broker_session_timeout_ms(version: &str) -> u64 {
+    if version.starts_with("2.4.") { 6_000 } else { DEFAULT_ZOOKEEPER_SESSION_TIMEOUT_MS }
 }
 
 /// 2.4 is the first with Scala 2.13, 3.3 the first whose KRaft is meant for use (KIP-833), 3.9 the last with ZooKeeper.
@@ -320,6 +354,15 @@ fn check_version(version: &str, is_kraft: bool) -> Result<(), LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_timeout_that_nobody_set_is_the_versions_own() {
+        let of = |version: &str| {
+            let options = LabOptions { kafka_version: version.to_owned(), zookeeper_session_timeout_ms: None, ..LabOptions::default() };
+            options.session_timeout_asked().unwrap()
+        };
+        assert_eq!((of("2.4.1"), of("2.5.0"), of("3.9.1")), (6_000, 18_000, 18_000));
+    }
 
     fn check(change: impl FnOnce(&mut LabOptions), expect: Result<(), &str>) {
         let mut options = LabOptions::default();
@@ -350,6 +393,17 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_in_one_rack_and_no_rack_is_empty() {
+        let racks = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        check(|o| o.racks = racks(&["a", "b", "c"]), Ok(()));
+        check(|o| (o.racks, o.brokers) = (racks(&["a", "b"]), 5), Ok(()));
+        check(|o| o.racks = racks(&["a", "b c"]), Err("is no rack's name"));
+        check(|o| o.racks = racks(&["a", "b", "c", "d"]), Err("some would be empty"));
+        check(|o| (o.racks, o.hosts) = (racks(&["a", "b", "c"]), Some(2)), Err("a host is in one rack"));
+        check(|o| (o.racks, o.hosts) = (racks(&["a", "b", "c"]), Some(3)), Ok(()));
+    }
+
+    #[test]
     fn disks_and_clocks_of_their_own_are_for_daemons_that_scripts_start() {
         for manager in [LabManager::Systemd, LabManager::Docker] {
             for disks in [Disks::Loop, Disks::Fuse] {
@@ -373,9 +427,9 @@ mod tests {
 
     #[test]
     fn a_session_that_zookeeper_would_not_grant_is_refused() {
-        check(|o| o.zookeeper_session_timeout_ms = 3_999, Err("grants 4000 to 40000"));
-        check(|o| o.zookeeper_session_timeout_ms = 40_001, Err("grants 4000 to 40000"));
-        check(|o| o.zookeeper_session_timeout_ms = 4_000, Ok(()));
+        check(|o| o.zookeeper_session_timeout_ms = Some(3_999), Err("grants 4000 to 40000"));
+        check(|o| o.zookeeper_session_timeout_ms = Some(40_001), Err("grants 4000 to 40000"));
+        check(|o| o.zookeeper_session_timeout_ms = Some(4_000), Ok(()));
         check(|o| o.settings = vec![("zookeeper.session.timeout.ms".into(), "1000".into())], Err("grants 4000"));
         check(|o| o.settings = vec![("zookeeper.session.timeout.ms".into(), "6 s".into())], Err("milliseconds"));
     }

@@ -1,7 +1,8 @@
 //! The file system of a host, made inside its own mount namespace, so that it vanishes with the host's last process.
 //!
 //! The root is a small tmpfs. The machine's `/usr` is shown read-only; `/etc` and `/usr/local/lib` are overlays over the machine's, whose changes live in memory;
-//! `/var` and `/root` are directories of the host's own; `/opt/kafka` holds scripts and jars. After `pivot_root` nothing else of the machine is
+//! `/var` and `/root` are directories of the host's own; `/opt/kafka` holds scripts, and jars of all
+//! versions that were fetched, one of which `libs` leads to. After `pivot_root` nothing else of the machine is
 //! mounted in it: a namespace that kept copies of the machine's mounts would pin them (an unmounted disk would live on in it).
 
 use std::ffi::CString;
@@ -25,6 +26,8 @@ pub(crate) struct HostSpec {
     /// Holds `etc/` and `bin/` (copied), `var/` and `root/` (bound), `rootfs/` (an empty place to mount).
     pub(crate) host_dir: PathBuf,
     pub(crate) libs_dir: PathBuf,
+    /// Other versions' jars by version, that of `libs_dir` among them.
+    pub(crate) versions: Vec<(String, PathBuf)>,
     /// A Java outside `/usr`, shown at `/opt/java`.
     pub(crate) java_home: Option<PathBuf>,
     pub(crate) sshd: PathBuf,
@@ -62,7 +65,7 @@ pub(crate) fn enter(spec: &HostSpec) -> Outcome {
     let root = spec.host_dir.join("rootfs");
     mount(Some(Path::new("tmpfs")), &root, Some("tmpfs"), libc::MS_NOSUID, "size=256m,mode=755")?;
     for directory in
-        ["usr", "etc", "opt/kafka/bin", "opt/kafka/libs", "run/sshd", "run/lock", "tmp", "proc", "sys", "dev", "var", "root", "mnt"]
+        ["usr", "etc", "opt/kafka/bin", "opt/kafka/versions", "run/sshd", "run/lock", "tmp", "proc", "sys", "dev", "var", "root", "mnt"]
     {
         make_dir(&root.join(directory))?;
     }
@@ -109,7 +112,16 @@ fn show_programs(spec: &HostSpec, root: &Path) -> Outcome {
         make_dir(&here)?;
         bind(java_home, &here, libc::MS_RDONLY)?;
     }
-    bind(&spec.libs_dir, &root.join("opt/kafka/libs"), libc::MS_RDONLY)
+    for (version, jars) in &spec.versions {
+        let here = root.join("opt/kafka/versions").join(version);
+        make_dir(&here)?;
+        bind(jars, &here, libc::MS_RDONLY)?;
+        if *jars == spec.libs_dir {
+            let libs = root.join("opt/kafka/libs");
+            symlink(Path::new("versions").join(version), &libs).map_err(at(&libs))?;
+        }
+    }
+    Ok(())
 }
 
 /// Shows a directory of the machine whose changes are the host's own, and live in memory.

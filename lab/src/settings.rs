@@ -67,6 +67,7 @@ pub(crate) fn broker_settings(
         ("transaction.state.log.min.isr", min_insync),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),
     ]);
+    defaults.extend(broker.rack.iter().map(|rack| ("broker.rack", rack.clone())));
     if options.manager != LabManager::Scripts && options.kraft.is_none() {
         // Hosts boot side by side: a broker must not give up before the ZooKeepers serve, since nobody starts it again.
         defaults.push(("zookeeper.connection.timeout.ms", "60000".to_owned()));
@@ -93,13 +94,16 @@ fn registered_settings(
     host: &HostPlan,
     broker: &DaemonPlan,
 ) -> Result<Vec<(&'static str, String)>, LabError> {
-    Ok(vec![
+    let mut settings = vec![
         ("broker.id", broker.id.to_string()),
         ("listeners", format!("{}://{}:{}", state.security.protocol(), host.address, broker.port())),
         ("log.dirs", broker.data_dir()),
         ("zookeeper.connect", state.layout.endpoints(DaemonKind::Zookeeper).join(",")),
-        (SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()),
-    ])
+    ];
+    if options.zookeeper_session_timeout_ms.is_some() {
+        settings.push((SESSION_TIMEOUT, options.session_timeout_asked()?.to_string()));
+    }
+    Ok(settings)
 }
 
 /// What only a node of KRaft has. Its voters are those that the settings name: so every version knows it.

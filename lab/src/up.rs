@@ -301,6 +301,7 @@ fn host_spec(options: &LabOptions, state: &State, host: &HostPlan, libs: &Path) 
         network_namespace: network::namespace_path(&host.namespace()),
         host_dir: state.host_dir(&host.name),
         libs_dir: libs.to_owned(),
+        versions: jars::versions(&options.kafka_version),
         java_home: commands::find("java").and_then(|java| host_init::foreign_java_home(&java)),
         sshd: commands::find("sshd").unwrap_or_else(|| PathBuf::from("/usr/sbin/sshd")),
         disks: if options.disks == Disks::Loop { disks::spec(state, host) } else { Vec::new() },

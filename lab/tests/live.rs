@@ -169,9 +169,12 @@ fn daemon(label: &str) -> (bool, bool) {
 
 fn a_lab_comes_up_serves_and_leaves_nothing() {
     let before = traces();
-    let info =
-        up(&LabOptions { settings: set(&[("log.retention.ms", "-1")]), zookeeper_session_timeout_ms: 6_000, ..LabOptions::default() })
-            .unwrap();
+    let info = up(&LabOptions {
+        settings: set(&[("log.retention.ms", "-1")]),
+        zookeeper_session_timeout_ms: Some(6_000),
+        ..LabOptions::default()
+    })
+    .unwrap();
     assert_eq!((info.bootstrap.len(), info.zookeeper_connect.len(), info.hosts.len()), (3, 3, 6));
     assert_eq!(kchaos_lab::current().unwrap().cluster_id, info.cluster_id);
     assert!(matches!(up(&LabOptions::default()), Err(LabError::AlreadyUp { hosts: 6, .. })));

@@ -1,6 +1,6 @@
 //! What the hosts of a cluster can bear: each fault's needs, looked for on each host, with what would mend what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use futures_util::future::join_all;
@@ -171,23 +171,61 @@ impl Unbearable {
         };
         is_there && self.fault == name.fault && self.target.as_ref().is_none_or(|target| *target == name.target)
     }
+
+    fn name(&self) -> String {
+        match &self.target {
+            Some(target) => NemesisName { fault: self.fault.to_owned(), target: target.clone() }.to_string(),
+            None => self.fault.to_owned(),
+        }
+    }
+
+    fn told_reasons(&self) -> String {
+        let mut text = String::new();
+        for (number, (why, hosts)) in self.reasons.iter().enumerate() {
+            text.push_str(if number == 0 { ": " } else { "; " });
+            if !(hosts.is_empty() || self.everywhere && self.reasons.len() == 1) {
+                text.push_str(&format!("on {}: ", hosts.join(", ")));
+            }
+            text.push_str(why);
+        }
+        text
+    }
+}
+
+/// More than so many of one reason are counted by their targets.
+const NAMED_MAX: usize = 4;
+
+/// For people: what one reason rules out is one line.
+pub fn told(all: &[Unbearable]) -> Vec<String> {
+    let mut groups: Vec<Vec<&Unbearable>> = Vec::new();
+    for one in all {
+        let is_alike = |group: &&mut Vec<&Unbearable>| {
+            let first = group[0];
+            one.everywhere && first.everywhere && first.reasons == one.reasons && first.target.is_some() == one.target.is_some()
+        };
+        match groups.iter_mut().find(is_alike) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups.iter().map(|group| told_together(group)).collect()
+}
+
+fn told_together(group: &[&Unbearable]) -> String {
+    let first = group[0];
+    let targets: BTreeSet<String> = group.iter().filter_map(|one| one.target.as_ref()).map(ToString::to_string).collect();
+    let names = if group.len() > NAMED_MAX && !targets.is_empty() {
+        let targets: Vec<String> = targets.into_iter().collect();
+        format!("{} nemeses of {}", group.len(), targets.join(" and "))
+    } else {
+        group.iter().map(|one| one.name()).collect::<Vec<_>>().join(", ")
+    };
+    format!("{names}{}", first.told_reasons())
 }
 
 impl fmt::Display for Unbearable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
-            Some(target) => write!(f, "{}", NemesisName { fault: self.fault.to_owned(), target: target.clone() })?,
-            None => write!(f, "{}", self.fault)?,
-        }
-        for (number, (why, hosts)) in self.reasons.iter().enumerate() {
-            let lead = if number == 0 { ": " } else { "; " };
-            if hosts.is_empty() || self.everywhere && self.reasons.len() == 1 {
-                write!(f, "{lead}{why}")?;
-            } else {
-                write!(f, "{lead}on {}: {why}", hosts.join(", "))?;
-            }
-        }
-        Ok(())
+        write!(f, "{}{}", self.name(), self.told_reasons())
     }
 }
 
@@ -195,6 +233,23 @@ impl fmt::Display for Unbearable {
 mod tests {
     use super::*;
     use crate::registry::{find, parse};
+
+    #[test]
+    fn what_one_reason_rules_out_is_one_line() {
+        let one = |fault, target: Option<Target>| Unbearable {
+            fault,
+            target,
+            reasons: [("no quorum".into(), Vec::new())].into(),
+            everywhere: true,
+        };
+        let mut all: Vec<Unbearable> = vec![one("fill", None), one("corrupt", None)];
+        for fault in ["kill", "stop", "pause"] {
+            all.extend([Target::QuorumLeader, Target::QuorumFollower].map(|target| one(fault, Some(target))));
+        }
+        assert_eq!(told(&all), ["fill, corrupt: no quorum", "6 nemeses of quorum-follower and quorum-leader: no quorum"]);
+        let here = Unbearable { fault: "loss", target: None, reasons: [("no netem".into(), vec!["a".into()])].into(), everywhere: false };
+        assert_eq!(told(&[here]), ["loss: on a: no netem"]);
+    }
 
     fn of(fault: &str, hosts: &[(&str, Lacks)]) -> Option<Unbearable> {
         let hosts = hosts.iter().map(|(name, lacks)| ((*name).to_owned(), lacks.clone())).collect();

@@ -1,5 +1,7 @@
 //! The engine: carries each fault through its life, in the order of FAULTS.md, and mends whatever happens.
 
+mod step;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use crate::host::{self, CUT, HostPaths, plain};
 use crate::journal::{Entry, Intent, Journal, State};
 use crate::leg::{Leg, Stage};
 use crate::partition;
+use crate::rack;
 use crate::registry::{self, Spec};
 use crate::renew;
 use crate::target::{self, Scene, Taken};
@@ -118,17 +121,15 @@ impl Engine {
     /// Chooses, journals, arms, injects and proves. On an error nothing of it is in force any more; where even that failed it stays in
     /// [`Engine::in_force`] for [`Engine::heal_all`].
     pub async fn inject(&self, name: &NemesisName, seed: u64) -> Result<u32, FaultError> {
+        let ground = self.asked(name.to_string(), seed);
+        told(&ground, self.inner.inject(&ground, name, seed).await)
+    }
+
+    fn asked(&self, name: String, seed: u64) -> Arc<Ground> {
         let fault_id = self.inner.next_id.fetch_add(1, Ordering::SeqCst);
-        let ground = Arc::new(Ground::new(Arc::clone(&self.inner.shared), fault_id, name.to_string(), seed));
+        let ground = Arc::new(Ground::new(Arc::clone(&self.inner.shared), fault_id, name, seed));
         ground.emit_now(FaultMoment::Asked);
-        match self.inner.inject(&ground, name, seed).await {
-            Ok(()) => Ok(fault_id),
-            Err(error) => {
-                let event = ground.event(FaultMoment::Failed, Interval::at(ground.now()));
-                ground.emit(FaultEvent { text: Some(chain(&error)), ..event });
-                Err(error)
-            }
-        }
+        ground
     }
 
     /// Mends, proves, disarms and closes the journal. A fault that is done, or never was, is mended.
@@ -167,6 +168,14 @@ impl Engine {
     }
 }
 
+/// Its number, or its failure, which is one of its moments.
+fn told(ground: &Ground, result: Result<(), FaultError>) -> Result<u32, FaultError> {
+    result.map(|()| ground.fault_id).inspect_err(|error| {
+        let event = ground.event(FaultMoment::Failed, Interval::at(ground.now()));
+        ground.emit(FaultEvent { text: Some(chain(error)), ..event });
+    })
+}
+
 fn in_force(live: &Live) -> InForce {
     InForce {
         fault_id: live.ground.fault_id,
@@ -199,18 +208,24 @@ impl Inner {
         let nemesis = &ground.nemesis;
         let spec = registry::find(&name.fault).ok_or_else(|| FaultError::refused(nemesis, format!("no fault is called {}", name.fault)))?;
         let live = self.plan(ground, spec, name, seed).await?;
-        if let Err((host, what)) = self.prepare(&live).await {
+        self.bring_about(&live).await
+    }
+
+    /// From planned to proved in force.
+    async fn bring_about(&self, live: &Live) -> Result<(), FaultError> {
+        let nemesis = &live.ground.nemesis;
+        if let Err((host, what)) = self.prepare(live).await {
             // Nothing has been injected. What was prepared is taken away; where that fails it is harmless, and lies open in the journal.
             let undone = join_all(live.legs.iter().map(|leg| leg.disarm())).await;
             if undone.iter().all(Result::is_ok) {
-                self.close(&live).await;
+                self.close(live).await;
             }
             return Err(FaultError::environment(nemesis, format!("could not be prepared on {host}"), Because(what)));
         }
-        let result = self.issue(&live).await;
+        let result = self.issue(live).await;
         if result.is_err() {
             // The heal's own error is in the events, and the fault stays in the list.
-            let _ = self.heal(&live).await;
+            let _ = self.heal(live).await;
         }
         result
     }
@@ -225,7 +240,11 @@ impl Inner {
         let coordinator = self.coordinator(&name.target).await.map_err(|reason| FaultError::refused(nemesis, reason))?;
         let (inventory, topics) = (self.shared.doors.inventory(), &self.shared.options.topics);
         let scene = Scene { inventory, view: &view, topics, taken: &taken, coordinator };
-        let chosen = target::choose(&scene, &name.target, spec.scope, seed).map_err(|reason| FaultError::refused(nemesis, reason))?;
+        let chosen = match &name.target {
+            target if target.is_rack() => rack::choose(&scene, spec, target, seed),
+            target => target::choose(&scene, target, spec.scope, seed),
+        };
+        let chosen = chosen.map_err(|reason| FaultError::refused(nemesis, reason))?;
         let grudge = partition::grudge(&scene, &name.target, seed);
         let scope = if name.target == Target::Ring { Scope::Link } else { spec.scope };
         let take = |one: &Chosen| Taken { host: one.host.clone(), daemon: one.daemon.clone(), scope };

@@ -30,13 +30,15 @@ mod leg;
 mod lock;
 mod partition;
 pub mod proved;
+mod rack;
 mod registry;
 mod rehearse;
 mod renew;
+mod steps;
 mod target;
 mod worker;
 
-pub use bears::{Lacks, Unbearable, unbearable, what_hosts_lack};
+pub use bears::{Lacks, Unbearable, told as unbearable_told, unbearable, what_hosts_lack};
 pub use consent::refused_by_inventory;
 pub use doors::{DoorError, Doors, doors};
 pub use engine::{Engine, EngineOptions, InForce, KillSemantics};
@@ -46,7 +48,9 @@ pub use halt::{Glance, Halt, HaltOptions, Halted, Leftovers, Released, glance, h
 pub use heal::{HealOptions, HostReport, HostState, heal_cluster};
 pub use host::HostPaths;
 pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
+pub use rack::{racks, refused_rack};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
 pub use rehearse::{RehearsedLeg, rehearse};
 pub use renew::lock_lease;
+pub use steps::{DaemonStep, Settings};
 pub use worker::{WorkerOptions, WorkerPlace, make_worker_place, remove_worker_place};

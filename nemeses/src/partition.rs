@@ -12,6 +12,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::fault::Scope;
+use crate::rack;
 use crate::target::{Scene, Taken, guard};
 
 /// By host: the hosts from which it is cut, on its own side. The others drop nothing.
@@ -47,6 +48,9 @@ pub(crate) fn choose(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Ve
 
 /// The first draw to which the guards agree, or what they had against the last.
 fn draw(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Grudge, String> {
+    if target.is_rack() {
+        return around_rack(scene, target, seed);
+    }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut hosts: Vec<&Host> = scene.inventory.hosts.iter().filter(|host| !host.daemons.is_empty()).collect();
     let mut against = String::new();
@@ -64,6 +68,19 @@ fn draw(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Grudge, String>
         }
     }
     Err(against)
+}
+
+/// A rack that lost its line: its hosts see one another and nobody else.
+fn around_rack(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Grudge, String> {
+    let inside: BTreeSet<String> = rack::find(scene, target, seed)?.hosts.iter().map(|host| host.name.clone()).collect();
+    let hosts: Vec<&Host> = scene.inventory.hosts.iter().filter(|host| !host.daemons.is_empty()).collect();
+    let outside: BTreeSet<String> = hosts.iter().map(|host| host.name.clone()).filter(|name| !inside.contains(name)).collect();
+    if outside.is_empty() {
+        return Err("every host is in this rack: there is nobody to cut it from".to_owned());
+    }
+    let grudge = inside.into_iter().map(|host| (host, outside.clone())).collect();
+    are_told_apart(&hosts, &grudge)?;
+    Ok(grudge)
 }
 
 /// Who is cut is told by address: of containers that one engine publishes at the same one, some cannot be cut and others not.

@@ -11,11 +11,24 @@ use crate::faults;
 pub struct Spec {
     pub name: &'static str,
     pub about: &'static str,
-    /// Targets that make sense; `host:NAME` does too, but for a partition.
+    /// Targets that make sense; `host:NAME` does too, but for a partition, and a rack where [`Spec::takes_racks`] says so.
     pub targets: &'static [Target],
     pub needs: &'static [Need],
     pub scope: Scope,
     pub(crate) plan: Plan,
+}
+
+impl Spec {
+    /// Everything in a rack at once: what can be done to any broker, and to several side by side.
+    pub fn takes_racks(&self) -> bool {
+        let of_any = self.targets.iter().any(|target| matches!(target, Target::Random | Target::ZooKeeperAll) || target.is_partition());
+        of_any && !self.scope.is_change()
+    }
+
+    /// Brokers are not the only ones to whom it can be done.
+    pub(crate) fn takes_voters(&self) -> bool {
+        self.targets.iter().any(|target| target.is_zookeeper() || target.is_partition())
+    }
 }
 
 /// In reading order.
@@ -90,7 +103,7 @@ impl fmt::Display for UnknownNemesis {
             write!(f, "; did you mean {nearest}?")?;
         }
         let faults: Vec<&str> = ALL.iter().map(|spec| spec.name).collect();
-        write!(f, " There are {}, each with its targets or host:NAME (kchaos list nemeses)", faults.join(", "))
+        write!(f, " There are {}, each with its targets, host:NAME or rack:NAME (kchaos list nemeses)", faults.join(", "))
     }
 }
 
@@ -116,6 +129,8 @@ pub fn parse(name: &str) -> Result<NemesisName, UnknownNemesis> {
     match &parsed.target {
         Target::Host(host) if host.is_empty() => Err(unknown("host: wants a name".to_owned())),
         Target::Host(_) if !spec.targets.iter().any(Target::is_partition) => Ok(parsed),
+        Target::Rack(rack) if rack.is_empty() => Err(unknown("rack: wants a name".to_owned())),
+        target if target.is_rack() && spec.takes_racks() => Ok(parsed),
         target if spec.targets.contains(target) => Ok(parsed),
         Target::Cluster => Err(unknown(format!("{} wants a target: {}-TARGET", spec.name, spec.name))),
         target => {
@@ -158,6 +173,25 @@ mod tests {
     fn a_host_by_name_is_a_target_of_every_fault_but_a_partition() {
         for spec in ALL {
             assert_eq!(parse(&format!("{}-host:b1", spec.name)).is_ok(), spec.name != "partition");
+        }
+    }
+
+    #[test]
+    fn a_rack_is_a_target_of_what_can_be_done_to_any_broker() {
+        for name in [
+            "kill-rack:a",
+            "pause-random-rack",
+            "isolate-rack:a",
+            "partition-rack:a",
+            "rolling-restart-rack:a",
+            "latency-rack:a",
+            "power-loss-rack:a",
+        ] {
+            assert_eq!(parse(name).map(|parsed| parsed.to_string()), Ok(name.to_owned()));
+        }
+        assert!(parse("depose-rack:a").unwrap_err().to_string().contains("depose makes no sense for rack:a"));
+        for name in ["reassign-rack:a", "remove-random-rack", "kill-rack:"] {
+            assert!(parse(name).is_err(), "{name}");
         }
     }
 

@@ -59,7 +59,7 @@ impl Scene<'_> {
     }
 
     /// Registered, or serving.
-    fn is_up(&self, host: &Host, daemon: &DaemonEntry) -> bool {
+    pub(crate) fn is_up(&self, host: &Host, daemon: &DaemonEntry) -> bool {
         match daemon.kind {
             DaemonKind::Kafka => self.view.brokers.contains_key(&daemon.id),
             DaemonKind::Zookeeper | DaemonKind::Controller => self.serves(host, daemon),
@@ -109,7 +109,7 @@ pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64
     Ok(all)
 }
 
-fn chosen(scene: &Scene<'_>, host: &Host, daemon: &DaemonEntry, evidence: String) -> Chosen {
+pub(crate) fn chosen(scene: &Scene<'_>, host: &Host, daemon: &DaemonEntry, evidence: String) -> Chosen {
     let keys_led = if daemon.kind == DaemonKind::Kafka { scene.keys_led(daemon.id) } else { Vec::new() };
     Chosen { host: host.name.clone(), daemon: daemon.label(), evidence, keys_led }
 }
@@ -188,6 +188,15 @@ fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, S
     Ok(chosen(scene, host, daemon, evidence))
 }
 
+/// The daemon of this label (`kafka:1`), which is in nobody's hands.
+pub(crate) fn named(scene: &Scene<'_>, label: &str) -> Result<Chosen, String> {
+    let (host, daemon) = scene.inventory.daemon_by_label(label).ok_or_else(|| format!("{label} is not in the inventory"))?;
+    if !scene.is_free(host, daemon) {
+        return Err(format!("{label} on {} is in the hands of another fault", host.name));
+    }
+    Ok(chosen(scene, host, daemon, "named by a step".to_owned()))
+}
+
 fn pick<'a>(candidates: &[(&'a Host, &'a DaemonEntry)], seed: u64) -> Option<(&'a Host, &'a DaemonEntry)> {
     candidates.choose(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed)).copied()
 }
@@ -230,6 +239,9 @@ fn leader<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
 }
 
 fn follower<'a>(scene: &'a Scene<'_>, seed: u64) -> Found<'a> {
+    if scene.partitions().next().is_none() {
+        return Err("there is no partition of which a broker could be a follower: a run makes its own topics".into());
+    }
     let in_sync: BTreeSet<i32> = scene.partitions().flat_map(|seen| seen.isr.iter().copied()).collect();
     let led = |id: i32| scene.partitions().filter(|seen| seen.leader == Some(id)).count();
     let free: Vec<_> = in_sync.iter().filter_map(|id| scene.broker(*id)).filter(|(host, daemon)| scene.is_free(host, daemon)).collect();
@@ -272,7 +284,7 @@ fn zookeeper<'a>(scene: &'a Scene<'_>, mode: &str, seed: u64) -> Found<'a> {
 }
 
 /// Whether taking `next` away, with what is taken already, leaves the cluster able to recover. A target whose own name says how many go
-/// (`kill-all`) is taken at its word, but not where people depend on the cluster.
+/// (`kill-all`) is taken at its word, and one that means a rack for its hosts, but not where people depend on the cluster.
 pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Result<(), String> {
     if next.len() > 1 && next.iter().all(|taken| taken.scope == Scope::OneByOne) {
         return next.iter().try_for_each(|one| guard(scene, &Target::Random, std::slice::from_ref(one)));
@@ -285,11 +297,12 @@ pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Resul
     let all: Vec<&Taken> = scene.taken.iter().chain(next).filter(|taken| taken.scope.takes_away()).collect();
     let is_production = scene.inventory.cluster.environment == Environment::Production;
     let by_name = target.takes_most() && !is_production;
-    let named: BTreeSet<&str> = next.iter().filter(|_| by_name).map(|taken| taken.host.as_str()).collect();
+    let names_hosts = target.takes_most() || target.is_rack();
+    let named: BTreeSet<&str> = next.iter().filter(|_| names_hosts && !is_production).map(|taken| taken.host.as_str()).collect();
     let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).filter(|host| !named.contains(host)).collect();
     let max = scene.inventory.limits.hosts_down_max;
     if hosts.len() > max {
-        let why = if target.takes_most() && is_production { ", which no name overrides in a production cluster" } else { "" };
+        let why = if names_hosts && is_production { ", which no name overrides in a production cluster" } else { "" };
         return Err(format!("{} hosts would be down at once, and limits.hosts_down_max is {max}{why}", hosts.len()));
     }
     let hit = |taken: &Taken, host: &Host, daemon: &DaemonEntry| {

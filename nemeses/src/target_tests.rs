@@ -49,7 +49,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
             sudo: false,
             privilege: None,
         },
-        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
+        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new(), replace_version: None },
         zookeeper: ZooKeeperSection {
             connect: Vec::new(),
             chroot: String::new(),
@@ -63,6 +63,7 @@ pub(crate) fn inventory(hosts: i32, hosts_down_max: usize) -> Inventory {
                 name: format!("h{id}"),
                 address: format!("192.0.2.{id}"),
                 ssh: SshOverride::default(),
+                rack: None,
                 opt_in_file: PathBuf::new(),
                 docker_host: None,
                 clock: None,

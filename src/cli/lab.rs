@@ -1,10 +1,8 @@
 //! `kchaos lab`: what a cluster of one's own can be.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::values::{duration, key_value};
+use super::values::{SessionTimeout, key_value, session_timeout};
 use super::{Format, LabSecurityArg};
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +49,9 @@ pub(crate) struct LabUpArgs {
     /// `broker.id` of the first broker
     #[arg(long, value_name = "ID", default_value_t = 1)]
     pub(crate) first_broker_id: i32,
+    /// `broker.rack`, dealt to the brokers in turn, as in a,b,c; their hosts are in these racks (target rack:NAME)
+    #[arg(long, value_name = "RACK,…", value_delimiter = ',')]
+    pub(crate) racks: Vec<String>,
     #[arg(long, default_value = "3.9.1")]
     pub(crate) kafka_version: String,
     /// Whom brokers let in; one of TLS and one of SASL may stand together, as in tls,scram-sha-512 (docs/security.md)
@@ -68,8 +69,9 @@ pub(crate) struct LabUpArgs {
     /// A broker setting; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) settings: Vec<(String, String)>,
-    #[arg(long, default_value = "18s", value_parser = duration)]
-    pub(crate) zookeeper_session_timeout: Duration,
+    /// Of the brokers; `unset` leaves what their version takes by itself: 6 s before Kafka 2.5, 18 s from it (KIP-537)
+    #[arg(long, default_value = "18s", value_parser = session_timeout)]
+    pub(crate) zookeeper_session_timeout: SessionTimeout,
     /// Who starts and stops the daemons; the other two are without --disks loop and --clock faketime
     #[arg(long, default_value = "scripts")]
     pub(crate) manager: LabManagerArg,

@@ -74,6 +74,9 @@ pub(crate) struct LoadArgs {
     /// Of the same workload: producers and live consumers run on these hosts of the inventory, in turn, and not here (docs/clients.md)
     #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     pub(crate) client_hosts: Vec<String>,
+    /// In which rack live readers are (client.rack), dealt to them in turn, so that followers there serve them; final reads are from leaders
+    #[arg(long = "client-rack", value_name = "RACK,…", value_delimiter = ',')]
+    pub(crate) client_racks: Vec<String>,
     /// A librdkafka property for every client; may be given several times
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) properties: Vec<(String, String)>,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use kchaos_synth::{INJECTABLE, Injection, InjectionError};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 /// `500ms`, `18s`, `5m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -18,6 +20,25 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         other => return Err(format!("unknown unit \"{other}\" in \"{text}\": ms, s, m or h")),
     };
     Duration::try_from_secs_f64(seconds).map_err(|error| format!("\"{text}\": {error}"))
+}
+
+/// A duration in a file, as the command line has it: `500ms`, `18s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        duration(&String::deserialize(deserializer)?).map(Self).map_err(Error::custom)
+    }
+}
+
+/// A time that may be left to whom it concerns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionTimeout(pub(crate) Option<Duration>);
+
+/// A duration, or `unset`.
+pub(super) fn session_timeout(text: &str) -> Result<SessionTimeout, String> {
+    if text == "unset" { Ok(SessionTimeout(None)) } else { duration(text).map(|asked| SessionTimeout(Some(asked))) }
 }
 
 pub(super) fn injection(text: &str) -> Result<Injection, String> {

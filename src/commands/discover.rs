@@ -109,7 +109,7 @@ fn wish(args: &DiscoverArgs) -> Result<Wish, Failure> {
     };
     Ok(Wish {
         name: args.name.clone(),
-        kafka: KafkaSection { bootstrap: args.bootstrap.clone(), properties },
+        kafka: KafkaSection { bootstrap: args.bootstrap.clone(), properties, replace_version: None },
         ssh,
         hosts: args.host.clone(),
         network_namespace: args.network_namespace.clone(),

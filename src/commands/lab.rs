@@ -109,6 +109,7 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
             .map_err(failure)?
             .with_zookeeper_tls(args.zookeeper_tls.map(|kind| kind == LabZooKeeperTls::Mutual)),
         first_broker_id: args.first_broker_id,
+        racks: args.racks,
         brokers: args.brokers,
         zookeepers: args.zookeepers.unwrap_or(if kraft.is_some() { 0 } else { ZOOKEEPERS }),
         kraft,
@@ -120,7 +121,7 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
             LabManagerArg::Systemd => LabManager::Systemd,
             LabManagerArg::Docker => LabManager::Docker,
         },
-        zookeeper_session_timeout_ms: millis(args.zookeeper_session_timeout),
+        zookeeper_session_timeout_ms: args.zookeeper_session_timeout.0.map(millis),
         disks: match args.disks {
             LabDisks::Directory => Disks::Directory,
             LabDisks::Loop => Disks::Loop,

@@ -64,7 +64,7 @@ fn section(what: ListWhat) -> String {
             let targets = Target::all().map(|target| target.to_string()).collect::<Vec<_>>().join(", ");
             let names = kchaos_nemeses::names().map(|name| name.to_string()).collect::<Vec<_>>();
             let names = names.chunks(6).map(|row| format!("  {}\n", row.join("  "))).collect::<String>();
-            format!("{faults}\nTargets\n  {targets}, host:NAME\n\nNemeses (fault-target)\n{names}")
+            format!("{faults}\nTargets\n  {targets}, host:NAME, rack:NAME, random-rack\n\nNemeses (fault-target)\n{names}")
         }
         ListWhat::Checkers => table("Checkers", kchaos_checkers::ALL.iter().map(|spec| (spec.name.to_owned(), spec.about))),
         ListWhat::Anomalies => {

@@ -15,6 +15,7 @@ mod peek;
 mod plan;
 mod proved;
 mod report;
+mod selftest;
 mod status;
 mod suite;
 mod suite_words;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Test(args) => test::run(*args),
         Command::Suite(args) => suite::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Conclude(args) => conclude::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -49,7 +49,12 @@ struct Told {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     client_hosts: Vec<String>,
     faults: Vec<Rehearsed>,
+    /// What an operator does meanwhile, one after another, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<String>,
     not_ready: Vec<Line>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Line>,
 }
 
 pub(super) fn of_test(test: TestArgs) -> Result<u8, Failure> {
@@ -88,10 +93,12 @@ async fn tell(setup: &Setup, show: usize) -> Result<Told, Failure> {
     Ok(Told {
         seed: setup.seed,
         cluster: setup.inventory.cluster.name.clone(),
-        ends: ends(&plan, &setup.inventory, setup.args.lease, setup.args.faults.is_none().then_some(setup.args.time_limit)),
+        ends: ends(&plan, &setup.inventory, setup.args.lease, setup.args.faults.is_none().then_some(setup.args.time_limit())),
         client_hosts: setup.options.client_hosts.clone(),
         command: plan.command,
         faults,
+        warnings: lines.iter().filter(|line| line.level == Level::Warning).cloned().collect(),
+        steps: setup.steps_in_words(),
         not_ready: lines.into_iter().filter(|line| line.level == Level::Fails).collect(),
     })
 }
@@ -156,6 +163,7 @@ fn said(out: &mut String, told: &Told, show: usize) -> std::fmt::Result {
         doctor::groups(&told.not_ready).iter().try_for_each(|group| writeln!(out, "  {group}"))?;
         writeln!(out)?;
     }
+    doctor::groups(&told.warnings).iter().try_for_each(|group| writeln!(out, "Warning: {group}"))?;
     writeln!(out, "{} faults for the cluster \"{}\", seed {}", told.faults.len(), told.cluster, told.seed)?;
     writeln!(out, "The same: {}", told.command.join(" "))?;
     writeln!(out, "Whom a fault hits is found again at its moment, from the cluster as it is then; shown is who it would be now.")?;
@@ -180,6 +188,15 @@ fn said(out: &mut String, told: &Told, show: usize) -> std::fmt::Result {
             writeln!(out, "     (--show {number} shows its commands)")?;
         }
         one.legs.iter().try_for_each(|leg| leg_said(out, leg, told.ends.lease_ms))?;
+    }
+    if !told.steps.is_empty() {
+        writeln!(out, "\nSteps, one after another, each daemon in sync before the next; what they change is not undone:")?;
+        (1..).zip(&told.steps).try_for_each(|(number, step)| writeln!(out, "{number:>3}  {step}"))?;
+        return writeln!(
+            out,
+            "\nThe trouble ends when the last of them is done. A host that hears nothing from kchaos for {} starts its daemon.",
+            seconds(told.ends.lease_ms)
+        );
     }
     let ends = &told.ends;
     writeln!(

@@ -5,16 +5,16 @@ use std::time::Duration;
 use anyhow::Context;
 use kchaos_cluster::view;
 
-use super::{CLUSTER, Line, security};
+use super::{CLUSTER, Line, racks, security};
 use crate::run::{Setup, what_is_missing};
 
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 const VIEW_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) async fn examine(setup: &Setup, wants_whole: bool) -> Vec<Line> {
-    let (zookeeper, brokers, kafka, whole) =
-        tokio::join!(zookeeper(setup), security::brokers(setup), log_in(setup), whole(setup, wants_whole));
-    [zookeeper, brokers, kafka, whole].concat()
+    let (zookeeper, brokers, kafka, racks, whole) =
+        tokio::join!(zookeeper(setup), security::brokers(setup), log_in(setup), racks::examine(setup), whole(setup, wants_whole));
+    [zookeeper, brokers, kafka, racks, whole].concat()
 }
 
 /// By a session of its own: who lets us in, and which cluster it is.

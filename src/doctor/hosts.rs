@@ -208,7 +208,8 @@ fn of_nemeses(setup: &Setup, unbearable: &[Unbearable]) -> Vec<Line> {
         }
     }
     if setup.nemeses.is_empty() {
-        lines.extend(unbearable.iter().map(|one| Line::warning("nemeses", CLUSTER, format!("not {one}"), "")));
+        let told = kchaos_nemeses::unbearable_told(unbearable);
+        lines.extend(told.into_iter().map(|one| Line::warning("nemeses", CLUSTER, format!("not {one}"), "")));
     }
     if lines.is_empty() {
         let what = if setup.nemeses.is_empty() {

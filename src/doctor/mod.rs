@@ -3,6 +3,7 @@
 
 mod cluster;
 mod hosts;
+pub(crate) mod racks;
 mod security;
 mod show;
 
@@ -100,6 +101,12 @@ pub(crate) struct Examined {
 }
 
 impl Examined {
+    /// What a run can go on with, and may be ended or made useless by.
+    pub(crate) fn warnings_of(&self, check: &str) -> Vec<String> {
+        let is_it = |line: &Line| line.level == Level::Warning && line.check == check;
+        groups(&self.lines).iter().filter(|group| is_it(group.line)).map(ToString::to_string).collect()
+    }
+
     pub(crate) fn failing(&self) -> Vec<String> {
         groups(&self.lines).iter().filter(|group| group.line.level == Level::Fails).map(ToString::to_string).collect()
     }

@@ -63,6 +63,9 @@ pub(crate) struct LatencyFile {
     pub(crate) latency: LatencyReport,
 }
 
+/// The reason of a run that never came to its trouble.
+pub(crate) const NOT_RUN: &str = "not-run";
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReportError {
     #[error("{path} cannot be read: is {} a run's directory?", path.parent().unwrap_or(Path::new(".")).display())]
@@ -90,7 +93,9 @@ impl RunData {
         data.faults = keep(read_lines(&directory.join("faults.jsonl")), &mut missing);
         data.timeline = keep(read_lines(&directory.join("timeline.jsonl")), &mut missing);
         data.files = files(directory);
-        data.missing = missing;
+        // A run that never began wrote no more, and that it never began is what its verdict says.
+        let never_began = data.verdict.reasons.iter().any(|reason| reason.name == NOT_RUN);
+        data.missing = if never_began { Vec::new() } else { missing };
         Ok(data)
     }
 
@@ -248,6 +253,11 @@ mod tests {
         let loaded = RunData::load(directory.path()).unwrap();
         assert_eq!(loaded.missing.len(), 1);
         assert!(html(&loaded).contains("timeline.jsonl cannot be read"));
+        let mut never_began = fixture::run(Variant::Valid);
+        never_began.verdict.reasons.push(kchaos_core::Reason { name: NOT_RUN.into(), text: "no consent".into() });
+        save(&never_began, directory.path());
+        fs::remove_file(directory.path().join("timeline.jsonl")).unwrap();
+        assert!(RunData::load(directory.path()).unwrap().missing.is_empty());
     }
 
     #[test]

@@ -14,8 +14,9 @@ use kchaos_workloads::FinalOrder;
 
 use super::{AbortReason, Ended, Setup};
 use crate::exit::{self, Failure};
-use crate::judged::{CheckerOutcome, EvidenceLine, FaultCount, HostOutcome, HostState, ResourcesUsed, RunVerdict};
+use crate::judged::{CheckerOutcome, EvidenceLine, FaultCount, HostOutcome, HostState, ResourcesUsed, RunVerdict, StepOutcome, StepState};
 use crate::report::{self, LatencyFile, RunData, SizeLatency};
+use crate::slo::{SloOutcome, SloStatus};
 use crate::store::RunDirectory;
 
 /// Judges a run that came to its end, writes all of it down, says it on the terminal, and gives the exit code.
@@ -37,6 +38,9 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     if setup.args.workload == "soak" {
         verdict.thresholds.extend(ended.resources.judge_growth(setup.args.load.soak.soak_memory_growth_max));
     }
+    verdict.thresholds.extend(ended.troubles.steps.iter().filter(|step| step.state == StepState::Missed).map(missed));
+    verdict.notes.extend(ended.troubles.steps.iter().map(StepOutcome::told));
+    verdict.steps.clone_from(&ended.troubles.steps);
     verdict.load.clone_from(&ended.analysed.latency.load);
     verdict.recovery = ended.analysed.recovery;
     verdict.resources = ResourcesUsed {
@@ -48,7 +52,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
         resident: ended.resources.resident.clone(),
     };
     verdict.hosts = ended.hosts.iter().map(|report| host(report, setup)).collect();
-    verdict.notes = ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")).collect();
+    verdict.notes.extend(ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")));
     verdict.notes.push(format!("clients: {}", setup.clients()));
     verdict.notes.extend(setup.privilege().map(|how| format!("on the hosts: {how}")));
     verdict.notes.extend(ended.finale.groups.iter().cloned());
@@ -71,7 +75,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
 /// A run that never came to its trouble: what stopped it is written down all the same.
 pub(crate) fn conclude_failed(directory: &RunDirectory, failure: Failure) -> Result<u8, Failure> {
     let mut verdict = RunVerdict { valid: Validity::Unknown, ..RunVerdict::default() };
-    verdict.reasons.push(kchaos_core::Reason { name: "not-run".into(), text: failure.to_string() });
+    verdict.reasons.push(kchaos_core::Reason { name: report::NOT_RUN.into(), text: failure.to_string() });
     verdict.checkers.push(CheckerOutcome { name: "experiment".into(), valid: Validity::Unknown, text: failure.to_string() });
     verdict.conclude(vec![(failure.code, failure.to_string())]);
     write_reports(directory, &verdict)?;
@@ -141,7 +145,7 @@ fn text_of(checker: &CheckerVerdict, check: &CheckReport) -> String {
 fn fault_count(ended: &Ended) -> FaultCount {
     FaultCount {
         required: ended.plan.faults_required,
-        tried: u32::try_from(ended.troubles.tried.len()).unwrap_or(u32::MAX),
+        tried: u32::try_from(ended.troubles.tried.len()).unwrap_or(u32::MAX).saturating_add(ended.troubles.steps_tried),
         in_force: ended.troubles.in_force,
         mended: ended.troubles.mended,
     }
@@ -219,6 +223,11 @@ fn experiment(ended: &Ended, faults: &FaultCount) -> Verdict {
     } else if faults.in_force < faults.required && ended.troubles.not_proved.is_empty() {
         verdict.reason("no-effect", format!("{} of {} faults tried were in force", faults.in_force, faults.tried));
     }
+    // Behind a promise of time that was missed nothing is begun, and that is told by an exit code of its own (6).
+    let is_missed = ended.troubles.steps.iter().any(|step| step.state == StepState::Missed);
+    for step in ended.troubles.steps.iter().filter(|step| step.state == StepState::NotDone && !is_missed) {
+        verdict.reason("step-not-done", step.told());
+    }
     if let Some(text) = &ended.finale.incomplete {
         verdict.reason("no-final-read", text.clone());
     }
@@ -240,6 +249,11 @@ fn experiment(ended: &Ended, faults: &FaultCount) -> Verdict {
         verdict.anomalies.insert("never-recovered".into(), finding(&[text]));
     }
     verdict
+}
+
+/// A promise of time that a plan made.
+fn missed(step: &StepOutcome) -> SloOutcome {
+    SloOutcome { slo: step.step.clone(), status: SloStatus::Missed, measured_ns: None, limit_ns: 0, n: 1, text: step.told() }
 }
 
 fn finding(texts: &[String]) -> Finding {

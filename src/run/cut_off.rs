@@ -119,6 +119,7 @@ impl Left {
             not_proved: of(FaultMoment::InEffect)
                 .filter(|event| !in_force.contains(&event.fault_id))
                 .map(|event| format!("{}: it was not proved", event.nemesis))
+                .chain((!plan.steps.is_empty()).then(|| "the steps of its plan: nobody knows which were done".to_owned()))
                 .chain(of(FaultMoment::LeaseLapsed).map(|event| format!("{}: it ended before it was mended by us", event.nemesis)))
                 .collect(),
             ..Troubles::default()

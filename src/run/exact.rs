@@ -1,4 +1,4 @@
-//! Faults at exact times: from a plan file (`--plan`), or as they were in an earlier run (`--replay`).
+//! Faults at exact times, and steps one after another: from a plan file (`--plan`), or as they were in an earlier run (`--replay`, faults alone).
 //!
 //! They begin when they are due, whatever else goes on, and so may overlap; the guards of the nemeses still hold.
 
@@ -11,7 +11,7 @@ use clap::Parser;
 use kchaos_core::{Body, FaultEvent, FaultMoment, Plan, PlannedFault};
 use serde::Deserialize;
 
-use super::millis;
+use super::{millis, steps};
 use crate::cli::{Cli, Command, TestArgs};
 use crate::exit::Failure;
 
@@ -20,8 +20,17 @@ use crate::exit::Failure;
 #[serde(deny_unknown_fields)]
 struct PlanFile {
     seed: Option<u64>,
-    #[serde(rename = "fault")]
+    #[serde(rename = "fault", default)]
     faults: Vec<FaultEntry>,
+    #[serde(rename = "step", default)]
+    steps: Vec<toml::Table>,
+}
+
+/// What a run is told exactly.
+#[derive(Default)]
+pub(super) struct Exact {
+    pub(super) faults: Vec<PlannedFault>,
+    pub(super) steps: Vec<steps::Planned>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,23 +44,23 @@ struct FaultEntry {
 }
 
 /// What the run breaks and when, if that is told exactly; `args` gets the rest of what the source says.
-pub(super) fn resolve(args: &mut TestArgs) -> Result<Vec<PlannedFault>, Failure> {
+pub(super) fn resolve(args: &mut TestArgs) -> Result<Exact, Failure> {
     if let Some(path) = args.plan.clone() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read the plan {}", path.display()));
-        let (seed, faults) =
+        let (seed, exact) =
             parse(&text.map_err(Failure::usage)?).map_err(|reason| Failure::usage(anyhow!("the plan {}: {reason}", path.display())))?;
         args.seed = args.seed.or(seed);
-        return Ok(faults);
+        return Ok(exact);
     }
-    let Some(run) = args.replay.clone() else { return Ok(Vec::new()) };
+    let Some(run) = args.replay.clone() else { return Ok(Exact::default()) };
     let faults = replay(&run, args).with_context(|| format!("--replay {}", run.display())).map_err(Failure::usage)?;
     if faults.is_empty() {
         return Err(Failure::usage(anyhow!("--replay {}: no fault was in force in that run", run.display())));
     }
-    Ok(faults)
+    Ok(Exact { faults, steps: Vec::new() })
 }
 
-fn parse(text: &str) -> Result<(Option<u64>, Vec<PlannedFault>), String> {
+fn parse(text: &str) -> Result<(Option<u64>, Exact), String> {
     let file: PlanFile = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut faults = Vec::new();
     for (entry, n) in file.faults.into_iter().zip(1_u64..) {
@@ -67,11 +76,12 @@ fn parse(text: &str) -> Result<(Option<u64>, Vec<PlannedFault>), String> {
             ..PlannedFault::default()
         });
     }
-    if faults.is_empty() {
-        return Err("it holds no [[fault]]".to_owned());
+    let steps = steps::read(file.steps)?;
+    if faults.is_empty() && steps.is_empty() {
+        return Err("it holds no [[fault]] and no [[step]]".to_owned());
     }
     faults.sort_by_key(|fault| fault.at_ms);
-    Ok((file.seed, faults))
+    Ok((file.seed, Exact { faults, steps }))
 }
 
 /// The faults of that run that were in force; `args` takes over its seed, its workload, its load and its kind of kill.
@@ -79,6 +89,7 @@ fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> 
     let read =
         |name: &str| std::fs::read_to_string(run.join(name)).with_context(|| format!("cannot read {name}: is it a run's directory?"));
     let plan: Plan = serde_json::from_str(&read("plan.json")?).context("plan.json")?;
+    anyhow::ensure!(plan.steps.is_empty(), "it was a plan with steps, which cannot be taken back: give its plan again (--plan)");
     if let Some(before) = as_typed(&plan, &args.load.properties)? {
         (args.workload, args.kill, args.load) = (before.workload, before.kill, before.load);
     }
@@ -148,9 +159,9 @@ mod tests {
     fn a_plan_file_says_what_happens_when_in_any_order() {
         let text = "seed = 7\n[[fault]]\nnemesis = \"kill-last-isr\"\nat = \"12s\"\nduration = \"500ms\"\n\
                     [[fault]]\nnemesis = \"pause-follower\"\nat = \"1s\"\nduration = \"30s\"\nseed = 3\n";
-        let (seed, faults) = parse(text).unwrap();
+        let (seed, exact) = parse(text).unwrap();
         assert_eq!(seed, Some(7));
-        let seen: Vec<_> = faults.iter().map(|fault| (fault.nemesis.as_str(), fault.at_ms, fault.duration_ms, fault.seed)).collect();
+        let seen: Vec<_> = exact.faults.iter().map(|fault| (fault.nemesis.as_str(), fault.at_ms, fault.duration_ms, fault.seed)).collect();
         assert_eq!(seen, [("pause-follower", Some(1_000), 30_000, 3), ("kill-last-isr", Some(12_000), 500, 8)]);
     }
 
@@ -160,11 +171,11 @@ mod tests {
         for (text, words) in [
             (entry("5", ""), "fault 1 (kill-leader): at: \"5\" lacks a unit"),
             (entry("5s", "when = 1\n"), "unknown field `when`"),
-            ("seed = 1\n".to_owned(), "missing field `fault`"),
+            ("seed = 1\n".to_owned(), "no [[fault]] and no [[step]]"),
             ("fault = []\n".to_owned(), "no [[fault]]"),
             ("[[fault]]\nnemesis = 3\n".to_owned(), "line 2"),
         ] {
-            let reason = parse(&text).unwrap_err();
+            let reason = parse(&text).err().unwrap();
             assert!(reason.contains(words), "{text}: {reason}");
         }
     }

@@ -26,6 +26,7 @@ mod schedule;
 mod setup;
 mod stable;
 mod start;
+mod steps;
 mod trouble;
 mod watch;
 mod whole;
@@ -63,6 +64,7 @@ pub(crate) use whole::what_is_missing;
 
 use crate::clock::RunClock;
 use crate::exit::Failure;
+use crate::judged::StepOutcome;
 use crate::recorder::{Beginning, FileRecorder};
 use crate::store::{Lines, RunDirectory};
 use analysis::Analysis;
@@ -99,6 +101,9 @@ pub(crate) type Clients = Arc<Mutex<Box<dyn Running>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
     pub(crate) tried: Vec<PlannedFault>,
+    /// What became of a plan's steps, and how many daemons they were begun on.
+    pub(crate) steps: Vec<StepOutcome>,
+    pub(crate) steps_tried: u32,
     pub(crate) in_force: u32,
     /// Proved to be mended.
     pub(crate) mended: u32,
@@ -204,7 +209,8 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
 
     drop(conditions);
     observer.stop().await;
-    let settings_now = preflight::settings_now(&live.setup).await.unwrap_or_default();
+    let mut settings_now = preflight::settings_now(&live.setup).await.unwrap_or_default();
+    steps::without(&steps::changed_settings(plan), &mut settings_now);
     live.nemesis_op("config", preflight::told(&settings_now));
     let settings_changed = preflight::settings_changed(plan, &settings_now);
     let unexpected_exits = preflight::unexpected_exits(&live.cluster, &daemons, &books.fault_events()).await;

@@ -20,8 +20,8 @@ use kchaos_workloads::Context;
 use serde_json::{Value, json};
 
 use super::abort::Abort;
-use super::rights;
 use super::{Books, Display, Live, Setup, whole};
+use super::{rights, steps};
 use crate::doctor;
 use crate::exit::Failure;
 
@@ -52,6 +52,7 @@ pub(super) struct Ready {
 pub(super) async fn check(setup: &Arc<Setup>, display: &Display) -> Result<Ready, Failure> {
     let examined = doctor::examine(setup, false).await;
     let failing = examined.failing();
+    examined.warnings_of(doctor::racks::CHECK).iter().for_each(|warning| display.event(&format!("warning: {warning}")));
     let Some((cluster, doors)) = examined.ways.filter(|_| failing.is_empty()) else {
         return Err(Failure::environment(anyhow!("{}", failing.join("\n  "))));
     };
@@ -258,9 +259,9 @@ pub(super) fn settings_changed(plan: &Plan, now: &Settings) -> Vec<String> {
     if now.is_empty() {
         return Vec::new();
     }
-    let mut changed = Vec::new();
+    let (mut changed, meant) = (Vec::new(), steps::changed_settings(plan));
     for (whose, before) in &plan.effective {
-        for (name, was) in before {
+        for (name, was) in before.iter().filter(|(name, _)| !meant.contains(*name)) {
             let is = now.get(whose).and_then(|settings| settings.get(name));
             if is != Some(was) {
                 changed.push(format!("{whose}: {name} was {was} and is {}", is.map_or("gone", String::as_str)));

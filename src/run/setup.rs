@@ -18,7 +18,7 @@ use super::clients;
 use super::cut_off::Left;
 use super::exact;
 use super::schedule::{Schedule, millis};
-use super::{hosts, load};
+use super::{hosts, load, steps};
 use crate::cli::{KillArg, TestArgs};
 use crate::clock::RunClock;
 use crate::exit::Failure;
@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) nemeses: Vec<NemesisName>,
     /// Faults whose times are told (`--plan`, `--replay`); empty: they are drawn.
     exact: Vec<PlannedFault>,
+    /// What an operator does meanwhile (`--plan`).
+    pub(super) steps: Vec<steps::Planned>,
     pub(crate) workload: Box<dyn Workload>,
     pub(crate) options: Options,
     pub(crate) slos: Vec<Slo>,
@@ -50,8 +52,9 @@ impl Setup {
     /// Everything that can be wrong with what was typed is found here, before anything is touched.
     pub(crate) fn resolve(mut args: TestArgs, command: Vec<String>, inventory: Arc<Inventory>) -> Result<Self, Failure> {
         let clock = Arc::new(RunClock::start());
-        let Names { nemeses, exact, options, workload, slos } = Names::resolve(&mut args)?;
+        let Names { nemeses, exact, steps, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
+        steps::refuse(&steps, &inventory).map_err(|why| Failure::usage(anyhow!("{why}")))?;
         refuse_without_zookeeper(workload.as_ref(), &args.workload, &inventory)?;
         refuse_sudo_sh(&args, &inventory)?;
         hosts::refuse_unknown(&options.client_hosts, &inventory)?;
@@ -73,6 +76,7 @@ impl Setup {
             inventory,
             nemeses,
             exact,
+            steps,
             workload,
             options,
             slos,
@@ -109,9 +113,15 @@ impl Setup {
         self.args.nemesis == ["all"]
     }
 
+    /// What its plan's steps do.
+    pub(crate) fn steps_in_words(&self) -> Vec<String> {
+        self.steps.iter().map(|planned| planned.step.words()).collect()
+    }
+
     /// `<start time>-<workload>-<nemesis>`.
     pub(crate) fn directory_name(&self) -> String {
         let nemesis = match self.nemeses.as_slice() {
+            [] if !self.steps.is_empty() => "steps".to_owned(),
             [] => "none".to_owned(),
             [one] => one.to_string(),
             several => format!("{}-nemeses", several.len()),
@@ -131,7 +141,8 @@ impl Setup {
             workload: self.args.workload.clone(),
             options: self.option_values(),
             nemeses: self.nemeses.iter().map(ToString::to_string).collect(),
-            faults_required: u32::from(!self.nemeses.is_empty()),
+            faults_required: u32::from(!self.nemeses.is_empty() || self.steps.iter().any(|planned| planned.step.touches_daemons())),
+            steps: self.steps.iter().map(|planned| planned.as_written.clone()).collect(),
             keys: self.workload.keys(&self.run_id),
             acks: self.options.acks.name().to_owned(),
             idempotence: self.options.idempotence,
@@ -223,7 +234,7 @@ impl Setup {
             .nemesis_duration
             .unwrap_or_else(|| std::time::Duration::from_millis(session_timeout_ms.unwrap_or(18_000) + BEYOND_SESSION_MS));
         let schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration, at_once);
-        plan.schedule = schedule.draw(self.args.time_limit, self.args.faults);
+        plan.schedule = schedule.draw(self.args.time_limit(), self.args.faults);
         if !self.nemeses.is_empty() {
             plan.facts.insert("nemesis_duration_ms".into(), millis(duration).to_string());
         }
@@ -274,7 +285,9 @@ impl Setup {
             Value::Object(map) => map.into_iter().collect::<BTreeMap<_, _>>(),
             other => BTreeMap::from([("options".to_owned(), other)]),
         };
-        values.insert("time_limit_ms".into(), json!(millis(self.args.time_limit)));
+        // Steps end by themselves.
+        let is_bound = self.steps.is_empty() || self.args.time_limit.is_some();
+        values.insert("time_limit_ms".into(), json!(is_bound.then(|| millis(self.args.time_limit()))));
         values.insert("nemesis_interval_ms".into(), json!(millis(self.args.nemesis_interval)));
         if self.args.kill == KillArg::Crash {
             values.insert("kill".into(), json!("crash"));
@@ -327,6 +340,7 @@ fn without_secrets(command: &[String]) -> Vec<String> {
 struct Names {
     nemeses: Vec<NemesisName>,
     exact: Vec<PlannedFault>,
+    steps: Vec<steps::Planned>,
     options: Options,
     workload: Box<dyn Workload>,
     slos: Vec<Slo>,
@@ -335,7 +349,7 @@ struct Names {
 impl Names {
     /// What a plan file or an earlier run says is put into `args`.
     fn resolve(args: &mut TestArgs) -> Result<Self, Failure> {
-        let exact = exact::resolve(args)?;
+        let exact::Exact { faults: exact, steps } = exact::resolve(args)?;
         let spec = workload_spec(&args.workload)?;
         let options = load::options(spec, args)?;
         let workload = (spec.build)(&options).map_err(Failure::usage)?;
@@ -353,7 +367,7 @@ impl Names {
         if let Some(profile) = &args.profile {
             crate::commands::check::profile(profile)?;
         }
-        Ok(Self { nemeses, exact, options, workload, slos })
+        Ok(Self { nemeses, exact, steps, options, workload, slos })
     }
 }
 

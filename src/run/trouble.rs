@@ -8,19 +8,22 @@ use kchaos_nemeses::{Engine, FaultError};
 
 use super::abort::Abort;
 use super::whole::{self, Whole};
-use super::{Live, Troubles};
+use super::{Live, Troubles, steps};
 
 /// A fault that a guard refuses is tried so many times more, with so much time between.
-const REFUSALS_MAX: u32 = 3;
-const AFTER_REFUSAL: Duration = Duration::from_secs(3);
+pub(super) const REFUSALS_MAX: u32 = 3;
+pub(super) const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 
 /// Runs the schedule until it ends, the time is over, or something forbids to go on.
 pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault]) -> Troubles {
+    if !live.setup.steps.is_empty() {
+        return with_steps(live, engine, schedule).await;
+    }
     if schedule.iter().any(|fault| fault.at_ms.is_some()) {
         return at_their_times(live, engine, schedule).await;
     }
     let mut troubles = Troubles::default();
-    let time_limit = live.setup.args.time_limit;
+    let time_limit = live.setup.args.time_limit();
     let is_counted = live.setup.args.faults.is_some();
     let began = Instant::now();
     for round in schedule.chunk_by(|_, next| next.beside) {
@@ -45,6 +48,23 @@ pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault])
     }
     if schedule.is_empty() || (!is_counted && troubles.may_go_on(&live.abort)) {
         live.abort.sleep(time_limit.saturating_sub(began.elapsed())).await;
+    }
+    troubles
+}
+
+/// The steps of a plan, and its faults at their times meanwhile; then the cluster is waited for.
+async fn with_steps(live: &Live, engine: &Engine, schedule: &[PlannedFault]) -> Troubles {
+    let faults = async { if schedule.is_empty() { Troubles::default() } else { at_their_times(live, engine, schedule).await } };
+    let (mut troubles, stepped) = tokio::join!(faults, steps::run(live, engine, &live.setup.steps));
+    troubles.steps = stepped.outcomes;
+    troubles.steps_tried = stepped.tried;
+    troubles.in_force += stepped.in_force;
+    troubles.mended += stepped.mended;
+    troubles.not_proved.extend(stepped.not_proved);
+    troubles.environment.extend(stepped.environment);
+    troubles.never_recovered = troubles.never_recovered.or(stepped.never_recovered);
+    if troubles.may_go_on(&live.abort) {
+        troubles.wait_until_whole(live).await;
     }
     troubles
 }

@@ -15,7 +15,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs `kchaos WORDS` to its end; its exit code, or none if a signal ended it. If the suite is to end, the child is told so once, and waited for all
 /// the same: it may have hosts to mend.
-pub(super) async fn kchaos(words: &[String], transcript: &Transcript, abort: &Abort) -> anyhow::Result<Option<i32>> {
+pub(crate) async fn kchaos(words: &[String], transcript: &Transcript, abort: &Abort) -> anyhow::Result<Option<i32>> {
     let program = std::env::current_exe().context("find this executable")?;
     let mut command = Command::new(program);
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -30,7 +30,7 @@ impl Trouble {
         Self { span, text: text.into() }
     }
 
-    fn of(error: &toml::de::Error, around: &Range<usize>) -> Self {
+    pub(crate) fn of(error: &toml::de::Error, around: &Range<usize>) -> Self {
         let text =
             error.message().trim().replace('\n', "; ").replace("unknown field", "unknown key").replace("missing field", "missing key");
         Self { span: error.span().filter(|span| !span.is_empty()).unwrap_or_else(|| around.clone()), text }
@@ -129,8 +129,13 @@ fn lab_words(lab: &DeTable<'_>, span: &Range<usize>, is_short: bool) -> Result<V
         Some(DeValue::Table(_)) | None => {}
         Some(_) => return Err(vec![Trouble::at(span.clone(), "short is a table here: [lab.short]")]),
     }
-    let words = options::words::<LabUpArgs>(&lab)?;
-    refuse_lab(&words).map_err(|why| vec![Trouble::at(options::place_of(&lab, &why).unwrap_or_else(|| span.clone()), why)])?;
+    lab_options(&lab, span)
+}
+
+/// The words of a `kchaos lab up` that would be done.
+pub(crate) fn lab_options(lab: &DeTable<'_>, span: &Range<usize>) -> Result<Vec<String>, Vec<Trouble>> {
+    let words = options::words::<LabUpArgs>(lab)?;
+    refuse_lab(&words).map_err(|why| vec![Trouble::at(options::place_of(lab, &why).unwrap_or_else(|| span.clone()), why)])?;
     Ok(words)
 }
 
@@ -248,7 +253,7 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(table: DeTable<'_>, around: &
 }
 
 /// Tables are laid over each other key by key; all else is replaced.
-fn overlay<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
+pub(crate) fn overlay<'i>(base: &mut DeTable<'i>, over: DeTable<'i>) {
     for (key, value) in over {
         match (base.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut), value.get_ref()) {
             (Some(DeValue::Table(under)), DeValue::Table(table)) => overlay(under, table.clone()),
@@ -267,7 +272,7 @@ pub(crate) fn span_of(table: &DeTable<'_>, key: &str) -> Range<usize> {
 }
 
 /// `FILE:LINE:COLUMN: what`, a line each.
-fn told(path: &Path, text: &str, troubles: &[Trouble]) -> String {
+pub(crate) fn told(path: &Path, text: &str, troubles: &[Trouble]) -> String {
     let mut lines = String::new();
     for Trouble { span, text: what } in troubles {
         let before = text.get(..span.start).unwrap_or(text);

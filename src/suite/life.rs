@@ -110,12 +110,12 @@ fn never_begun(failure: &Failure) -> StepResult {
 }
 
 /// A runtime without threads: who has any cannot enter the lab's network.
-fn alone<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+pub(crate) fn alone<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     Ok(runtime.block_on(work))
 }
 
-fn lab_up(words: &[String], transcript: &Transcript, is_aborted: &mut bool) -> Result<LabResult, Failure> {
+pub(crate) fn lab_up(words: &[String], transcript: &Transcript, is_aborted: &mut bool) -> Result<LabResult, Failure> {
     let command = format!("kchaos lab up {}", words.join(" "));
     transcript.say(&format!("\n── {command}"));
     let mut lab = LabResult { command, ..LabResult::default() };
@@ -143,7 +143,7 @@ fn lab_up(words: &[String], transcript: &Transcript, is_aborted: &mut bool) -> R
 }
 
 /// Signals do not end this: what it takes down is ours.
-fn lab_down(lab: &mut LabResult, transcript: &Transcript) -> Result<(), Failure> {
+pub(crate) fn lab_down(lab: &mut LabResult, transcript: &Transcript) -> Result<(), Failure> {
     transcript.say("\n── kchaos lab down");
     let words = ["lab", "down", "--force"].map(str::to_owned);
     let code = alone(async {

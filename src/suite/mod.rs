@@ -4,19 +4,20 @@
 //! Runs, and the lab itself, are children of this very executable: each is alone in its process, as when people call it, and the lab is made and
 //! unmade from outside its network while steps are inside.
 
-mod child;
-mod file;
+pub(crate) mod child;
+pub(crate) mod file;
 mod life;
-mod options;
+pub(crate) mod options;
 mod report;
 mod scene;
 mod steps;
-mod transcript;
+pub(crate) mod transcript;
 
 use std::path::PathBuf;
 
 pub(crate) use file::load;
-pub(crate) use life::{Place, live};
+pub(crate) use life::{Place, alone, lab_down, lab_up, live};
+pub(crate) use report::{LabResult, status};
 
 use steps::{Kind, Step};
 

@@ -1,11 +1,15 @@
 //! Tables of a file that stand for the options of a command: each long option is a key, so that what `kchaos test` and `kchaos lab up` learn a suite can say
 //! at once.
 
+use std::ops::Range;
+
 use clap::{ArgAction, Args};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::Trouble;
+use crate::cli::TestArgs;
+use crate::commands::test_args;
 use crate::run::nearest;
 
 /// The words of a command line. Unknown options are troubles with their place.
@@ -34,8 +38,21 @@ pub(super) fn words<A: Args>(table: &DeTable<'_>) -> Result<Vec<String>, Vec<Tro
     if troubles.is_empty() { Ok(words) } else { Err(troubles) }
 }
 
+/// What whoever has the run done says itself.
+const OURS: &[&str] = &["inventory", "results", "progress", "dry-run", "keep-lab"];
+
+/// The words of a `kchaos test` that could be asked for; `place` is the table's, `by` who has it done.
+pub(crate) fn test_words(args: &DeTable<'_>, place: Range<usize>, by: &str) -> Result<Vec<String>, Vec<Trouble>> {
+    if let Some((key, _)) = OURS.iter().find_map(|name| args.get_key_value(*name)) {
+        return Err(vec![Trouble::at(key.span(), format!("{} is said by the {by} itself", key.get_ref()))]);
+    }
+    let words = words::<TestArgs>(args)?;
+    test_args(&words).map_err(|why| vec![Trouble::at(place_of(args, &why).unwrap_or(place), why)])?;
+    Ok(words)
+}
+
 /// The key of the table that clap complains about, by the option's name in what it says.
-pub(super) fn place_of(table: &DeTable<'_>, said: &str) -> Option<std::ops::Range<usize>> {
+pub(super) fn place_of(table: &DeTable<'_>, said: &str) -> Option<Range<usize>> {
     let named = |name: &str| if name.chars().count() == 1 { format!("'-{name} ") } else { format!("'--{name} ") };
     table.iter().find(|(key, _)| said.contains(&named(key.get_ref()))).map(|(key, _)| key.span())
 }

@@ -30,16 +30,16 @@ pub(super) struct SuiteResult {
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct LabResult {
-    pub(super) command: String,
-    pub(super) up_after_ms: Option<u64>,
-    pub(super) is_down: bool,
+pub(crate) struct LabResult {
+    pub(crate) command: String,
+    pub(crate) up_after_ms: Option<u64>,
+    pub(crate) is_down: bool,
     /// Why it is not up, or not down.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
     /// Exit code of what went wrong.
     #[serde(skip)]
-    pub(super) code: u8,
+    pub(crate) code: u8,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -133,7 +133,7 @@ impl SuiteResult {
 }
 
 /// As the table of exit codes has it: a broken promise is a failure, what is not Kafka's fault an error.
-fn status(code: u8, text: &str) -> TestCaseStatus {
+pub(crate) fn status(code: u8, text: &str) -> TestCaseStatus {
     let kind = match code {
         exit::VALID => return TestCaseStatus::success(),
         exit::INVALID | exit::UNKNOWN | exit::THRESHOLD => NonSuccessKind::Failure,

@@ -20,7 +20,7 @@ const ROLES: &[Target] =
     &[Target::Leader, Target::Controller, Target::ZooKeeperLeader, Target::ZooKeeperFollower, Target::Follower, Target::Random];
 
 /// How many nemeses a run of the tests takes, of each kind: every one has its record in docs/proved.jsonl.
-const PART: usize = 10;
+const PART: usize = 7;
 /// And one `kchaos test`.
 const RUN: usize = 30;
 

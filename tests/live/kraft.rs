@@ -70,9 +70,33 @@ fn another_controller_leads_after_the_active_one_was_killed() {
 
 #[test]
 #[ignore = "needs root and a lab of KRaft"]
-fn every_workload_that_has_a_meaning_without_zookeeper_is_valid() {
+fn what_coordinators_keep_is_kept_without_zookeeper() {
+    are_valid(&["queue", "transactions", "order"]);
+}
+
+#[test]
+#[ignore = "needs root and a lab of KRaft"]
+fn what_the_controllers_are_asked_is_answered_without_zookeeper() {
+    are_valid(&["bank", "elections", "offsets"]);
+}
+
+/// Of 4.0 and later by default (KIP-848); brokers of 3.9 refuse it.
+#[test]
+#[ignore = "needs root and a lab of KRaft"]
+fn a_group_of_the_new_protocol_processes_everything_or_is_refused_by_name() {
     Lab::that_is_whole();
-    for workload in ["queue", "transactions", "order", "bank", "elections", "offsets"] {
+    let load = ["--workload", "queue", "--group-protocol", "consumer", "--faults", "1", "--nemesis-interval", "1s"];
+    let run = a_run_with("kill-leader", &load).run();
+    if run.code == ENVIRONMENT {
+        run.says(ENVIRONMENT, &["KIP-848", "--group-protocol classic"]);
+    } else {
+        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    }
+}
+
+fn are_valid(workloads: &[&str]) {
+    Lab::that_is_whole();
+    for workload in workloads {
         let run = a_run_with("kill-leader", &["--workload", workload, "--faults", "1", "--nemesis-interval", "1s"]).finish().ends_with(0);
         run.stands_offline();
         println!("{workload} × kill-leader on KRaft: {:.0} s", run.took.as_secs_f64());

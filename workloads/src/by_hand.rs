@@ -223,7 +223,7 @@ impl Access {
     }
 
     fn log(&self, client: &str) -> ClientLog {
-        ClientLog { sink: Arc::clone(&self.log), clock: Arc::clone(&self.clock), client: client.to_owned() }
+        ClientLog { sink: Arc::clone(&self.log), clock: Arc::clone(&self.clock), client: client.to_owned(), watch: None }
     }
 }
 

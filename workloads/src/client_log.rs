@@ -9,6 +9,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
+use crate::racks::Watch;
+
 /// One line of a client's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
@@ -66,6 +68,8 @@ pub(crate) struct ClientLog {
     pub(crate) sink: Arc<dyn LogSink>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) client: String,
+    /// Who serves it, of a reader in a rack.
+    pub(crate) watch: Option<Arc<Watch>>,
 }
 
 impl ClientLog {
@@ -84,7 +88,11 @@ impl ClientContext for ClientLog {
         self.say("error", "ERROR", &format!("{error}: {reason}"));
     }
 
-    fn stats_raw(&self, _: &[u8]) {}
+    fn stats_raw(&self, json: &[u8]) {
+        if let Some(watch) = &self.watch {
+            watch.hears(json);
+        }
+    }
 }
 
 impl ConsumerContext for ClientLog {}

@@ -28,6 +28,7 @@ mod payload;
 mod producer;
 mod properties;
 mod queue;
+mod racks;
 mod raw;
 mod reader;
 mod register;

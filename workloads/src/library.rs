@@ -25,7 +25,8 @@ pub(crate) trait Library: Send + Sync {
     /// A producer, whose answers go to `instance`.
     fn producer(&self, writer: &Writer, instance: &Arc<Instance>) -> Result<Box<dyn Sending>, String>;
 
-    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String>;
+    /// `rack`: where it says that it is, so that a follower there may serve it.
+    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation, rack: Option<&str>) -> Result<Box<dyn Reading>, String>;
 }
 
 /// The library of all clients, but where another is asked for.

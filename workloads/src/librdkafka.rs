@@ -24,6 +24,7 @@ use crate::library::{Incoming, Library, Outgoing, ReadError, Reading, Sending, m
 use crate::options::Isolation;
 use crate::producer::first_attempt_ns;
 use crate::properties::Role;
+use crate::racks;
 use crate::raw;
 use crate::shared::Shared;
 use crate::writer::Writer;
@@ -58,10 +59,15 @@ impl Library for Librdkafka {
         Ok(Box::new(RdProducer { producer, first_attempt, instance: Arc::clone(instance), is_over, reports: Some(reports) }))
     }
 
-    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String> {
+    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation, rack: Option<&str>) -> Result<Box<dyn Reading>, String> {
         let mut config = shared.config(Role::Consumer, name);
         config.set("isolation.level", isolation.name());
-        let consumer: BaseConsumer<ClientLog> = made(&config, shared.log(name))?;
+        let mut log = shared.log(name);
+        if let Some(rack) = rack {
+            config.set(racks::PROPERTY, rack).set(racks::STATISTICS, racks::STATISTICS_MS);
+            log.watch = Some(shared.served.watch(name, rack));
+        }
+        let consumer: BaseConsumer<ClientLog> = made(&config, log)?;
         Ok(Box::new(RdConsumer(consumer)))
     }
 }

@@ -83,6 +83,9 @@ pub struct Options {
     /// Of the workload `append`: the hosts on which its producers and live consumers run, by their names in the inventory; none: here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub client_hosts: Vec<String>,
+    /// In which racks live readers say that they are, dealt to them in turn; none: they say nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_racks: Vec<String>,
     /// `-X key=value`, for librdkafka, in the order given: the last one wins.
     #[serde(serialize_with = "properties::as_shown")]
     pub properties: Vec<(String, String)>,
@@ -123,6 +126,7 @@ impl Default for Options {
             offsets: OffsetsOptions::default(),
             client: ClientLibrary::default(),
             client_hosts: Vec::new(),
+            client_racks: Vec::new(),
             properties: Vec::new(),
         }
     }

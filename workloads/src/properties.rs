@@ -67,6 +67,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("transactional.id", "the workload transactions names its own; others have none"),
     ("transaction.timeout.ms", "use --txn-timeout"),
     ("client.id", "it names the run and the client"),
+    ("client.rack", "use --client-rack; final reads are from leaders"),
     ("group.id", "it names the run, or its group"),
     ("group.protocol", "use --group-protocol"),
     ("group.instance.id", "use --group-static"),

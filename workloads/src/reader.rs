@@ -179,7 +179,7 @@ impl Reader {
     fn run(mut self, ready: &SyncSender<Result<(), String>>) -> ReaderOutcome {
         let mut is_first = true;
         while !self.is_over() {
-            match self.library.consumer(&self.shared, &self.name, self.isolation()) {
+            match self.library.consumer(&self.shared, &self.name, self.isolation(), self.rack()) {
                 Ok(mut consumer) => {
                     let _ = ready.try_send(Ok(()));
                     self.position_from = Instant::now();
@@ -202,6 +202,14 @@ impl Reader {
         match self.purpose {
             Purpose::Live { .. } => self.shared.options.isolation,
             Purpose::Final { .. } => Isolation::ReadCommitted,
+        }
+    }
+
+    /// Final reads are the leader's own word: they name no rack.
+    fn rack(&self) -> Option<&str> {
+        match self.purpose {
+            Purpose::Live { consumer } => self.shared.rack(consumer),
+            Purpose::Final { .. } => None,
         }
     }
 

@@ -234,6 +234,7 @@ impl Running for ClientsRun {
             .filter_map(|target| Some((self.shared.keys.iter().position(|entry| entry.key == target.key)?, target)))
             .collect();
         let mut outcome = FinaleOutcome { told: self.clients.told(&self.shared), lost: self.clients.lost(), ..FinaleOutcome::default() };
+        outcome.told.extend(self.shared.served.told());
         for target in targets.iter().filter(|target| known.iter().all(|(_, found)| found.key != target.key)) {
             outcome.errors.push(format!("key {} is none of this run's", target.key));
             outcome.keys.push(FinalKey::unread(target));

@@ -13,6 +13,7 @@ use crate::counts::Counters;
 use crate::options::Options;
 use crate::payload::Place;
 use crate::properties::{self, Role};
+use crate::racks::Served;
 use crate::rotation::Generations;
 use crate::sizes::Sizes;
 use crate::{Context, WorkloadError};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) sizes: Option<Sizes>,
     /// The run was cut off, and nobody writes any more.
     pub(crate) is_cut_off: bool,
+    /// Who served those of its readers that are in a rack.
+    pub(crate) served: Arc<Served>,
     run_id: String,
     bootstrap: String,
     /// May hold secrets.
@@ -74,6 +77,7 @@ impl Shared {
             is_reading_over: AtomicBool::new(false),
             is_calm: AtomicBool::new(false),
             sizes: (options.order.is_some() || options.value_bytes_max.is_some()).then(Sizes::default),
+            served: Arc::default(),
             run_id: context.run_id,
             bootstrap: context.bootstrap,
             properties: context.properties,
@@ -135,7 +139,13 @@ impl Shared {
         properties::config(&self.properties(role, client))
     }
 
+    /// Where the live reader of this number says that it is.
+    pub(crate) fn rack(&self, consumer: usize) -> Option<&str> {
+        let racks = &self.options.client_racks;
+        if racks.is_empty() { None } else { racks.get(consumer % racks.len()).map(String::as_str) }
+    }
+
     pub(crate) fn log(&self, client: &str) -> ClientLog {
-        ClientLog { sink: Arc::clone(&self.log), clock: Arc::clone(&self.clock), client: client.to_owned() }
+        ClientLog { sink: Arc::clone(&self.log), clock: Arc::clone(&self.clock), client: client.to_owned(), watch: None }
     }
 }

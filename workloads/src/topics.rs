@@ -95,7 +95,7 @@ pub(crate) fn admin_client(
         properties::check_one(name, value)?;
     }
     let all = properties::resolve(Role::Admin, &Options::default(), bootstrap, properties, &format!("kchaos-{run_id}-admin"));
-    let log = ClientLog { sink, clock, client: "admin".to_owned() };
+    let log = ClientLog { sink, clock, client: "admin".to_owned(), watch: None };
     AdminClient::from_config_and_context(&properties::config(&all), log)
         .map_err(|error| WorkloadError::Client { name: "admin".to_owned(), reason: error.to_string() })
 }

@@ -24,8 +24,14 @@ for directory in /proc/[0-9]*; do
     else
         echo "@unreadable $settings"
     fi
-    for entry in $(printf '%s\n' "$arguments" | tr ':' '\n' | sed -n 's|/libs/[^/]*$|/bin|p' | sort -u); do
-        [ ! -x "$directory/root$entry/kafka-server-start.sh" ] || echo "@bin $entry"
+    # Beside the jars, or beside a directory that they are in: versions may stand side by side.
+    for entry in $(printf '%s\n' "$arguments" | tr ':' '\n' | sed -n -E 's#^(/.*)/(\*|[^/]*\.jar)$#\1#p' | sort -u); do
+        while [ -n "$entry" ]; do
+            entry=${entry%/*}
+            [ -x "$directory/root$entry/bin/kafka-server-start.sh" ] || continue
+            echo "@bin $entry/bin"
+            break
+        done
     done
     container=$(sed -n -E 's#.*docker[-/]([0-9a-f]{64}).*#\1#p' "$directory/cgroup" 2>/dev/null | head -n 1)
     [ -z "$container" ] || echo "@container $(docker inspect --format '{{.Name}}' "$container" 2>/dev/null)"

@@ -111,10 +111,10 @@ impl Inventory {
     }
 }
 
-/// `true` for librdkafka properties whose value is a secret.
-pub(super) fn is_secret_property(name: &str) -> bool {
+/// `true` for properties of librdkafka and settings of brokers whose value is a secret.
+pub fn is_secret_property(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["password", "passphrase", "secret", "key.pem", "jaas", "oauthbearer.config"].iter().any(|word| name.contains(word))
+    ["password", "passphrase", "secret", "key.pem", "keystore.key", "jaas", "oauthbearer.config"].iter().any(|word| name.contains(word))
 }
 
 impl Host {

@@ -146,6 +146,11 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
         let ours = ["bootstrap.servers", "metadata.broker.list"].contains(&name.as_str());
         findings.require(!ours, &["kafka", "properties", name], || "the brokers stand in kafka.bootstrap".to_owned());
     }
+    if let Some(command) = &inventory.kafka.replace_version {
+        findings.require(command.contains("{version}"), &["kafka", "replace_version"], || {
+            "lacks {version}, which stands for the version that a plan asks for: \"/opt/bin/install-kafka {version}\"".to_owned()
+        });
+    }
     let zookeeper = &inventory.zookeeper;
     let chroot = &zookeeper.chroot;
     let chroot_in_order = chroot.is_empty() || (chroot.starts_with('/') && !chroot.ends_with('/') && !chroot.contains("//"));
@@ -191,6 +196,8 @@ fn check_host(index: usize, host: &Host, findings: &mut Findings) {
     }
     findings.require_at(host.ssh.port != Some(0), in_host(index, &["ssh", "port"]), || "is 0: a port is between 1 and 65535".to_owned());
     findings.require_at(host.opt_in_file.is_absolute(), in_host(index, &["opt_in_file"]), || not_absolute(&host.opt_in_file));
+    let has_rack = host.rack.as_ref().is_none_or(|rack| !rack.trim().is_empty());
+    findings.require_at(has_rack, in_host(index, &["rack"]), || "is empty: leave it out, or write its brokers' broker.rack".to_owned());
     let containers: HashSet<Option<&str>> = host.daemons.iter().map(|daemon| daemon.container.as_deref()).collect();
     findings.require_at(containers.len() <= 1, in_host(index, &["daemon"]), || {
         "has daemons in a container and others that are not in it: each container is a host of its own".to_owned()

@@ -208,6 +208,12 @@ impl Client {
         accepted(peer, &format!("setting {name} of broker {broker}"), answer.error)
     }
 
+    /// Sets the dynamic default of all brokers, or takes it away.
+    pub async fn set_brokers_config(&self, name: &str, value: Option<&str>) -> Result<(), ProtocolError> {
+        let what = format!("setting {name} of all brokers");
+        self.ask_controller(&AlterConfigRequest { resource: Resource::AllBrokers, name, value }, &what).await
+    }
+
     /// Deletes all records below an offset: asked of the partition's leader.
     pub async fn delete_records(&self, leader: i32, topic: &str, partition: i32, before: i64) -> Result<(), ProtocolError> {
         let peer = self.peer(leader).await?;
@@ -231,7 +237,7 @@ impl Client {
     }
 }
 
-fn accepted(peer: Peer, what: &str, code: i16) -> Result<(), ProtocolError> {
+pub(super) fn accepted(peer: Peer, what: &str, code: i16) -> Result<(), ProtocolError> {
     if code == 0 { Ok(()) } else { Err(ProtocolError::Refused { peer, what: what.to_owned(), code }) }
 }
 

@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.in_call = true;
             return Err(ProtocolError::Correlation { peer: self.peer.clone(), what: R::NAME, want: self.correlation, got });
         }
-        if R::IS_FLEXIBLE {
+        if R::HAS_TAGS_BEFORE_ANSWER {
             decoder.tags().map_err(malformed)?;
         }
         R::decode(&mut decoder).map_err(malformed)

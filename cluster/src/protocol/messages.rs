@@ -15,6 +15,8 @@ pub trait Request {
     const NAME: &'static str;
     /// Versions since KIP-482: headers end in tagged fields, and strings and arrays are compact.
     const IS_FLEXIBLE: bool = false;
+    /// ApiVersions alone is answered without tagged fields in the header, whatever its version: who asks does not know yet what is spoken.
+    const HAS_TAGS_BEFORE_ANSWER: bool = Self::IS_FLEXIBLE;
     type Response;
 
     fn encode(&self, encoder: &mut Encoder);
@@ -118,6 +120,8 @@ pub struct DescribeConfigsRequest<'a> {
 pub enum Resource<'a> {
     Topic(&'a str),
     Broker(i32),
+    /// The default of all brokers.
+    AllBrokers,
 }
 
 impl Resource<'_> {
@@ -130,6 +134,10 @@ impl Resource<'_> {
             Resource::Broker(broker) => {
                 encoder.i8(4);
                 encoder.string(&broker.to_string());
+            }
+            Resource::AllBrokers => {
+                encoder.i8(4);
+                encoder.string("");
             }
         }
     }

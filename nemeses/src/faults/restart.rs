@@ -61,16 +61,8 @@ impl HostFault for Restart {
 
     async fn inject(&self) -> Result<Injected, FaultError> {
         let daemon = &self.daemon;
-        let stopped = down::ask_to_stop(daemon).await?;
-        if let Some(seen) = down::there_is(daemon, down::Way::Stop).await? {
-            let text = format!("{} is still there after its stop command: {seen}", daemon.name());
-            return Err(FaultError::NotProved { nemesis: daemon.ground.nemesis.clone(), text });
-        }
-        let when = Interval { before_ns: daemon.ground.now(), ..stopped };
-        if let Err(error) = daemon.manager.start(&daemon.ground.armed_remote(self.host())).await {
-            // Whether it runs is looked at when it is mended, and it is started again if it does not.
-            daemon.ground.note(format!("the start command of {} on {}: {error}", daemon.chosen.daemon, self.host()));
-        }
+        let when = stop(daemon).await?;
+        start(daemon).await;
         let effect = Effect { pids: vec![(daemon.before.pid, daemon.before.start_time)], ..Effect::default() };
         Ok(Injected { when, effect })
     }
@@ -85,19 +77,7 @@ impl HostFault for Restart {
     }
 
     async fn proof(&self) -> Result<Proof, FaultError> {
-        let daemon = &self.daemon;
-        // Seen to be gone already, or there would be no start.
-        let gone = format!("pid {} started at tick {} is gone from {}", daemon.before.pid, daemon.before.start_time, self.host());
-        let now = daemon.ground.state(daemon.manager.as_ref(), self.host()).await;
-        let successor = match now {
-            Ok(DaemonState::Running(pid) | DaemonState::Stopped(pid)) if pid == daemon.before => {
-                return Ok(Proof { proved: false, text: format!("{} is there as before", daemon.name()) });
-            }
-            Ok(DaemonState::Running(pid) | DaemonState::Stopped(pid)) => format!("{} runs as pid {} now", daemon.chosen.daemon, pid.pid),
-            Ok(DaemonState::Gone) => "nobody has taken its place yet".to_owned(),
-            Err(error) => format!("whether another has taken its place is not known: {error}"),
-        };
-        Ok(Proof { proved: true, text: format!("{gone}; {successor}") })
+        Ok(was_replaced(&self.daemon).await)
     }
 
     async fn mend(&self) -> Result<Interval, String> {
@@ -107,6 +87,39 @@ impl HostFault for Restart {
     async fn mended(&self) -> Proof {
         bring_up::is_up(&self.daemon).await
     }
+}
+
+/// The service's own stop, until the process is gone: around both.
+pub(crate) async fn stop(daemon: &Daemon) -> Result<Interval, FaultError> {
+    let stopped = down::ask_to_stop(daemon).await?;
+    if let Some(seen) = down::there_is(daemon, down::Way::Stop).await? {
+        let text = format!("{} is still there after its stop command: {seen}", daemon.name());
+        return Err(FaultError::NotProved { nemesis: daemon.ground.nemesis.clone(), text });
+    }
+    Ok(Interval { before_ns: daemon.ground.now(), ..stopped })
+}
+
+/// Whether it runs is looked at when it is mended, and it is started again if it does not.
+pub(crate) async fn start(daemon: &Daemon) {
+    let host = &daemon.chosen.host;
+    if let Err(error) = daemon.manager.start(&daemon.ground.armed_remote(host)).await {
+        daemon.ground.note(format!("the start command of {} on {host}: {error}", daemon.chosen.daemon));
+    }
+}
+
+/// That its process is gone was seen already, or there would have been no start: who runs now.
+pub(crate) async fn was_replaced(daemon: &Daemon) -> Proof {
+    let host = &daemon.chosen.host;
+    let gone = format!("pid {} started at tick {} is gone from {host}", daemon.before.pid, daemon.before.start_time);
+    let successor = match daemon.ground.state(daemon.manager.as_ref(), host).await {
+        Ok(DaemonState::Running(pid) | DaemonState::Stopped(pid)) if pid == daemon.before => {
+            return Proof { proved: false, text: format!("{} is there as before", daemon.name()) };
+        }
+        Ok(DaemonState::Running(pid) | DaemonState::Stopped(pid)) => format!("{} runs as pid {} now", daemon.chosen.daemon, pid.pid),
+        Ok(DaemonState::Gone) => "nobody has taken its place yet".to_owned(),
+        Err(error) => format!("whether another has taken its place is not known: {error}"),
+    };
+    Proof { proved: true, text: format!("{gone}; {successor}") }
 }
 
 /// Waits until a broker is in the ISR of every partition that it has a replica of. (A ZooKeeper that serves is in sync.)

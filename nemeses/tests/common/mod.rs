@@ -260,6 +260,7 @@ impl Fake {
                 name: name.clone(),
                 address: (*address).to_owned(),
                 ssh: SshOverride::default(),
+                rack: None,
                 opt_in_file: PathBuf::from("/etc/kchaos/allow"),
                 docker_host: None,
                 clock: None,
@@ -403,7 +404,7 @@ fn inventory(firewall: Firewall, hosts: Vec<Host>) -> Inventory {
             sudo: false,
             privilege: None,
         },
-        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new() },
+        kafka: KafkaSection { bootstrap: Vec::new(), properties: BTreeMap::new(), replace_version: None },
         zookeeper: ZooKeeperSection {
             connect: Vec::new(),
             chroot: String::new(),

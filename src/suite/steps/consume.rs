@@ -9,7 +9,8 @@ use kchaos_workloads::{Consumed, ConsumedTopic, consume};
 use serde::Deserialize;
 
 use super::super::scene::{Acknowledged, Outcome, Scene};
-use super::{Kind, Role, Step, Time, own, seconds};
+use super::{Kind, Role, Step, own, seconds};
+use crate::cli::Time;
 use crate::exit::{self, Failure};
 
 pub(super) const KIND: Kind = Kind {

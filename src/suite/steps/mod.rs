@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error};
+use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
 use super::file::{self, Trouble};
@@ -62,16 +62,6 @@ pub(crate) trait Step: Send + Sync {
 
 fn own<T: Step + DeserializeOwned + 'static>(table: DeTable<'_>, around: &Range<usize>) -> Result<Box<dyn Step>, Trouble> {
     Ok(Box::new(file::read::<T>(table, around)?))
-}
-
-/// A duration as the command line has it: `500ms`, `18s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Time(Duration);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::cli::duration(&String::deserialize(deserializer)?).map(Self).map_err(Error::custom)
-    }
 }
 
 fn seconds(duration: Duration) -> String {

@@ -8,7 +8,8 @@ use kchaos_workloads::{Published, ToPublish, publish};
 use serde::Deserialize;
 
 use super::super::scene::{Acknowledged, Outcome, Scene};
-use super::{Kind, Role, Step, Time, own, seconds};
+use super::{Kind, Role, Step, own, seconds};
+use crate::cli::Time;
 use crate::exit::{self, Failure};
 
 pub(super) const KIND: Kind = Kind { name: "produce", about: "Records are published, acks=all", role: Role::Looks, read: own::<Produce> };

@@ -8,7 +8,8 @@ use kchaos_cluster::view::{self, View};
 use serde::Deserialize;
 
 use super::super::scene::{Outcome, Scene};
-use super::{Kind, Role, Step, Time, own, seconds};
+use super::{Kind, Role, Step, own, seconds};
+use crate::cli::Time;
 use crate::exit::{self, Failure};
 
 pub(super) const KIND: Kind =

@@ -13,16 +13,11 @@ use super::super::file::{self, Trouble, span_of};
 use super::super::options;
 use super::super::scene::{Outcome, Scene};
 use super::{Kind, Role, Step};
-use crate::cli::TestArgs;
-use crate::commands::test_args;
 use crate::exit::{self, Failure};
-use crate::run::nearest;
 
 pub(super) const KIND: Kind = Kind { name: "test", about: "A run: a workload, nemeses, a verdict", role: Role::Alone, read };
 
 const ARGS: &str = "args";
-/// What the suite itself says.
-const OURS: &[&str] = &["inventory", "results", "progress", "dry-run", "keep-lab"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,23 +44,13 @@ fn read(mut table: DeTable<'_>, around: &std::ops::Range<usize>) -> Result<Box<d
         Some(_) => return Err(Trouble::at(place, "args is a table: the options of `kchaos test`, without their dashes")),
     };
     let Keys { expect, anomalies, .. } = file::read(table, around)?;
-    if let Some((key, _)) = OURS.iter().find_map(|name| args.get_key_value(*name)) {
-        return Err(Trouble::at(key.span(), format!("{} is said by the suite itself", key.get_ref())));
-    }
-    let words = options::words::<TestArgs>(&args)
-        .map_err(|troubles| troubles.into_iter().next().unwrap_or_else(|| Trouble::at(place.clone(), "args")))?;
-    test_args(&words).map_err(|why| Trouble::at(options::place_of(&args, &why).unwrap_or(place), why))?;
+    let words = options::test_words(&args, place.clone(), "suite")
+        .map_err(|troubles| troubles.into_iter().next().unwrap_or_else(|| Trouble::at(place, "args")))?;
     let expect = match expect {
         None => exit::VALID,
-        Some(name) => code_of(name.get_ref()).map_err(|why| Trouble::at(name.span(), why))?,
+        Some(name) => exit::code(name.get_ref()).map_err(|why| Trouble::at(name.span(), why))?,
     };
     Ok(Box::new(Test { words, expect, anomalies }))
-}
-
-fn code_of(name: &str) -> Result<u8, String> {
-    let mut codes = exit::PRIORITY.into_iter();
-    let names = exit::PRIORITY.into_iter().map(exit::name).collect::<Vec<_>>();
-    codes.find(|code| exit::name(*code) == name).ok_or_else(|| format!("no run ends \"{name}\"{}", nearest(name, names.iter().copied())))
 }
 
 #[async_trait]

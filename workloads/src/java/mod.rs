@@ -27,6 +27,7 @@ use crate::instance::Instance;
 use crate::library::{Library, Reading, Sending};
 use crate::options::{Isolation, Options};
 use crate::properties::Role;
+use crate::racks;
 use crate::run::Clients;
 use crate::shared::Shared;
 use crate::worker::protocol::Start;
@@ -162,8 +163,13 @@ impl Library for JavaClient {
         Ok(Box::new(producer::JavaProducer::start(self, writer, instance)?))
     }
 
-    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String> {
-        let properties = properties::consumer(&shared.properties(Role::Consumer, name), isolation)?;
+    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation, rack: Option<&str>) -> Result<Box<dyn Reading>, String> {
+        let mut all = shared.properties(Role::Consumer, name);
+        if let Some(rack) = rack {
+            all.insert(racks::PROPERTY.to_owned(), rack.to_owned());
+            shared.served.meets(name, rack);
+        }
+        let properties = properties::consumer(&all, isolation)?;
         let start = Start { role: "consumer", properties, keys: &shared.keys };
         let (pipes, place) = self.spawn()?;
         // Assignments are made on the thread that polls: nothing has to settle.

@@ -56,7 +56,7 @@ pub(super) fn refuse_cluster(options: &Options, context: &Context) -> Result<(),
     let topic = format!("kchaos-probe-{}", context.run_id);
     let group = group(Arc::new(shared), topic.clone(), topic.clone());
     let unmade = |error: KafkaError| WorkloadError::Client { name: NAME.to_owned(), reason: error.to_string() };
-    let log = ClientLog { sink: heard.clone(), clock: Arc::clone(&context.clock), client: NAME.to_owned() };
+    let log = ClientLog { sink: heard.clone(), clock: Arc::clone(&context.clock), client: NAME.to_owned(), watch: None };
     let mut config = group.config(NAME);
     config.set("debug", "cgrp").set_log_level(RDKafkaLogLevel::Debug);
     let consumer = BaseConsumer::from_config_and_context(&config, log).map_err(unmade)?;

@@ -208,7 +208,7 @@ mod tests {
         let mut said = BufReader::new(theirs.try_clone().unwrap()).lines();
         (&theirs).write_all(b"log info CONF eA==\nready 1 2\nhello\n").unwrap();
         let start = Start { role: "producer", properties: [].into(), keys: &[] };
-        let log = ClientLog { sink: Arc::new(LogRing::new(1)), clock: Arc::new(Still), client: "p".into() };
+        let log = ClientLog { sink: Arc::new(LogRing::new(1)), clock: Arc::new(Still), client: "p".into(), watch: None };
         let (heard, hears) = channel();
         let listener = move |line: Option<&str>| heard.send(line.map(str::to_owned)).unwrap();
         let worker = Worker::start(pipes, "on zoo1".into(), &start, &log, Box::new(listener)).unwrap();

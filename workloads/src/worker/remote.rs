@@ -21,6 +21,7 @@ use crate::librdkafka::{ASSIGNED, Report};
 use crate::options::Isolation;
 use crate::producer::first_attempt_ns;
 use crate::properties::{Role, without_files};
+use crate::racks;
 use crate::run::Clients;
 use crate::shared::Shared;
 use crate::writer::Writer;
@@ -83,10 +84,14 @@ impl Library for OnHost {
         Ok(Box::new(RemoteProducer { worker, ears, tickets }))
     }
 
-    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation) -> Result<Box<dyn Reading>, String> {
+    fn consumer(&self, shared: &Arc<Shared>, name: &str, isolation: Isolation, rack: Option<&str>) -> Result<Box<dyn Reading>, String> {
         let log = shared.log(name);
         let mut properties = without_files(shared.properties(Role::Consumer, name))?;
         properties.insert("isolation.level".to_owned(), isolation.name().to_owned());
+        if let Some(rack) = rack {
+            properties.insert(racks::PROPERTY.to_owned(), rack.to_owned());
+            shared.served.meets(name, rack);
+        }
         let start = Start { role: "consumer", properties, keys: &shared.keys };
         let pipes = self.0.host.start()?;
         let ears = Ears::new(&self.0, shared, &log, &pipes.end);

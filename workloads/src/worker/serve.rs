@@ -37,7 +37,8 @@ pub fn serve(input: Stdin, output: Stdout, clock: Arc<dyn Clock>) -> Result<(), 
         door::write(output, &to_write);
         let _ = is_written.send(());
     })?;
-    let log = ClientLog { sink: Arc::new(Said(Mutex::new(out.clone()))), clock: Arc::clone(&clock), client: order.role.clone() };
+    let log =
+        ClientLog { sink: Arc::new(Said(Mutex::new(out.clone()))), clock: Arc::clone(&clock), client: order.role.clone(), watch: None };
     let (to, told) = channel();
     let mut hears = {
         let out = out.clone();
