@@ -71,7 +71,7 @@ fn visitor(
         properties::check_one(name, value)?;
     }
     let all = properties::resolve(Role::Admin, &Options::default(), bootstrap, properties, "kchaos-doctor-admin");
-    let log = ClientLog { sink, clock, client: "admin".to_owned() };
+    let log = ClientLog { sink, clock, client: "admin".to_owned(), watch: None };
     BaseProducer::from_config_and_context(&properties::config(&all), Visitor(log))
         .map_err(|error| WorkloadError::Client { name: "admin".to_owned(), reason: error.to_string() })
 }
