@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plans with steps (docs/plans.md), on labs that are brought up here and taken down at the end, however it ends: a rolling upgrade with ZooKeeper, one
-# of KRaft, and what steps do and refuse. About a quarter of an hour; not part of `make test`.
-# A word after the script's name chooses one lab: zookeeper or kraft.
+# of KRaft, the migration from one to the other, and what steps do and refuse. About twenty minutes; not part of `make test`.
+# A word after the script's name chooses: zookeeper, kraft or migration.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kchaos=target/debug/kchaos
@@ -35,9 +35,10 @@ all | zookeeper)
     in_a_lab a_run_that_is_killed --zookeeper-session-timeout 6s
     ;;&
 all | kraft) in_a_lab controllers_and_brokers --kraft separate ;;&
-all | zookeeper | kraft) ;;
+all | migration) in_a_lab a_cluster_migrates --zookeeper-session-timeout 6s --migration ;;&
+all | zookeeper | kraft | migration) ;;
 *)
-    echo "there is no lab \"$1\": zookeeper or kraft" >&2
+    echo "there is no lab \"$1\": zookeeper, kraft or migration" >&2
     exit 254
     ;;
 esac

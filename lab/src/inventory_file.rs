@@ -200,6 +200,9 @@ fn notes(options: &LabOptions, state: &State) -> Vec<String> {
     notes.extend(state.security.note());
     let session = state.zookeeper_session_timeout_ms;
     match state.kraft {
+        None if options.waiting_controllers > 0 => {
+            notes.push(format!("{} KRaft controllers beside the ZooKeepers, which wait for the migration", options.waiting_controllers));
+        }
         None => {}
         Some(Kraft::Separate(controllers)) => notes.push(format!("KRaft, {controllers} controllers on hosts of their own")),
         Some(Kraft::Combined(controllers)) => notes.push(format!("KRaft, {controllers} brokers are controllers too")),

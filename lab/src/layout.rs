@@ -73,6 +73,18 @@ impl Layout {
         layout
     }
 
+    /// The same, with controllers on hosts of their own behind all others.
+    pub(crate) fn with_waiting_controllers(mut self, count: usize) -> Self {
+        for index in 0..count {
+            let last = FIRST_HOST.saturating_add(u8::try_from(self.hosts.len()).unwrap_or(u8::MAX));
+            let name = format!("{}{}", DaemonKind::Controller.name(), index + 1);
+            let mut host = HostPlan { name, address: Ipv4Addr::new(10, 99, 0, last), daemons: Vec::new() };
+            host.add(DaemonKind::Controller, index);
+            self.hosts.push(host);
+        }
+        self
+    }
+
     /// The second kind is that of those who keep the cluster's state.
     fn deal(brokers: usize, (kind, count_of_kind): (DaemonKind, usize), hosts: Option<usize>) -> Self {
         let stem = if kind == DaemonKind::Zookeeper { "zoo" } else { kind.name() };

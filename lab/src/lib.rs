@@ -47,6 +47,7 @@ mod storage;
 mod systemd;
 mod up;
 mod users;
+mod waiting;
 
 use std::path::PathBuf;
 

@@ -27,6 +27,8 @@ pub struct LabOptions {
     pub zookeepers: usize,
     /// Without ZooKeeper: who keeps the cluster's state.
     pub kraft: Option<Kraft>,
+    /// Controllers beside the ZooKeepers, which wait for the cluster's migration to KRaft.
+    pub waiting_controllers: usize,
     /// `None`: a host for each daemon (`kafka1`…, `zoo1`…), so that a host can be cut off without its neighbour.
     /// `Some(n)`: daemons dealt out round-robin to `host1` … `hostN`.
     pub hosts: Option<usize>,
@@ -107,6 +109,7 @@ impl Default for LabOptions {
             brokers: 3,
             zookeepers: 3,
             kraft: None,
+            waiting_controllers: 0,
             hosts: None,
             kafka_version: DEFAULT_KAFKA_VERSION.to_owned(),
             settings: Vec::new(),
@@ -170,7 +173,7 @@ impl LabOptions {
         if self.hosts == Some(0) {
             return usage("a lab has at least one host".to_owned());
         }
-        let counts = [self.brokers, self.zookeepers, self.kraft.map_or(0, Kraft::controllers)];
+        let counts = [self.brokers, self.zookeepers, self.kraft.map_or(0, Kraft::controllers), self.waiting_controllers];
         if counts.into_iter().chain(self.hosts).any(|count| count > ADDRESSES_MAX) || self.daemons() > ADDRESSES_MAX {
             return usage(format!("a lab has room for {ADDRESSES_MAX} hosts"));
         }
@@ -180,6 +183,7 @@ impl LabOptions {
         check_version(&self.kafka_version, self.kraft.is_some())?;
         self.check_security()?;
         self.check_kraft()?;
+        self.check_migration()?;
         self.check_racks()?;
         for (key, value) in &self.settings {
             parse_setting(&format!("{key}={value}"))?;
@@ -193,7 +197,7 @@ impl LabOptions {
     /// What has a process of its own.
     pub(crate) fn daemons(&self) -> usize {
         let of_controllers = if let Some(Kraft::Separate(controllers)) = self.kraft { controllers } else { 0 };
-        self.brokers + self.zookeepers + of_controllers
+        self.brokers + self.zookeepers + of_controllers + self.waiting_controllers
     }
 
     /// The version is in order by now.
@@ -240,6 +244,24 @@ impl LabOptions {
             )),
             None => Ok(()),
         }
+    }
+
+    fn check_migration(&self) -> Result<(), LabError> {
+        let usage = |text: &str| Err(LabError::Usage(text.to_owned()));
+        if self.waiting_controllers == 0 {
+            return Ok(());
+        }
+        let mut numbers = self.kafka_version.split('.').map_while(|part| part.parse::<u32>().ok());
+        if (numbers.next(), numbers.next()) < (Some(3), Some(6)) {
+            return usage("--migration: brokers can migrate from Kafka 3.4 on, and are meant to from 3.6 on (KIP-866): use 3.6 to 3.9");
+        }
+        let is_plain = self.kraft.is_none() && self.manager == LabManager::Scripts && self.hosts.is_none();
+        if !is_plain || self.security.is_on() || self.security.is_of_zookeeper() || self.disks != Disks::Directory {
+            return usage(
+                "--migration is for bare hosts, one for each daemon, without security: leave --kraft, --manager, --hosts, --disks and --security out",
+            );
+        }
+        Ok(())
     }
 
     fn check_kraft(&self) -> Result<(), LabError> {
@@ -323,7 +345,9 @@ impl LabOptions {
         match (self.manager, self.kraft) {
             (_, Some(Kraft::Separate(controllers))) => Layout::of_kraft(self.brokers, controllers, self.hosts),
             (_, Some(Kraft::Combined(controllers))) => Layout::of_combined(self.brokers, controllers, self.hosts),
-            (LabManager::Scripts | LabManager::Systemd, None) => Layout::new(self.brokers, self.zookeepers, self.hosts),
+            (LabManager::Scripts | LabManager::Systemd, None) => {
+                Layout::new(self.brokers, self.zookeepers, self.hosts).with_waiting_controllers(self.waiting_controllers)
+            }
             (LabManager::Docker, None) => Layout::of_containers(self.brokers, self.zookeepers),
         }
         .with_first_broker(self.first_broker_id)

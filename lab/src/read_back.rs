@@ -38,6 +38,10 @@ pub(crate) fn verify(options: &LabOptions, state: &State) -> Result<String, LabE
     if let (Some(_), Some(id)) = (options.kraft, &state.cluster_id) {
         cluster_ids = BTreeMap::from([(id.clone(), 0)]);
     }
+    if let Some(id) = state.cluster_id.as_ref().filter(|_| options.waiting_controllers > 0) {
+        // The controllers that wait were formatted with it.
+        cluster_ids.insert(id.clone(), 0);
+    }
     if cluster_ids.len() != 1 {
         faults.push(format!("the brokers agree on no cluster id: {cluster_ids:?}"));
     }

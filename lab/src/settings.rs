@@ -15,6 +15,7 @@ use crate::secrets::{self, Passwords};
 use crate::secured;
 use crate::security::TlsKind;
 use crate::state::State;
+use crate::waiting;
 
 pub(crate) const SESSION_TIMEOUT: &str = "zookeeper.session.timeout.ms";
 /// A lab in which these are not as the lab chose them is none.
@@ -51,8 +52,12 @@ pub(crate) fn broker_settings(
     let layout = &state.layout;
     let replicas = options.brokers.min(3).to_string();
     let min_insync = options.brokers.min(2).to_string();
-    let mut defaults: Vec<(&str, String)> =
-        if options.kraft.is_some() { node_settings(state, host, broker) } else { registered_settings(options, state, host, broker)? };
+    let is_waiting = options.kraft.is_none() && broker.kind == DaemonKind::Controller;
+    let mut defaults: Vec<(&str, String)> = match options.kraft {
+        None if is_waiting => [node_settings(state, host, broker), waiting::settings(state)].concat(),
+        None => registered_settings(options, state, host, broker)?,
+        Some(_) => node_settings(state, host, broker),
+    };
     defaults.extend([
         ("num.partitions", "1".to_owned()),
         ("default.replication.factor", replicas.clone()),

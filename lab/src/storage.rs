@@ -8,6 +8,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use kchaos_cluster::inventory::DaemonKind;
+
 use crate::LabError;
 use crate::commands;
 use crate::jars;
@@ -45,12 +47,12 @@ fn base64_url(bytes: &[u8]) -> String {
 
 /// Formats every node's data directory on the machine. Each is a JVM of its own, two at a time.
 pub(crate) fn format(options: &LabOptions, state: &State, lock: &Lock) -> Result<(), LabError> {
-    let Some(cluster_id) = state.cluster_id.as_deref().filter(|_| options.kraft.is_some()) else { return Ok(()) };
+    let Some(cluster_id) = state.cluster_id.as_deref() else { return Ok(()) };
     let users = scram_users(state)?;
     let mut calls = Vec::new();
     for host in &state.layout.hosts {
         let directory = state.host_dir(&host.name);
-        for node in &host.daemons {
+        for node in host.daemons.iter().filter(|node| options.kraft.is_some() || node.kind == DaemonKind::Controller) {
             let on_machine = DaemonPlan::on_machine(&directory, &node.data_dir()).display().to_string();
             let mut settings = settings::broker_settings(options, state, host, node)?;
             settings.iter_mut().filter(|(key, _)| key == "log.dirs").for_each(|(_, value)| value.clone_from(&on_machine));

@@ -36,6 +36,7 @@ use crate::state::{self, Lock, Phase, State};
 use crate::storage;
 use crate::systemd;
 use crate::users;
+use crate::waiting;
 
 /// Program and Debian package.
 const TOOLS: &[(&str, &str)] = &[
@@ -179,6 +180,9 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
 /// `3 brokers and 3 ZooKeepers`.
 fn spoken(options: &LabOptions) -> String {
     let of_state = match options.kraft {
+        None if options.waiting_controllers > 0 => {
+            format!("{} ZooKeepers, and {} controllers that wait for the migration", options.zookeepers, options.waiting_controllers)
+        }
         None => format!("and {} ZooKeepers", options.zookeepers),
         Some(Kraft::Separate(controllers)) => format!("and {controllers} controllers"),
         Some(Kraft::Combined(controllers)) => format!("({controllers} of them controllers too)"),
@@ -204,7 +208,7 @@ pub(crate) fn plan(options: &LabOptions) -> Result<State, LabError> {
         up_after_ms: None,
         kafka_version: options.kafka_version.clone(),
         zookeeper_session_timeout_ms: options.session_timeout_asked()?,
-        cluster_id: options.kraft.map(|_| storage::random_cluster_id()).transpose()?,
+        cluster_id: (options.kraft.is_some() || options.waiting_controllers > 0).then(storage::random_cluster_id).transpose()?,
         base_dir: state::default_base_dir(),
         namespaces: network::namespaces(&layout),
         netns_dir_before: network::netns_dir_now(),
@@ -234,8 +238,14 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
         firewall::raise(&state.layout, lock.file())?;
     }
     progress(&format!("starting Kafka {}: {}", options.kafka_version, spoken(options)));
-    start_hosts(options, state, libs)?;
     let admin = inventory_file::of_admin(options, state);
+    if options.waiting_controllers > 0 {
+        start_hosts(options, state, libs, waiting::is_first)?;
+        waiting::name_cluster(state, &admin)?;
+        start_hosts(options, state, libs, |host| !waiting::is_first(host))?;
+    } else {
+        start_hosts(options, state, libs, |_| true)?;
+    }
     users::make_scram(state, &admin)?;
     ready::wait(options, state, progress)?;
     let cluster_id = read_back::verify(options, state)?;
@@ -253,10 +263,10 @@ fn make(options: &LabOptions, state: &mut State, libs: &Path, lock: &Lock, progr
 }
 
 /// All hosts are started first and listened to after: they come up side by side.
-fn start_hosts(options: &LabOptions, state: &mut State, libs: &Path) -> Result<(), LabError> {
+fn start_hosts(options: &LabOptions, state: &mut State, libs: &Path, is_meant: impl Fn(&HostPlan) -> bool) -> Result<(), LabError> {
     let failed = |host: &HostPlan, reason: String| LabError::Host { host: host.name.clone(), reason };
     let mut children = Vec::new();
-    for host in &state.layout.hosts {
+    for host in state.layout.hosts.iter().filter(|host| is_meant(host)) {
         let spec = host_spec(options, state, host, libs);
         let child = host_init::start(&spec, &state.lab_id, &options.init_arguments).map_err(|error| failed(host, error.to_string()))?;
         children.push((host.clone(), child));

@@ -31,7 +31,7 @@ pub(crate) fn inside<T: Send>(future: impl Future<Output = T> + Send) -> Result<
     })?
 }
 
-fn refused(reason: String) -> LabError {
+pub(crate) fn refused(reason: String) -> LabError {
     LabError::Host { host: "the lab's users".to_owned(), reason }
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn make_scram(state: &State, admin: &Inventory) -> Result<(), LabErro
     })?
 }
 
-async fn session(connect: &str, access: &Access) -> Result<ZooKeeper, LabError> {
+pub(crate) async fn session(connect: &str, access: &Access) -> Result<ZooKeeper, LabError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let connecting = ZooKeeper::connector().with_session_timeout(SESSION).with_connection_timeout(SESSION / 3).with_fail_eagerly();

@@ -54,7 +54,7 @@ fn of_another_kind(inventory: &Inventory, name: &NemesisName) -> Option<String> 
         true if spec_needs_zookeeper(&name.fault) => {
             Some(format!("{} is of ZooKeeper, and this cluster is KRaft's, without ZooKeeper", name.fault))
         }
-        false if target.is_quorum() => Some(format!(
+        false if target.is_quorum() && inventory.controllers().next().is_none() => Some(format!(
             "{target} is one of KRaft's controllers, and this cluster has ZooKeeper: controller is its active controller, zk-leader its ZooKeepers' leader"
         )),
         _ => None,

@@ -145,7 +145,14 @@ fn several(scene: &Scene<'_>, kind: DaemonKind, target: &Target, seed: u64) -> R
 fn choose_one(scene: &Scene<'_>, target: &Target, seed: u64) -> Result<Chosen, String> {
     let (host, daemon, evidence) = match target {
         Target::Leader => leader(scene, seed)?,
-        Target::Controller | Target::QuorumLeader if scene.view.quorum.is_some() => quorum_leader(scene)?,
+        Target::QuorumLeader if scene.view.quorum.is_some() => quorum_leader(scene)?,
+        // On the way to KRaft it is a broker as long as ZooKeeper has the word.
+        Target::Controller
+            if scene.view.quorum.is_some()
+                && scene.view.controller.is_none_or(|id| scene.broker(id).is_none_or(|(_, daemon)| daemon.as_controller().is_some())) =>
+        {
+            quorum_leader(scene)?
+        }
         Target::QuorumFollower => quorum_follower(scene, seed)?,
         Target::QuorumLeader => return Err("the cluster has no quorum of controllers, but ZooKeeper: zk-leader is its leader".to_owned()),
         Target::Controller => {
@@ -208,10 +215,12 @@ fn pick_free<'a>(scene: &Scene<'_>, candidates: &[(&'a Host, &'a DaemonEntry)], 
 }
 
 fn quorum_leader<'a>(scene: &'a Scene<'_>) -> Found<'a> {
-    let id = scene.view.controller.ok_or("the quorum of controllers has no leader at this moment")?;
+    let leader = scene.view.quorum.as_ref().and_then(|quorum| quorum.leader);
+    let id = leader.ok_or("the quorum of controllers has no leader at this moment")?;
     let (host, daemon) =
         scene.inventory.controller(id).ok_or_else(|| format!("the active controller, node {id}, is not in the inventory"))?;
-    let epoch = scene.view.controller_epoch.map_or_else(String::new, |epoch| format!(" at epoch {epoch}"));
+    let epoch =
+        scene.view.quorum.as_ref().and_then(|quorum| quorum.leader_epoch).map_or_else(String::new, |epoch| format!(" at epoch {epoch}"));
     Ok((host, daemon, format!("says that it leads the quorum{epoch} (DescribeQuorum)")))
 }
 

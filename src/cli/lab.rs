@@ -40,7 +40,10 @@ pub(crate) struct LabUpArgs {
     /// A cluster without ZooKeeper, and where its controllers are; Kafka 3.3 and later
     #[arg(long)]
     pub(crate) kraft: Option<LabKraft>,
-    /// With --kraft: how many [default: 3]
+    /// ZooKeepers, and KRaft controllers beside them that wait for the cluster to migrate; Kafka 3.6 to 3.9 (docs/plans.md)
+    #[arg(long, conflicts_with = "kraft")]
+    pub(crate) migration: bool,
+    /// With --kraft or --migration: how many [default: 3]
     #[arg(long)]
     pub(crate) controllers: Option<usize>,
     /// Put the daemons on this many hosts [default: a host for each]

@@ -95,12 +95,12 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
     };
     let words: Vec<SecurityWord> = args.security.iter().map(word).collect();
     let kraft = match (args.kraft, args.controllers) {
-        (None, Some(_)) => {
+        (None, Some(_)) if !args.migration => {
             return Err(Failure::usage(anyhow!(
                 "--controllers: a cluster with ZooKeeper has none; add --kraft separate or --kraft combined"
             )));
         }
-        (None, None) => None,
+        (None, _) => None,
         (Some(LabKraft::Separate), controllers) => Some(Kraft::Separate(controllers.unwrap_or(CONTROLLERS))),
         (Some(LabKraft::Combined), controllers) => Some(Kraft::Combined(controllers.unwrap_or(CONTROLLERS.min(args.brokers)))),
     };
@@ -113,6 +113,7 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
         brokers: args.brokers,
         zookeepers: args.zookeepers.unwrap_or(if kraft.is_some() { 0 } else { ZOOKEEPERS }),
         kraft,
+        waiting_controllers: if args.migration { args.controllers.unwrap_or(CONTROLLERS) } else { 0 },
         hosts: args.hosts,
         kafka_version: args.kafka_version,
         settings: args.settings,

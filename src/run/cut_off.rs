@@ -295,7 +295,7 @@ async fn read_to_the_end(
     }
     finale.never_whole = missing;
     observer.stop().await;
-    let settings_now = preflight::settings_now(&live.setup).await.unwrap_or_default();
+    let (settings_now, settings_changed) = preflight::settings_at_the_end(&live.setup, plan).await;
     live.nemesis_op("config", preflight::told(&settings_now));
     let start: Option<Start> = std::fs::read(directory.file("start.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
     if start.is_none() {
@@ -311,7 +311,7 @@ async fn read_to_the_end(
         troubles: left.troubles(plan),
         hosts,
         daemon_logs,
-        settings_changed: preflight::settings_changed(plan, &settings_now),
+        settings_changed,
         unexpected_exits,
         resources: Resources::default(),
         recovery_timeout_s: live.recovery_timeout().as_secs(),

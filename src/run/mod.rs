@@ -209,10 +209,8 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
 
     drop(conditions);
     observer.stop().await;
-    let mut settings_now = preflight::settings_now(&live.setup).await.unwrap_or_default();
-    steps::without(&steps::changed_settings(plan), &mut settings_now);
+    let (settings_now, settings_changed) = preflight::settings_at_the_end(&live.setup, plan).await;
     live.nemesis_op("config", preflight::told(&settings_now));
-    let settings_changed = preflight::settings_changed(plan, &settings_now);
     let unexpected_exits = preflight::unexpected_exits(&live.cluster, &daemons, &books.fault_events()).await;
     let daemon_logs = daemon_logs::fetch(&live.cluster, &marks, &directory.file("logs")).await;
     let resources = watch.stop().await;

@@ -25,6 +25,8 @@ use super::{rights, steps};
 use crate::doctor;
 use crate::exit::Failure;
 
+/// What was changed back a moment ago is known to all brokers by then.
+const HEARD_TIMEOUT: Duration = Duration::from_secs(5);
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Settings that no cluster keeps its promises without, read back from the brokers and the topic, and shown in the report.
@@ -243,9 +245,19 @@ fn pick(settings: ConfigMap, names: &[&str]) -> BTreeMap<String, String> {
     settings.into_iter().filter(|(name, _)| names.contains(&name.as_str())).filter_map(|(name, entry)| Some((name, entry.value?))).collect()
 }
 
-/// At the end of a run; `None` if the cluster does not say, which is no answer.
-pub(super) async fn settings_now(setup: &Setup) -> Option<Settings> {
-    effective(setup).await.ok()
+/// At the end of a run, without what its steps were to change, and what is not as it was, unasked. Brokers hear of a change after the one that took
+/// it (of KRaft's always): what seems to have changed is asked for again before it is called so. What the cluster does not say is no answer.
+pub(super) async fn settings_at_the_end(setup: &Setup, plan: &Plan) -> (Settings, Vec<String>) {
+    let deadline = std::time::Instant::now() + HEARD_TIMEOUT;
+    loop {
+        let mut now = effective(setup).await.unwrap_or_default();
+        steps::without(&steps::changed_settings(plan), &mut now);
+        let changed = settings_changed(plan, &now);
+        if changed.is_empty() || std::time::Instant::now() >= deadline {
+            return (now, changed);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// As the history tells them (docs/history.md). What the cluster did not say is left out.
@@ -255,7 +267,7 @@ pub(super) fn told(settings: &Settings) -> Value {
 }
 
 /// Settings that were in force at the start and are not any more, unasked.
-pub(super) fn settings_changed(plan: &Plan, now: &Settings) -> Vec<String> {
+fn settings_changed(plan: &Plan, now: &Settings) -> Vec<String> {
     if now.is_empty() {
         return Vec::new();
     }

@@ -60,7 +60,7 @@ mod by_zookeeper_tls {
     #[ignore = "needs root and a lab of scripts/test-security.sh"]
     fn zookeeper_s_leader_is_killed_and_sessions_expire_under_tls_and_all_is_seen_to_come_back() {
         Lab::that_is_whole();
-        for nemesis in ["kill-zk-leader", "expire-session", "kill-leader"] {
+        for nemesis in ["kill-zk-leader", "expire-session-leader", "kill-leader"] {
             let run = a_run_with(nemesis, BRIEF).finish().ends_with(0);
             run.stands_offline();
             println!("{nemesis}, ZooKeeper by TLS: {} acknowledged; {:.0} s", run.acknowledged(), run.took.as_secs_f64());

@@ -12,6 +12,7 @@ use crate::run::{Call, Finished, Scratch, kchaos};
 
 const ENVIRONMENT: i32 = 3;
 const USAGE: i32 = 254;
+const MISSED: i32 = 6;
 
 fn by_plan(plan: &Path, more: &[&str]) -> Call {
     kchaos(&["test", "--progress", "plain", "--plan", plan.to_str().expect("UTF-8")]).and(more).with_results()
@@ -84,6 +85,32 @@ fn controllers_and_brokers_are_upgraded_under_load_from_3_9_to_4_1() {
     assert!(run.steps()[3]["text"].as_str().unwrap_or_default().contains("metadata.version from 21 to 27"), "{:#?}", run.steps()[3]);
     run.stands_offline();
     println!("3.9.1 to 4.1.1 of KRaft under load: {took}; {} acknowledged, valid; {:.0} s", run.acknowledged(), run.took.as_secs_f64());
+}
+
+/// On a lab of `--migration`.
+#[test]
+#[ignore = "needs root and a lab of ZooKeepers and waiting controllers"]
+fn a_cluster_migrates_under_load_from_zookeeper_to_kraft_and_is_broken_on_both_sides_of_it() {
+    let lab = Lab::that_is_whole();
+    let scratch = Scratch::new();
+    let too_early = written(&scratch, "[[step]]\nstep = \"wait-migration\"\nwithin = \"3s\"\n");
+    let run = by_plan(&too_early, &[]).finish().ends_with(MISSED);
+    assert!(run.steps()[0]["text"].as_str().unwrap_or_default().contains("no controller has begun it"), "{:#?}", run.steps());
+    let fault = |nemesis: &str| {
+        let run = kchaos(&["test", "--progress", "plain", "--nemesis", nemesis, "--faults", "1"]).with_results().finish().ends_with(0);
+        println!("{nemesis}: {} acknowledged, valid", run.acknowledged());
+    };
+    // The controller is a broker that ZooKeeper names.
+    fault("kill-controller");
+    let run = by_plan(&ours("migrate-3.9-to-kraft.toml"), &[]).finish().ends_with(0);
+    let took = run.did_every_step(9);
+    assert!(run.steps()[2]["text"].as_str().unwrap_or_default().contains("has taken over"), "{:#?}", run.steps()[2]);
+    run.stands_offline();
+    println!("ZooKeeper to KRaft under load: {took}; {} acknowledged, valid; {:.0} s", run.acknowledged(), run.took.as_secs_f64());
+    // It is the leader of the quorum now, by the same inventory.
+    fault("kill-controller");
+    fault("kill-leader");
+    drop(lab);
 }
 
 /// On any lab with ZooKeeper.

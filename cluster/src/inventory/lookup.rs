@@ -43,6 +43,11 @@ impl Inventory {
         self.daemons_of(DaemonKind::Zookeeper).next().is_none() && self.controllers().next().is_some()
     }
 
+    /// On its way from ZooKeeper to KRaft (KIP-866): ZooKeepers, and controllers beside them. Who of them decides changes under way.
+    pub fn is_migrating(&self) -> bool {
+        self.daemons_of(DaemonKind::Zookeeper).next().is_some() && self.controllers().next().is_some()
+    }
+
     /// Every controller of KRaft with the port on which it listens as that: daemons of their own, or brokers that are controllers too.
     pub fn controllers(&self) -> impl Iterator<Item = (&Host, &DaemonEntry, u16)> {
         self.daemons().filter_map(|(host, daemon)| Some((host, daemon, daemon.as_controller()?)))

@@ -180,8 +180,11 @@ fn kafka_and_zookeeper(inventory: &Inventory, findings: &mut Findings) {
          one too): add [[host.daemon]] to the hosts that run one"
             .to_owned()
     });
-    findings.require(!has(DaemonKind::Zookeeper) || controllers == 0, &["host"], || {
-        "there are ZooKeepers and controllers of KRaft: a cluster has either, and one on its way from one to the other cannot be driven yet".to_owned()
+    let is_combined = inventory.controllers().any(|(_, daemon, _)| daemon.kind == DaemonKind::Kafka);
+    findings.require(!(inventory.is_migrating() && is_combined), &["host"], || {
+        "there are ZooKeepers, and brokers with controller_port: on the way from ZooKeeper to KRaft controllers are daemons of their own \
+         (kind = \"controller\"; KIP-866)"
+            .to_owned()
     });
     findings.require(!is_kraft || zookeeper.connect.is_empty(), &["zookeeper", "connect"], || {
         "is not for a cluster of KRaft, which has no ZooKeeper: leave [zookeeper] out".to_owned()

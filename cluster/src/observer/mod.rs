@@ -16,6 +16,9 @@
 //! Without ZooKeeper: **each controller's own word of the quorum** ([`quorum`]), every 50 ms, and what the brokers' metadata tell together of
 //! registrations and of our partitions ([`image`]).
 //!
+//! On the way from ZooKeeper to KRaft: as without ZooKeeper, and ZooKeeper's modes beside it; until the quorum has taken over, nobody tells of the
+//! controller.
+//!
 //! Limits: brokers are those of the inventory; partitions are those of `keys`. A change that is undone within one round trip may be seen as
 //! one change or none. While ZooKeeper has no leader, or one that hangs, nothing is proved: the first moments after that are as wide as it
 //! was away, and an [`Observed::Blind`] says so.
@@ -87,7 +90,7 @@ impl Observer {
         let (observations, mut delivered) = mpsc::unbounded_channel::<Observation>();
         let servers = servers(&inventory);
         let ledger = Mutex::new(Ledger::new(servers.len(), keys.len(), clock.now_ns()));
-        let image = inventory.is_kraft().then(Mutex::default);
+        let image = (inventory.is_kraft() || inventory.is_migrating()).then(Mutex::default);
         let leadership = Mutex::default();
         let shared = Arc::new(Shared { inventory, servers, keys, clock, observations, ledger, image, leadership });
         let delivery = tokio::spawn(async move {
@@ -144,7 +147,10 @@ impl Shared {
 fn start_sources(shared: &Arc<Shared>) -> JoinSet<()> {
     let mut sources = JoinSet::new();
     for server in 0..shared.servers.len() {
-        sources.spawn(supervise(shared.clone(), move |shared| zookeeper::watch(shared, server)));
+        // What stands in ZooKeeper ends being so somewhere on the way to KRaft.
+        if shared.image.is_none() {
+            sources.spawn(supervise(shared.clone(), move |shared| zookeeper::watch(shared, server)));
+        }
         sources.spawn(supervise(shared.clone(), move |shared| modes::watch(shared, server)));
     }
     let security = match Security::of(&shared.inventory) {

@@ -50,6 +50,9 @@ impl Viewer {
             let client = self.client().await?;
             return kraft::look(&self.inventory, &client, topics).await;
         }
+        if self.inventory.is_migrating() {
+            return self.look_at_both(topics).await;
+        }
         let modes = modes(&self.inventory);
         let (view, zookeepers) = tokio::join!(self.read(topics), modes);
         Ok(View { zookeepers: zookeepers?, ..view? })
@@ -78,6 +81,30 @@ impl Viewer {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// A cluster on its way to KRaft: brokers and partitions by the brokers' own word, which holds before, while and after ZooKeeper's does. The
+    /// controller is the one that stands in ZooKeeper as long as that is a broker, and the quorum's from then on.
+    async fn look_at_both(&self, topics: Option<&[String]>) -> Result<View, ViewError> {
+        let client = self.client().await?;
+        let (view, zookeepers, in_zookeeper) =
+            tokio::join!(kraft::look(&self.inventory, &client, topics), modes(&self.inventory), self.controller_in_zookeeper());
+        let mut view = View { zookeepers: zookeepers?, ..view? };
+        if let Some((controller, epoch)) = in_zookeeper.filter(|(controller, _)| self.inventory.broker(*controller).is_some()) {
+            (view.controller, view.controller_epoch) = (Some(controller), epoch);
+        }
+        Ok(view)
+    }
+
+    async fn controller_in_zookeeper(&self) -> Option<(i32, Option<i32>)> {
+        let mut slot = self.session.lock().await;
+        let session = match slot.take() {
+            Some(session) => session,
+            None => connect(&self.inventory).await.ok()?,
+        };
+        let (controller, epoch) = tokio::try_join!(session.controller(), session.controller_epoch()).ok()?;
+        *slot = Some(session);
+        controller.map(|controller| (controller, epoch))
     }
 
     async fn client(&self) -> Result<Arc<Client>, ViewError> {

@@ -12,10 +12,16 @@ pub fn render_text(view: &View) -> String {
     let mut text = format!("cluster {} · {controller} · {}\n\n", view.cluster_id, health(view));
     text += &table(&["BROKER", "HOST", "ENDPOINTS", "RACK", "NOTES"], broker_rows(view));
     text.push('\n');
-    text += &match &view.quorum {
-        Some(quorum) => table(&["CONTROLLER", "HOST", "MODE", "LAG", "NOTES"], controller_rows(quorum)),
-        None => table(&["ZOOKEEPER", "HOST", "MODE", "ZXID", "VERSION", "NOTES"], zookeeper_rows(view)),
-    };
+    if let Some(quorum) = &view.quorum {
+        text += &table(&["CONTROLLER", "HOST", "MODE", "LAG", "NOTES"], controller_rows(quorum));
+    }
+    // Both on the way from ZooKeeper to KRaft.
+    if view.quorum.is_some() && !view.zookeepers.is_empty() {
+        text.push('\n');
+    }
+    if view.quorum.is_none() || !view.zookeepers.is_empty() {
+        text += &table(&["ZOOKEEPER", "HOST", "MODE", "ZXID", "VERSION", "NOTES"], zookeeper_rows(view));
+    }
     if !view.partitions.is_empty() {
         text.push('\n');
         text += &table(&["TOPIC", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "NOTES"], partition_rows(view));

@@ -12,6 +12,8 @@ pub const TOPICS: &str = "/brokers/topics";
 pub const CONTROLLER: &str = "/controller";
 pub const CONTROLLER_EPOCH: &str = "/controller_epoch";
 pub const CLUSTER_ID: &str = "/cluster/id";
+/// How far the migration to KRaft is (KIP-866).
+pub const MIGRATION: &str = "/migration";
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what stands in {path} is not what Kafka writes there: {reason}")]
@@ -40,6 +42,22 @@ pub struct StateNode {
     pub leader_epoch: i32,
     pub isr: Vec<i32>,
     pub controller_epoch: i32,
+}
+
+/// `/migration`: written by the KRaft controller that took over.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct MigrationNode {
+    pub kraft_controller_id: i32,
+    pub kraft_controller_epoch: i32,
+    /// Up to where the metadata log has been written to ZooKeeper; below 1 until all that was in ZooKeeper is in the log.
+    pub kraft_metadata_offset: i64,
+}
+
+impl MigrationNode {
+    /// What ZooKeeper held is in the metadata log, and the KRaft controller decides from then on.
+    pub fn has_taken_over(&self) -> bool {
+        self.kraft_metadata_offset > 0
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,6 +105,10 @@ pub fn parse_controller(bytes: &[u8]) -> Result<i32, NodeError> {
     json(CONTROLLER, bytes).map(|node: ControllerNode| node.brokerid)
 }
 
+pub fn parse_migration(bytes: &[u8]) -> Result<MigrationNode, NodeError> {
+    json(MIGRATION, bytes)
+}
+
 pub fn parse_controller_epoch(bytes: &[u8]) -> Result<i32, NodeError> {
     json(CONTROLLER_EPOCH, bytes)
 }
@@ -128,6 +150,16 @@ mod tests {
         assert_eq!(parse_state("s", state), Ok(expect));
         assert_eq!(parse_controller(br#"{"version":2,"brokerid":2,"timestamp":"1","kraftControllerEpoch":-1}"#), Ok(2));
         assert_eq!(parse_controller_epoch(b"12"), Ok(12));
+        let migration = |offset: i64| {
+            let text = format!(
+                "{{\"version\":0,\"kraft_metadata_offset\":{offset},\"kraft_controller_id\":101,\"kraft_metadata_epoch\":4,\"kraft_controller_epoch\":4}}"
+            );
+            parse_migration(text.as_bytes()).unwrap()
+        };
+        assert_eq!(
+            (migration(117).kraft_controller_id, migration(117).has_taken_over(), migration(-1).has_taken_over()),
+            (101, true, false)
+        );
         assert_eq!(parse_cluster_id(br#"{"version":"1","id":"abc"}"#), Ok("abc".to_owned()));
         let topic = br#"{"removing_replicas":{},"partitions":{"1":[2,3],"0":[1,2]},"topic_id":"x","adding_replicas":{},"version":3}"#;
         assert_eq!(parse_assignment("t", topic), Ok(BTreeMap::from([(0, vec![1, 2]), (1, vec![2, 3])])));

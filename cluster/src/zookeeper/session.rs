@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use zookeeper_client as zk;
 
-use super::nodes::{self, BrokerNode, NodeError, StateNode};
+use super::nodes::{self, BrokerNode, MigrationNode, NodeError, StateNode};
 use super::{Access, Server, srvr};
 use crate::inventory::ZooKeeperSection;
 
@@ -116,6 +116,11 @@ impl Session {
     pub async fn controller(&self) -> Result<Option<i32>, ZooKeeperError> {
         let bytes = self.get(nodes::CONTROLLER).await?;
         self.parsed(bytes.map(|bytes| nodes::parse_controller(&bytes)))
+    }
+
+    pub async fn migration(&self) -> Result<Option<MigrationNode>, ZooKeeperError> {
+        let bytes = self.get(nodes::MIGRATION).await?;
+        self.parsed(bytes.map(|bytes| nodes::parse_migration(&bytes)))
     }
 
     pub async fn controller_epoch(&self) -> Result<Option<i32>, ZooKeeperError> {

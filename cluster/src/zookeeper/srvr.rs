@@ -44,22 +44,24 @@ pub enum SrvrError {
 
 /// Asks one server by the door of its sessions; connection and answer together within `limit`.
 pub async fn srvr(address: &str, access: &Access, limit: Duration) -> Result<Srvr, SrvrError> {
-    let answer = tokio::time::timeout(limit, ask(address, access)).await;
+    let answer = tokio::time::timeout(limit, ask(address, access, limit / 2)).await;
     answer.unwrap_or(Err(SrvrError::Timeout(limit.as_millis() as u64)))
 }
 
-async fn ask(address: &str, access: &Access) -> Result<Srvr, SrvrError> {
+async fn ask(address: &str, access: &Access, patience: Duration) -> Result<Srvr, SrvrError> {
     let unreachable = |error: std::io::Error| SrvrError::Unreachable(error.to_string());
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     let Some(door) = &access.door else {
-        // A port of TLS hangs up at what is none, or says so in a record of its own.
-        return match talk(stream).await {
+        // A port of TLS hangs up at what is none, says so in a record of its own, or waits for the rest of a header: of its five bytes `srvr` has four.
+        let answer = tokio::time::timeout(patience, talk(stream)).await;
+        return match answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
             Ok(answer) if !(answer.is_empty() || answer.starts_with(TLS_ALERT)) => parse(&String::from_utf8_lossy(&answer)),
             _ if secure::speaks_tls(address).await => {
                 let (what, mend) = SPEAKS_TLS;
                 Err(SrvrError::Unwelcome { what: what.to_owned(), mend: mend.to_owned() })
             }
             Ok(answer) => parse(&String::from_utf8_lossy(&answer)),
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Err(SrvrError::Timeout(patience.as_millis() as u64)),
             Err(error) => Err(unreachable(error)),
         };
     };

@@ -24,13 +24,15 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod wait_isr;
+mod wait_migration;
 mod whom;
 
 pub(super) use run::run;
 use stage::Stage;
 
 /// Every kind of step, in the order in which docs/plans.md has them.
-pub(super) const ALL: &[Kind] = &[restart::KIND, wait_isr::KIND, set_config::KIND, replace_version::KIND, set_feature::KIND];
+pub(super) const ALL: &[Kind] =
+    &[restart::KIND, wait_isr::KIND, set_config::KIND, replace_version::KIND, set_feature::KIND, wait_migration::KIND];
 
 /// A kind of step, as a plan file names it.
 pub(super) struct Kind {

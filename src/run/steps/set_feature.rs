@@ -50,7 +50,7 @@ impl Step for SetFeature {
 
     fn refuse(&self, inventory: &Inventory) -> Result<(), String> {
         self.level()?;
-        if inventory.is_kraft() {
+        if inventory.controllers().next().is_some() {
             return Ok(());
         }
         Err("a cluster with ZooKeeper has no features to set: inter.broker.protocol.version by set-config".to_owned())

@@ -92,6 +92,7 @@ impl OffsetsRun {
     /// Whether it was acknowledged.
     fn set_retention(&mut self, value: &str) -> bool {
         let topic = super::topic(self.clients.shared.run_id(), "expiring");
+        self.clients.shared.record(Draft::told("config-asked", json!({format!("topic:{topic}"): {RETENTION: value}})));
         let change = Change::Setting { topic, name: RETENTION.to_owned(), value: Some(value.to_owned()) };
         for _ in 0..TRIES {
             match self.admin.change(&change) {
