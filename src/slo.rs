@@ -26,6 +26,7 @@ pub(crate) const METRICS: &[(&str, Metric)] = &[
     ("zookeeper-election", Metric::Phase(Phase::ZookeeperElection)),
     ("unavailable", Metric::Unavailable),
     ("send", Metric::Send),
+    ("read-lag", Metric::ReadLag),
 ];
 
 const QUANTILES: &[(&str, Quantile)] = &[("p50", Quantile::P50), ("p95", Quantile::P95), ("p99", Quantile::P99), ("max", Quantile::Max)];
@@ -38,6 +39,8 @@ pub(crate) enum Metric {
     Unavailable,
     /// The latency of acknowledged writes from their intended start, over the whole run.
     Send,
+    /// From a write's intended start until it was first read, over the whole run.
+    ReadLag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,13 +143,15 @@ impl Slo {
                 }
                 self.judge(summary, "no write was acknowledged")
             }
-            Metric::Send => {
-                let writes = latency.total.get("send").cloned().unwrap_or_default();
-                let quantiles =
-                    PhaseQuantiles { p50_ns: writes.p50_ns, p95_ns: writes.p95_ns, p99_ns: writes.p99_ns, max_ns: writes.max_ns };
-                self.judge(PhaseSummary { n: writes.n, at_most: quantiles, ..PhaseSummary::default() }, "no send was acknowledged")
-            }
+            Metric::Send => self.judge_distribution(latency, "send", 0, "no send was acknowledged"),
+            Metric::ReadLag => self.judge_distribution(latency, "read-lag", latency.untracked, "no write was read while clients wrote"),
         }
+    }
+
+    fn judge_distribution(&self, latency: &LatencyReport, op: &str, unseen: u64, nothing: &str) -> SloOutcome {
+        let all = latency.total.get(op).cloned().unwrap_or_default();
+        let at_most = PhaseQuantiles { p50_ns: all.p50_ns, p95_ns: all.p95_ns, p99_ns: all.p99_ns, max_ns: all.max_ns };
+        self.judge(PhaseSummary { n: all.n, unseen, at_most, ..PhaseSummary::default() }, nothing)
     }
 
     fn judge(&self, summary: PhaseSummary, nothing: &str) -> SloOutcome {
@@ -213,7 +218,14 @@ mod tests {
 
     #[test]
     fn a_promise_prints_as_it_was_read() {
-        for text in ["recovery.p99<20s", "election.p50<=1500ms", "zookeeper-election.max<2s", "unavailable.p95<500ms", "send.p99<250ms"] {
+        for text in [
+            "recovery.p99<20s",
+            "election.p50<=1500ms",
+            "zookeeper-election.max<2s",
+            "unavailable.p95<500ms",
+            "send.p99<250ms",
+            "read-lag.p50<250ms",
+        ] {
             assert_eq!(text.parse::<Slo>().unwrap().to_string(), text);
         }
         assert_eq!(" recovery.p99 < 1.5s".parse::<Slo>().unwrap().to_string(), "recovery.p99<1500ms");

@@ -36,6 +36,8 @@ pub enum Target {
     Minority,
     Majority,
     All,
+    /// Every broker that no other fault holds at that moment: in a plan, what is left after the one before it.
+    Rest,
     /// The cluster in two halves (a network fault: on several hosts at once, as are the next two).
     Halves,
     /// Every host sees a majority of the hosts, and no two see the same.
@@ -61,6 +63,8 @@ pub struct NemesisName {
 
 /// Not among [`TARGETS`]: few clusters have racks, and `all` there is means what every cluster has.
 const RANDOM_RACK: &str = "random-rack";
+/// Not among [`TARGETS`] either: alone it is `all`, and beside others it is for plans.
+const REST: &str = "rest";
 
 /// A name that ends another one stands behind it.
 const TARGETS: &[(&str, Target)] = &[
@@ -121,7 +125,7 @@ impl Target {
 
     /// `true` if its name alone says that more daemons go than a cluster keeps its promises without.
     pub fn takes_most(&self) -> bool {
-        matches!(self, Target::Majority | Target::All | Target::ZooKeeperMajority | Target::ZooKeeperAll)
+        matches!(self, Target::Majority | Target::All | Target::Rest | Target::ZooKeeperMajority | Target::ZooKeeperAll)
     }
 
     fn name(&self) -> &'static str {
@@ -135,6 +139,7 @@ impl fmt::Display for Target {
             Target::Host(name) => write!(f, "host:{name}"),
             Target::Rack(name) => write!(f, "rack:{name}"),
             Target::RandomRack => f.write_str(RANDOM_RACK),
+            Target::Rest => f.write_str(REST),
             other => f.write_str(other.name()),
         }
     }
@@ -153,10 +158,13 @@ impl FromStr for Target {
         if text == RANDOM_RACK {
             return Ok(Target::RandomRack);
         }
+        if text == REST {
+            return Ok(Target::Rest);
+        }
         let known = TARGETS.iter().find(|(name, _)| *name == text).map(|(_, target)| target.clone());
         known.ok_or_else(|| {
             let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
-            format!("unknown target \"{text}\": one of {}, host:NAME, rack:NAME, {RANDOM_RACK}", names.join(", "))
+            format!("unknown target \"{text}\": one of {}, {REST}, host:NAME, rack:NAME, {RANDOM_RACK}", names.join(", "))
         })
     }
 }
@@ -196,6 +204,9 @@ impl FromStr for NemesisName {
         if let Some(fault) = text.strip_suffix(RANDOM_RACK).and_then(|rest| rest.strip_suffix('-')) {
             return pair(fault, Target::RandomRack);
         }
+        if let Some(fault) = text.strip_suffix(REST).and_then(|rest| rest.strip_suffix('-')) {
+            return pair(fault, Target::Rest);
+        }
         for (name, target) in TARGETS {
             if let Some(fault) = text.strip_suffix(name).and_then(|rest| rest.strip_suffix('-')) {
                 return pair(fault, target.clone());
@@ -222,6 +233,7 @@ mod tests {
             ("kill-quorum-leader", "kill", Target::QuorumLeader),
             ("kill-all", "kill", Target::All),
             ("kill-zk-all", "kill", Target::ZooKeeperAll),
+            ("kill-rest", "kill", Target::Rest),
             ("stop-zk-minority", "stop", Target::ZooKeeperMinority),
             ("kill-group-coordinator", "kill", Target::GroupCoordinator),
             ("rolling-restart-all", "rolling-restart", Target::All),

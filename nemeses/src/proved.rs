@@ -83,7 +83,9 @@ fn record(events: &[&FaultEvent], door: Door, date: &str, version: &str) -> Opti
     if at(FaultMoment::LeaseLapsed).is_some() || at(FaultMoment::Failed).is_some() {
         return None;
     }
-    let name = registry::parse(&asked.nemesis).ok().filter(|name| !matches!(name.target, Target::Host(_)) && !name.target.is_rack())?;
+    let name = registry::parse(&asked.nemesis)
+        .ok()
+        .filter(|name| !matches!(name.target, Target::Host(_) | Target::Rest) && !name.target.is_rack())?;
     let ms = |from: u64, to: u64| to.saturating_sub(from) / 1_000_000;
     let rules = || in_effect.effect.iter().flat_map(|effect| &effect.rules);
     let firewall = if rules().any(|rule| rule.contains("KCHAOS-")) {

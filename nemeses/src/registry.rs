@@ -131,6 +131,7 @@ pub fn parse(name: &str) -> Result<NemesisName, UnknownNemesis> {
         Target::Host(_) if !spec.targets.iter().any(Target::is_partition) => Ok(parsed),
         Target::Rack(rack) if rack.is_empty() => Err(unknown("rack: wants a name".to_owned())),
         target if target.is_rack() && spec.takes_racks() => Ok(parsed),
+        Target::Rest if spec.targets.contains(&Target::All) => Ok(parsed),
         target if spec.targets.contains(target) => Ok(parsed),
         Target::Cluster => Err(unknown(format!("{} wants a target: {}-TARGET", spec.name, spec.name))),
         target => {

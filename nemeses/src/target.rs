@@ -92,7 +92,7 @@ pub(crate) fn choose(scene: &Scene<'_>, target: &Target, scope: Scope, seed: u64
         return partition::choose(scene, target, seed);
     }
     let mut all = match (target, scope) {
-        (Target::Minority | Target::Majority | Target::All, _) => several(scene, DaemonKind::Kafka, target, seed)?,
+        (Target::Minority | Target::Majority | Target::All | Target::Rest, _) => several(scene, DaemonKind::Kafka, target, seed)?,
         (Target::ZooKeeperMinority | Target::ZooKeeperMajority | Target::ZooKeeperAll, _) => {
             several(scene, DaemonKind::Zookeeper, target, seed)?
         }
@@ -127,10 +127,14 @@ fn several(scene: &Scene<'_>, kind: DaemonKind, target: &Target, seed: u64) -> R
     let (wanted, share) = match target {
         Target::Minority | Target::ZooKeeperMinority => (total.saturating_sub(1) / 2, "a minority"),
         Target::Majority | Target::ZooKeeperMajority => (total / 2 + 1, "a majority"),
+        Target::Rest => (free.len(), "the rest"),
         _ => (alive.len(), "all"),
     };
     if total == 0 || (wanted == 0 && alive.len() == total) {
         return Err(format!("{share} of {total} {who} is nobody"));
+    }
+    if wanted == 0 && *target == Target::Rest {
+        return Err(format!("no broker of {total} is {up} and free of faults"));
     }
     if wanted == 0 || free.len() < wanted {
         return Err(format!("{share} of {total} {who} are {wanted}, and {} are {up} and free of faults", free.len()));
@@ -308,7 +312,9 @@ pub(crate) fn guard(scene: &Scene<'_>, target: &Target, next: &[Taken]) -> Resul
     let by_name = target.takes_most() && !is_production;
     let names_hosts = target.takes_most() || target.is_rack();
     let named: BTreeSet<&str> = next.iter().filter(|_| names_hosts && !is_production).map(|taken| taken.host.as_str()).collect();
-    let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).filter(|host| !named.contains(host)).collect();
+    // The rest is what others have left: who says it means them too.
+    let counts = |host: &&str| !named.contains(host) && (is_production || *target != Target::Rest);
+    let hosts: BTreeSet<&str> = all.iter().map(|taken| taken.host.as_str()).filter(counts).collect();
     let max = scene.inventory.limits.hosts_down_max;
     if hosts.len() > max {
         let why = if names_hosts && is_production { ", which no name overrides in a production cluster" } else { "" };

@@ -232,6 +232,9 @@ fn who_is_in_the_hands_of_another_fault_is_not_drawn_and_all_are_not_all_without
     let held = [taken("h2", "kafka:2", Scope::Daemon)];
     assert_eq!(several_of(3, &Target::Majority, Scope::Daemon, &held, 1).unwrap(), ["kafka:1", "kafka:3"]);
     assert!(several_of(3, &Target::All, Scope::Daemon, &held, 1).unwrap_err().contains("2 are registered and free of faults"));
+    assert_eq!(several_of(3, &Target::Rest, Scope::Daemon, &held, 1).unwrap(), ["kafka:1", "kafka:3"]);
+    let all = ["1", "2", "3"].map(|id| taken(&format!("h{id}"), &format!("kafka:{id}"), Scope::Daemon));
+    assert!(several_of(3, &Target::Rest, Scope::Daemon, &all, 1).unwrap_err().contains("no broker of 3"));
     let drawn: BTreeSet<_> = (0..64).map(|seed| several_of(3, &Target::Minority, Scope::Daemon, &[], seed).unwrap()).collect();
     assert_eq!(drawn.len(), 3, "the seed decides who");
 }
@@ -264,6 +267,8 @@ fn a_name_that_says_how_many_go_is_taken_at_its_word_and_not_beyond_it_nor_in_pr
     assert!(said(&inventory, &[], Target::Random, &all("kafka")).unwrap().contains("hosts_down_max is 1"));
     // Those of another fault count as before; so does a quorum that goes with the hosts of brokers.
     let before = [taken("h1", "kafka:1", Scope::Daemon)];
+    assert_eq!(said(&inventory, &all("kafka")[..2], Target::Rest, &all("kafka")[2..]), None);
+    assert!(said(&inventory, &all("kafka")[..2], Target::Random, &all("kafka")[2..]).is_some());
     inventory.limits.hosts_down_max = 0;
     assert!(said(&inventory, &before, Target::ZooKeeperMajority, &all("zookeeper")[1..]).unwrap().contains("hosts_down_max is 0"));
     let hosts: Vec<Taken> = all("kafka").into_iter().map(|one| Taken { scope: Scope::Host, ..one }).collect();

@@ -48,7 +48,10 @@ fn refuse_second_lab() -> Result<(), Failure> {
 
 fn told(case: &Case) -> String {
     let form = |name: &str, form: &selftest::Form| {
-        format!("  {name:<5} Kafka {}, {}: kchaos test {}", form.kafka(), exit::name(form.expect), form.words.join(" "))
+        let plan = form.plan.iter().flat_map(|plan| plan.lines()).filter(|line| !line.is_empty());
+        let plan: String = plan.map(|line| format!("\n          {line}")).collect();
+        let file = if plan.is_empty() { "" } else { " --plan with" };
+        format!("  {name:<5} Kafka {}, {}: kchaos test {}{file}{plan}", form.kafka(), exit::name(form.expect), form.words.join(" "))
     };
     format!(
         "{}\n  {} ({}; {})\n{}\n{}",

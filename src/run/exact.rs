@@ -60,6 +60,11 @@ pub(super) fn resolve(args: &mut TestArgs) -> Result<Exact, Failure> {
     Ok(Exact { faults, steps: Vec::new() })
 }
 
+/// Whether it is a plan, as far as can be known without an inventory.
+pub(crate) fn check_plan(text: &str) -> Result<(), String> {
+    parse(text).map(drop)
+}
+
 fn parse(text: &str) -> Result<(Option<u64>, Exact), String> {
     let file: PlanFile = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut faults = Vec::new();

@@ -18,14 +18,20 @@ use crate::suite::options;
 /// What `kchaos selftest` does without being told of other files: a line for each file.
 const BUILT_IN: &[(&str, &str)] = &[
     ("acks-1-deposed-leader", include_str!("../../suites/known-bad/acks-1-deposed-leader.toml")),
+    ("acks-1-followers-paused", include_str!("../../suites/known-bad/acks-1-followers-paused.toml")),
     ("auto-commit-crash", include_str!("../../suites/known-bad/auto-commit-crash.toml")),
     ("exactly-once-unsafe", include_str!("../../suites/known-bad/exactly-once-unsafe.toml")),
+    ("follower-fetch-waits", include_str!("../../suites/known-bad/follower-fetch-waits.toml")),
     ("hanging-transaction", include_str!("../../suites/known-bad/hanging-transaction.toml")),
     ("late-end-of-transaction", include_str!("../../suites/known-bad/late-end-of-transaction.toml")),
+    ("late-end-of-transaction-2.8", include_str!("../../suites/known-bad/late-end-of-transaction-2.8.toml")),
+    ("late-end-of-transaction-4.1", include_str!("../../suites/known-bad/late-end-of-transaction-4.1.toml")),
     ("power-loss-of-all", include_str!("../../suites/known-bad/power-loss-of-all.toml")),
     ("read-uncommitted", include_str!("../../suites/known-bad/read-uncommitted.toml")),
     ("retries-without-idempotence", include_str!("../../suites/known-bad/retries-without-idempotence.toml")),
     ("transfers-without-transactions", include_str!("../../suites/known-bad/transfers-without-transactions.toml")),
+    ("unclean-election", include_str!("../../suites/known-bad/unclean-election.toml")),
+    ("unclean-election-kraft", include_str!("../../suites/known-bad/unclean-election-kraft.toml")),
     ("unversioned-compare-and-set", include_str!("../../suites/known-bad/unversioned-compare-and-set.toml")),
 ];
 
@@ -55,6 +61,8 @@ pub(crate) struct Form {
     pub(crate) find: BTreeMap<String, Bound>,
     /// At least one of these.
     pub(crate) find_any: Vec<String>,
+    /// Faults at exact times and steps, if the recipe has them: a plan file.
+    pub(crate) plan: Option<String>,
     /// Runs until it is caught: more than one where it is a matter of luck.
     pub(crate) attempts: u32,
 }
@@ -160,9 +168,11 @@ fn read_form(own: &DeTable<'_>, span: &Range<usize>, lab: &DeTable<'_>, expect: 
     let args = table(own, "args", "args: the options of `kchaos test`, without their dashes,")?;
     let (place, args) = args.ok_or_else(|| vec![Trouble::at(span.clone(), "args = { … } lacks: the options of `kchaos test`")])?;
     let words = options::test_words(args, place, "selftest")?;
+    let plan = read_plan(own, span)?;
     let mut rest = own.clone();
-    rest.remove("lab");
-    rest.remove("args");
+    for key in ["lab", "args", "fault", "step"] {
+        rest.remove(key);
+    }
     let keys: Keys = file::read(rest, span).map_err(|trouble| vec![trouble])?;
     let expect = match &keys.expect {
         None => expect,
@@ -177,11 +187,29 @@ fn read_form(own: &DeTable<'_>, span: &Range<usize>, lab: &DeTable<'_>, expect: 
     Ok(Form {
         lab,
         words,
+        plan,
         expect,
         find: keys.find.into_iter().map(|(name, bound)| (name.into_inner(), bound)).collect(),
         find_any: keys.find_any.into_iter().map(Spanned::into_inner).collect(),
         attempts: keys.attempts,
     })
+}
+
+/// `[[bad.fault]]` and `[[bad.step]]` are what a plan file has, and checked as one.
+fn read_plan(own: &DeTable<'_>, span: &Range<usize>) -> Result<Option<String>, Vec<Trouble>> {
+    let mut plan = DeTable::new();
+    for key in ["fault", "step"] {
+        if let Some((key, value)) = own.get_key_value(key) {
+            plan.insert(key.clone(), value.clone());
+        }
+    }
+    if plan.is_empty() {
+        return Ok(None);
+    }
+    let plan: toml::Table = file::read(plan, span).map_err(|trouble| vec![trouble])?;
+    let text = toml::to_string(&plan).map_err(|error| vec![Trouble::at(span.clone(), error.to_string())])?;
+    crate::run::check_plan(&text).map_err(|why| vec![Trouble::at(span.clone(), why)])?;
+    Ok(Some(text))
 }
 
 /// All that a run may find.
@@ -193,7 +221,7 @@ impl Form {
     /// Of a clean run: nothing may be found.
     pub(super) fn clean(words: &[String]) -> Self {
         let words = words.to_vec();
-        Self { lab: Vec::new(), words, expect: exit::VALID, find: BTreeMap::new(), find_any: Vec::new(), attempts: 1 }
+        Self { lab: Vec::new(), words, plan: None, expect: exit::VALID, find: BTreeMap::new(), find_any: Vec::new(), attempts: 1 }
     }
 
     /// `3.9.1`, `4.1.1, KRaft`.
@@ -231,6 +259,8 @@ mod tests {
         assert!(wrong("acks = '1'", "ackss = '1'").starts_with("c.toml:5:10: unknown option"));
         assert!(wrong("[bad]\n", "[bad]\nexpect = 'valid'\n").contains("not expected to be valid"));
         assert!(wrong("args = {}", "args = { results = 'x' }").contains("said by the selftest itself"));
+        let plan = "[[bad.fault]]\nnemesis = 'kill-rest'\nat = '1s'\nduration = 'soon'\n[twin]";
+        assert!(wrong("[twin]", plan).contains("fault 1 (kill-rest): duration"), "{}", wrong("[twin]", plan));
         assert!(wrong("wrong = 'w'\n", "").contains("missing key `wrong`"));
     }
 

@@ -89,6 +89,7 @@ mod tests {
         let form = Form {
             lab: Vec::new(),
             words: Vec::new(),
+            plan: None,
             expect,
             find: find
                 .iter()

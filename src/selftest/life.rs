@@ -201,7 +201,8 @@ impl Bench<'_> {
     fn one(&mut self, task: &Task<'_>, round: u32, attempt: u32, lab: &mut LabResult) -> Result<Done, Failure> {
         let name = format!("{}-{}-{round}{}", task.case.name, task.name, if attempt > 1 { format!("-{attempt}") } else { String::new() });
         let (said, run, took) = if lab.code == exit::VALID {
-            self.test(&name, &task.form.words)?
+            let words = self.with_plan(&name, task.form)?;
+            self.test(&name, &words)?
         } else {
             let sentence = lab.trouble.clone().unwrap_or_else(|| "there is no lab".to_owned());
             (Said { code: exit::ENVIRONMENT, sentence, ..Said::default() }, PathBuf::new(), Duration::ZERO)
@@ -221,12 +222,24 @@ impl Bench<'_> {
     pub(super) fn told(&self, named: Named, form: &Form, said: Said, run: &Path, took: Duration) -> Done {
         let (came, text) = judge(form, &said);
         let Named { case, form: form_name, round, attempt } = named;
-        let command = format!("kchaos test {}", form.words.join(" "));
+        let plan = if form.plan.is_some() { " --plan PLAN" } else { "" };
+        let command = format!("kchaos test {}{plan}", form.words.join(" "));
         let (run, took_ms) = (run.display().to_string(), millis(took));
         let done =
             Done { case, form: form_name, round, attempt, came, text, exit_code: said.code, found: said.found, command, run, took_ms };
         self.shown.say(&done.line());
         done
+    }
+
+    /// What the run is told, and the plan file that it is given.
+    fn with_plan(&self, name: &str, form: &Form) -> Result<Vec<String>, Failure> {
+        let mut words = form.words.clone();
+        if let Some(plan) = &form.plan {
+            let path = self.path.join(format!("output/{name}.plan.toml"));
+            std::fs::write(&path, plan).with_context(|| format!("write {}", path.display()))?;
+            words.extend(["--plan".to_owned(), path.display().to_string()]);
+        }
+        Ok(words)
     }
 
     fn record(&self, done: &Done, task: &Task<'_>, run: &Path) -> Record {
