@@ -21,6 +21,7 @@ mod register;
 mod safety;
 mod security;
 mod selftest;
+mod shrink;
 mod soak;
 mod suite;
 mod transactions;
@@ -33,6 +34,7 @@ pub(crate) use peek::{From, PeekArgs, from as peek_from};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use security::LabSecurityArg;
 pub(crate) use selftest::SelftestArgs;
+pub(crate) use shrink::ShrinkArgs;
 pub(crate) use suite::SuiteArgs;
 pub(crate) use values::Time;
 pub(crate) use values::duration;
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Suite(SuiteArgs),
     /// Does kchaos see what is known to be wrong, and leave alone what is known to be right? On labs of its own (docs/known-bad.md)
     Selftest(SelftestArgs),
+    /// Do a run that failed again with less and less of it, and keep the smallest plan that still fails (docs/shrink.md)
+    Shrink(ShrinkArgs),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
     /// Read a run to its end whose kchaos was killed, and judge it

@@ -18,6 +18,7 @@ mod recorder;
 mod report;
 mod run;
 mod selftest;
+mod shrink;
 mod slo;
 mod spool;
 mod store;

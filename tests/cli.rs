@@ -232,6 +232,22 @@ fn the_corpus_is_listed_with_what_would_be_done_and_an_unknown_case_is_refused()
 }
 
 #[test]
+fn what_cannot_be_shrunk_is_refused_with_why() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let run = directory.path().to_str().expect("a path");
+    check(&["shrink", "/nowhere"], 254, &["/nowhere", "plan.json", "is it a run's directory?"]);
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("written");
+    write("plan.json", r#"{"steps": [{"step": "restart"}]}"#);
+    check(&["shrink", run], 254, &["a run with steps cannot be shrunk"]);
+    write("plan.json", r#"{"command": ["kchaos", "test"]}"#);
+    check(&["shrink", run], 254, &["verdict.json", "cut off"]);
+    write("verdict.json", r#"{"exit_code": 2}"#);
+    check(&["shrink", run], 254, &["it did not fail (it ended unknown)"]);
+    write("verdict.json", r#"{"exit_code": 1, "anomalies": {"lost-write": {"count": 3, "examples": []}}}"#);
+    check(&["shrink", run, "--anomaly", "duplicate"], 254, &["the run was found to have lost-write"]);
+}
+
+#[test]
 fn what_is_wrong_with_a_suite_is_told_with_its_line_before_anything_is_done() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("mine.toml");

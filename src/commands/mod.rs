@@ -16,6 +16,7 @@ mod plan;
 mod proved;
 mod report;
 mod selftest;
+mod shrink;
 mod status;
 mod suite;
 mod suite_words;
@@ -43,6 +44,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Test(args) => test::run(*args),
         Command::Suite(args) => suite::run(&args),
         Command::Selftest(args) => selftest::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Conclude(args) => conclude::run(&args),
         Command::Convert(args) => convert::run(&args),
