@@ -10,6 +10,7 @@ use crate::history::HistoryFormat;
 
 mod bank;
 mod conclude;
+mod coverage;
 mod elections;
 mod group;
 mod lab;
@@ -28,6 +29,7 @@ mod transactions;
 mod values;
 
 pub(crate) use conclude::ConcludeArgs;
+pub(crate) use coverage::CoverageArgs;
 pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabUpArgs, LabZooKeeperTls};
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Selftest(SelftestArgs),
     /// Do a run that failed again with less and less of it, and keep the smallest plan that still fails (docs/shrink.md)
     Shrink(ShrinkArgs),
+    /// Which faults met which state of the cluster, over all runs of a directory, and what never was tried (docs/coverage.md)
+    Coverage(CoverageArgs),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
     /// Read a run to its end whose kchaos was killed, and judge it

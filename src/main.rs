@@ -6,6 +6,7 @@ mod stdout;
 mod cli;
 mod clock;
 mod commands;
+mod coverage;
 mod doctor;
 mod edn;
 mod exit;

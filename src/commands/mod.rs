@@ -3,6 +3,7 @@
 pub(crate) mod check;
 mod conclude;
 mod convert;
+mod coverage;
 mod discover;
 mod doctor;
 mod halt;
@@ -45,6 +46,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Suite(args) => suite::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Shrink(args) => shrink::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Conclude(args) => conclude::run(&args),
         Command::Convert(args) => convert::run(&args),
