@@ -127,10 +127,10 @@ pub(crate) struct TestArgs {
     /// What the clients do (`kchaos list workloads`)
     #[arg(long, short = 'w', default_value = "append")]
     pub(crate) workload: String,
-    /// What to break: FAULT-TARGET, several separated by commas, `all` there is, or `none` (`kchaos list nemeses`)
+    /// What to break: FAULT-TARGET, several separated by commas, `all` there is, `guided` (all, and first what was in force least often in the runs of --results), or `none` (`kchaos list nemeses`)
     #[arg(long, short = 'n', default_value = "none", value_delimiter = ',')]
     pub(crate) nemesis: Vec<String>,
-    /// Up to so many faults begin together, a number that the seed draws [default: 1; of `all`, 2]
+    /// Up to so many faults begin together, a number that the seed draws [default: 1; of `all` and `guided`, 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) at_once: Option<u32>,
     /// Faults at exact times, and steps of an operator such as an upgrade, from a file (docs/plans.md says what stands in it)

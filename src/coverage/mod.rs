@@ -14,7 +14,7 @@ use anyhow::Context;
 use kchaos_core::{FaultEvent, FaultMoment, NemesisName, Observation, Plan, Target};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use runs::{Covered, below};
+pub(crate) use runs::{Covered, below, counts};
 pub(crate) use states::{STATES, Seen, States};
 pub(crate) use table::{never, table};
 
@@ -30,18 +30,8 @@ pub(crate) struct Exercised {
 
 /// Of a run, from its directory. What was not proved to be in force exercised nothing.
 pub(crate) fn of_run(run: &Path, plan: &Plan) -> anyhow::Result<Vec<Exercised>> {
-    let faults: Vec<FaultEvent> = lines(&run.join("faults.jsonl"))?;
+    let first = in_force(run)?;
     let timeline: Vec<Observation> = lines(&run.join("timeline.jsonl"))?;
-    let in_force = |event: &&FaultEvent| {
-        event.moment == FaultMoment::InEffect && event.proof.as_ref().is_some_and(|proof| proof.proved) && event.fault_id > 0
-    };
-    // A rolling fault is in effect once for each leg; what it met is what its first leg met.
-    let mut first: Vec<&FaultEvent> = Vec::new();
-    for event in faults.iter().filter(in_force) {
-        if !first.iter().any(|one| one.fault_id == event.fault_id) {
-            first.push(event);
-        }
-    }
     // Before the command was sent: what came of the fault itself is not what it met.
     let moments: Vec<u64> = first.iter().map(|event| event.when.after_ns).collect();
     let clients = if moments.is_empty() { Vec::new() } else { states::of_clients(run, plan, &moments)? };
@@ -56,6 +46,22 @@ pub(crate) fn of_run(run: &Path, plan: &Plan) -> anyhow::Result<Vec<Exercised>> 
         Exercised { fault_id: event.fault_id, nemesis: event.nemesis.clone(), states }
     });
     Ok(exercised.collect())
+}
+
+/// The faults of a run that were proved to be in force, once each.
+fn in_force(run: &Path) -> anyhow::Result<Vec<FaultEvent>> {
+    let faults: Vec<FaultEvent> = lines(&run.join("faults.jsonl"))?;
+    let is_in_force = |event: &FaultEvent| {
+        event.moment == FaultMoment::InEffect && event.proof.as_ref().is_some_and(|proof| proof.proved) && event.fault_id > 0
+    };
+    // A rolling fault is in effect once for each leg; what it met is what its first leg met.
+    let mut first: Vec<FaultEvent> = Vec::new();
+    for event in faults.into_iter().filter(is_in_force) {
+        if !first.iter().any(|one| one.fault_id == event.fault_id) {
+            first.push(event);
+        }
+    }
+    Ok(first)
 }
 
 /// A last line that was cut off tells nothing.

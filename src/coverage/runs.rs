@@ -1,11 +1,12 @@
 //! The runs of a directory, those within suites, selftests and shrinks as well.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kchaos_core::Plan;
 
-use super::{Exercised, of_run};
+use super::{Exercised, in_force, of_run};
 use crate::exit::Failure;
 use crate::judged::RunVerdict;
 
@@ -36,6 +37,17 @@ pub(crate) fn below(directory: &Path) -> Result<Covered, Failure> {
         }
     }
     Ok(covered)
+}
+
+/// How often each nemesis was in force in the runs below a directory; what cannot be read counts for nothing.
+pub(crate) fn counts(directory: &Path) -> BTreeMap<String, u64> {
+    let (mut counts, mut runs) = (BTreeMap::new(), Vec::new());
+    // No directory yet: no run yet.
+    let _ = find(directory, DEPTH, &mut runs);
+    for fault in runs.iter().flat_map(|run| in_force(run).unwrap_or_default()) {
+        *counts.entry(fault.nemesis).or_default() += 1;
+    }
+    counts
 }
 
 /// As the run's verdict has it; of an older one, from its files.

@@ -199,9 +199,9 @@ impl Clients {
             }
             Body::Poll(_) if !op.extra.rebalance_log.is_empty() => self.rebalance(op, client, invoked),
             Body::Crash => {
-                // Whether the others go on with it is not this client's to know.
+                // It waited to its end.
                 if let Some(from) = self.waiting.remove(&client) {
-                    self.rebalances.mark(from, op.time_ns, Seen::Unknown);
+                    self.rebalances.mark(from, op.time_ns, Seen::Yes);
                 }
             }
             _ => {}
@@ -342,8 +342,12 @@ mod tests {
             poll(32, OpType::Ok, &[RebalanceType::Revoked]),
             poll(40, OpType::Invoke, &[]),
             poll(42, OpType::Ok, &[RebalanceType::Assigned]),
+            (50, 1, OpType::Ok, Body::Subscribe { keys: vec![0] }, Extra::default()),
+            (60, 1, OpType::Info, Body::Crash, Extra::default()),
         ];
-        let seen: Vec<Seen> = clients("queue", &[5, 15, 21, 25, 31, 35, 45], &ops).into_iter().map(|(_, running)| running).collect();
-        assert_eq!(seen, [Seen::No, Seen::Yes, Seen::Unknown, Seen::No, Seen::Unknown, Seen::Yes, Seen::No]);
+        let seen: Vec<Seen> =
+            clients("queue", &[5, 15, 21, 25, 31, 35, 45, 55, 65], &ops).into_iter().map(|(_, running)| running).collect();
+        let (yes, no, unknown) = (Seen::Yes, Seen::No, Seen::Unknown);
+        assert_eq!(seen, [no, yes, unknown, no, unknown, yes, no, yes, no]);
     }
 }
