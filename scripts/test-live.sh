@@ -75,6 +75,7 @@ nightly=(
     promises::a_paused_leader
     registers::
     rotation::
+    shrink::
     soak::
     suites::a_suite_kills_a_leader
 )

@@ -10,6 +10,7 @@ use crate::history::HistoryFormat;
 
 mod bank;
 mod conclude;
+mod coverage;
 mod elections;
 mod group;
 mod lab;
@@ -21,18 +22,21 @@ mod register;
 mod safety;
 mod security;
 mod selftest;
+mod shrink;
 mod soak;
 mod suite;
 mod transactions;
 mod values;
 
 pub(crate) use conclude::ConcludeArgs;
+pub(crate) use coverage::CoverageArgs;
 pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabUpArgs, LabZooKeeperTls};
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use security::LabSecurityArg;
 pub(crate) use selftest::SelftestArgs;
+pub(crate) use shrink::ShrinkArgs;
 pub(crate) use suite::SuiteArgs;
 pub(crate) use values::Time;
 pub(crate) use values::duration;
@@ -67,6 +71,10 @@ pub(crate) enum Command {
     Suite(SuiteArgs),
     /// Does kchaos see what is known to be wrong, and leave alone what is known to be right? On labs of its own (docs/known-bad.md)
     Selftest(SelftestArgs),
+    /// Do a run that failed again with less and less of it, and keep the smallest plan that still fails (docs/shrink.md)
+    Shrink(ShrinkArgs),
+    /// Which faults met which state of the cluster, over all runs of a directory, and what never was tried (docs/coverage.md)
+    Coverage(CoverageArgs),
     /// Judge histories or runs again, offline
     Check(CheckArgs),
     /// Read a run to its end whose kchaos was killed, and judge it
@@ -119,10 +127,10 @@ pub(crate) struct TestArgs {
     /// What the clients do (`kchaos list workloads`)
     #[arg(long, short = 'w', default_value = "append")]
     pub(crate) workload: String,
-    /// What to break: FAULT-TARGET, several separated by commas, `all` there is, or `none` (`kchaos list nemeses`)
+    /// What to break: FAULT-TARGET, several separated by commas, `all` there is, `guided` (all, and first what was in force least often in the runs of --results), or `none` (`kchaos list nemeses`)
     #[arg(long, short = 'n', default_value = "none", value_delimiter = ',')]
     pub(crate) nemesis: Vec<String>,
-    /// Up to so many faults begin together, a number that the seed draws [default: 1; of `all`, 2]
+    /// Up to so many faults begin together, a number that the seed draws [default: 1; of `all` and `guided`, 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) at_once: Option<u32>,
     /// Faults at exact times, and steps of an operator such as an upgrade, from a file (docs/plans.md says what stands in it)

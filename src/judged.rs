@@ -11,6 +11,7 @@ use kchaos_checkers::recovery::{Phase, RecoveryReport};
 use kchaos_core::{Finding, Reason, Validity};
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::Exercised;
 use crate::exit;
 use crate::report::words;
 use crate::slo::{SloOutcome, SloStatus};
@@ -51,6 +52,9 @@ pub(crate) struct RunVerdict {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) steps: Vec<StepOutcome>,
     pub(crate) load: BTreeMap<RunPhase, Load>,
+    /// What each fault that was in force met.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) coverage: Vec<Exercised>,
     pub(crate) recovery: RecoveryReport,
     pub(crate) resources: ResourcesUsed,
     pub(crate) hosts: Vec<HostOutcome>,

@@ -232,6 +232,42 @@ fn the_corpus_is_listed_with_what_would_be_done_and_an_unknown_case_is_refused()
 }
 
 #[test]
+fn what_cannot_be_shrunk_is_refused_with_why() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let run = directory.path().to_str().expect("a path");
+    check(&["shrink", "/nowhere"], 254, &["/nowhere", "plan.json", "is it a run's directory?"]);
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("written");
+    write("plan.json", r#"{"steps": [{"step": "restart"}]}"#);
+    check(&["shrink", run], 254, &["a run with steps cannot be shrunk"]);
+    write("plan.json", r#"{"command": ["kchaos", "test"]}"#);
+    check(&["shrink", run], 254, &["verdict.json", "cut off"]);
+    write("verdict.json", r#"{"exit_code": 2}"#);
+    check(&["shrink", run], 254, &["it did not fail (it ended unknown)"]);
+    write("verdict.json", r#"{"exit_code": 1, "anomalies": {"lost-write": {"count": 3, "examples": []}}}"#);
+    check(&["shrink", run, "--anomaly", "duplicate"], 254, &["the run was found to have lost-write"]);
+}
+
+#[test]
+fn coverage_counts_the_runs_of_a_directory_and_names_what_never_was_tried() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let results = directory.path().to_str().expect("a path");
+    check(&["coverage", results], 254, &["holds no run that came to its verdict"]);
+    check(&["coverage", "/nowhere"], 254, &["cannot read /nowhere"]);
+    let run = directory.path().join("20261123T000000Z-suite-x/runs/20261123T000001Z-append-kill-leader");
+    std::fs::create_dir_all(&run).expect("a directory");
+    std::fs::write(run.join("plan.json"), "{}").expect("written");
+    let met = r#""isr_shrunk": "no", "election": "yes", "transaction": "no", "rebalance": "unknown""#;
+    let verdict = format!(r#"{{"faults": {{"in_force": 1}}, "coverage": [{{"fault_id": 1, "nemesis": "kill-leader", {met}}}]}}"#);
+    std::fs::write(run.join("verdict.json"), verdict).expect("written");
+    let said = |arguments: &[&str]| String::from_utf8(kchaos(arguments).stdout).expect("text");
+    let text = said(&["coverage", results]);
+    assert!(text.starts_with("1 faults in force, in 1 runs") && text.contains("never exercised: "), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&said(&["coverage", results, "--format", "json"])).expect("JSON");
+    assert_eq!(json["exercised"][0]["election"], "yes", "{json}");
+    assert!(json["never"].as_array().is_some_and(|never| !never.contains(&"kill-leader".into()) && never.contains(&"pause-leader".into())));
+}
+
+#[test]
 fn what_is_wrong_with_a_suite_is_told_with_its_line_before_anything_is_done() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("mine.toml");

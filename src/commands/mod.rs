@@ -3,6 +3,7 @@
 pub(crate) mod check;
 mod conclude;
 mod convert;
+mod coverage;
 mod discover;
 mod doctor;
 mod halt;
@@ -16,6 +17,7 @@ mod plan;
 mod proved;
 mod report;
 mod selftest;
+mod shrink;
 mod status;
 mod suite;
 mod suite_words;
@@ -43,6 +45,8 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Test(args) => test::run(*args),
         Command::Suite(args) => suite::run(&args),
         Command::Selftest(args) => selftest::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Conclude(args) => conclude::run(&args),
         Command::Convert(args) => convert::run(&args),

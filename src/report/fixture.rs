@@ -13,6 +13,7 @@ use kchaos_core::{
 };
 
 use super::RunData;
+use crate::coverage::{Exercised, Seen, States};
 use crate::judged::{CheckerOutcome, EvidenceLine, FaultCount, HostOutcome, HostState, ResourcesUsed, RunVerdict};
 use crate::slo::Slo;
 
@@ -74,6 +75,11 @@ pub(super) fn run(variant: Variant) -> RunData {
         },
         hosts: ["b1", "b2", "b3"].map(host).into(),
         notes: vec!["b2: no files in /var/log/zookeeper".into()],
+        coverage: vec![Exercised {
+            fault_id: 1,
+            nemesis: "kill-leader".into(),
+            states: States { isr_shrunk: Seen::No, election: Seen::No, transaction: Seen::Yes, rebalance: Seen::Unknown },
+        }],
         ..RunVerdict::default()
     };
     verdict.thresholds = ["recovery.p99<20s", "send.p99<250ms"]

@@ -158,6 +158,9 @@ fn faults(out: &mut String, data: &RunData, style: Style) {
         };
         let (in_force, mended) = (state(of(FaultMoment::InEffect), "in force"), state(of(FaultMoment::Healed), "mended"));
         line(out, format!("  {id:>3}  {name:<18} {chosen:<22} {in_force:<20} {mended}"));
+        if let Some(one) = data.verdict.coverage.iter().find(|one| one.fault_id == id) {
+            line(out, format!("       met: {}", one.states.told()));
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use kchaos_nemeses::{HostReport, HostState as NemesisHostState};
 use kchaos_workloads::FinalOrder;
 
 use super::{AbortReason, Ended, Setup};
+use crate::coverage;
 use crate::exit::{self, Failure};
 use crate::judged::{CheckerOutcome, EvidenceLine, FaultCount, HostOutcome, HostState, ResourcesUsed, RunVerdict, StepOutcome, StepState};
 use crate::report::{self, LatencyFile, RunData, SizeLatency};
@@ -62,6 +63,11 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     }
     verdict.notes.extend(ended.finale.told.iter().cloned());
     verdict.notes.push(format!("the check was done {} ms after the last op", ended.analysed.check_ms));
+    // What was exercised is no part of the verdict.
+    match coverage::of_run(directory.path(), &ended.plan) {
+        Ok(exercised) => verdict.coverage = exercised,
+        Err(error) => verdict.notes.push(format!("what the faults met cannot be told: {error:#}")),
+    }
     let others = others(&ended.troubles.environment, ended.abort.as_ref(), ended.failures);
     verdict.conclude(others);
 

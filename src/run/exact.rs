@@ -91,15 +91,19 @@ fn parse(text: &str) -> Result<(Option<u64>, Exact), String> {
 
 /// The faults of that run that were in force; `args` takes over its seed, its workload, its load and its kind of kill.
 fn replay(run: &Path, args: &mut TestArgs) -> anyhow::Result<Vec<PlannedFault>> {
-    let read =
-        |name: &str| std::fs::read_to_string(run.join(name)).with_context(|| format!("cannot read {name}: is it a run's directory?"));
-    let plan: Plan = serde_json::from_str(&read("plan.json")?).context("plan.json")?;
+    let text = std::fs::read_to_string(run.join("plan.json")).context("cannot read plan.json: is it a run's directory?")?;
+    let plan: Plan = serde_json::from_str(&text).context("plan.json")?;
     anyhow::ensure!(plan.steps.is_empty(), "it was a plan with steps, which cannot be taken back: give its plan again (--plan)");
     if let Some(before) = as_typed(&plan, &args.load.properties)? {
         (args.workload, args.kill, args.load) = (before.workload, before.kill, before.load);
     }
     args.seed = args.seed.or(Some(plan.seed));
-    let lines = read("faults.jsonl")?;
+    faults_in_force(run, &plan)
+}
+
+/// The faults of a run that were in force, each at its time from the beginning of the trouble.
+pub(crate) fn faults_in_force(run: &Path, plan: &Plan) -> anyhow::Result<Vec<PlannedFault>> {
+    let lines = std::fs::read_to_string(run.join("faults.jsonl")).context("cannot read faults.jsonl: is it a run's directory?")?;
     let events = lines.lines().filter(|line| !line.trim().is_empty());
     // A last line that was cut off by the run's end tells of nothing that was in force and mended.
     let events: Vec<FaultEvent> = events.filter_map(|line| serde_json::from_str(line).ok()).collect();

@@ -52,7 +52,7 @@ pub(crate) use conclude::{conclude, conclude_failed};
 pub(crate) use conditions::{refuse_abort_conditions, too_full};
 pub(crate) use cut_off::{Left, life as life_of_cut_off, refuse_what_is_not_cut_off};
 pub(crate) use daemon_logs::Fetched;
-pub(crate) use exact::{as_typed, check_plan};
+pub(crate) use exact::{as_typed, check_plan, faults_in_force};
 pub(crate) use finale::Finale;
 pub(crate) use held::{HeldFault, Mended};
 pub(crate) use preflight::schedule_of;

@@ -1,5 +1,6 @@
 //! Which fault comes when: drawn from the seed before the run, so that it can be printed, stored and repeated.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kchaos_core::PlannedFault;
@@ -17,13 +18,21 @@ pub(crate) struct Schedule {
     interval: Duration,
     duration: Duration,
     at_once: u32,
+    /// How often each was exercised before: in each round the least come first. Empty: in any order.
+    exercised: BTreeMap<String, u64>,
     /// How many are still to begin together with the last one.
     more: u32,
 }
 
 impl Schedule {
     pub(crate) fn new(seed: u64, nemeses: Vec<String>, interval: Duration, duration: Duration, at_once: u32) -> Self {
-        Self { random: ChaCha8Rng::seed_from_u64(seed), nemeses, round: Vec::new(), interval, duration, at_once, more: 0 }
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        Self { random, nemeses, round: Vec::new(), interval, duration, at_once, exercised: BTreeMap::new(), more: 0 }
+    }
+
+    /// What was exercised least comes first.
+    pub(crate) fn guided_by(self, exercised: BTreeMap<String, u64>) -> Self {
+        Self { exercised, ..self }
     }
 
     /// As many faults as could begin within the time, were they one after another, and never more than `faults`.
@@ -41,6 +50,8 @@ impl Schedule {
         if self.round.is_empty() {
             self.round.clone_from(&self.nemeses);
             self.round.shuffle(&mut self.random);
+            // Taken from the end. Among those that were exercised as often the seed decides.
+            self.round.sort_by_key(|name| std::cmp::Reverse(self.exercised.get(name).copied().unwrap_or(0)));
         }
         // A nemesis is never beside itself: those that begin together are of one round.
         let beside = self.more > 0 && self.round.len() < self.nemeses.len();
@@ -101,6 +112,26 @@ mod tests {
             names.sort_unstable();
             assert_eq!(names, ["a", "b", "c"]);
         }
+    }
+
+    #[test]
+    fn what_was_exercised_least_comes_first_and_among_equals_the_seed_decides() {
+        let guided = |seed| {
+            let nemeses = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+            let exercised = BTreeMap::from([("a".to_owned(), 9), ("c".to_owned(), 2)]);
+            let schedule = Schedule::new(seed, nemeses, Duration::from_secs(4), Duration::from_secs(7), 1).guided_by(exercised);
+            schedule.draw(Duration::ZERO, Some(10)).into_iter().map(|fault| fault.nemesis).collect::<Vec<_>>()
+        };
+        for seed in 0..20 {
+            let drawn = guided(seed);
+            for round in drawn.chunks(5) {
+                let mut first = round[..3].to_vec();
+                first.sort_unstable();
+                assert_eq!((first.join(""), &round[3..]), ("bde".to_owned(), &["c".to_owned(), "a".to_owned()][..]));
+            }
+            assert_eq!(drawn, guided(seed));
+        }
+        assert!((1..20).any(|seed| guided(seed) != guided(0)));
     }
 
     #[test]

@@ -110,7 +110,12 @@ impl Setup {
 
     /// Whether a fault that is refused is left out: of all there is, and of several at once, some may not be possible.
     pub(crate) fn leaves_out(&self) -> bool {
-        self.args.nemesis == ["all"]
+        self.args.nemesis == ["all"] || self.is_guided()
+    }
+
+    /// Of all there is, what was exercised least in the results comes first.
+    fn is_guided(&self) -> bool {
+        self.args.nemesis == ["guided"]
     }
 
     /// What its plan's steps do.
@@ -233,7 +238,10 @@ impl Setup {
             .args
             .nemesis_duration
             .unwrap_or_else(|| std::time::Duration::from_millis(session_timeout_ms.unwrap_or(18_000) + BEYOND_SESSION_MS));
-        let schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration, at_once);
+        let mut schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration, at_once);
+        if self.is_guided() {
+            schedule = schedule.guided_by(crate::coverage::counts(&self.args.results));
+        }
         plan.schedule = schedule.draw(self.args.time_limit(), self.args.faults);
         if !self.nemeses.is_empty() {
             plan.facts.insert("nemesis_duration_ms".into(), millis(duration).to_string());
@@ -375,7 +383,7 @@ fn nemeses(names: &[String], workload: &dyn Workload) -> Result<Vec<NemesisName>
     match names {
         [one] if one == "none" => return Ok(Vec::new()),
         // What only a plan file can bring about, and what this workload lacks, is not among all there is.
-        [one] if one == "all" => {
+        [one] if one == "all" || one == "guided" => {
             let known = kchaos_nemeses::names().filter(|name| name.target != Target::LastIsr);
             return Ok(known
                 .filter(|name| lacks(&name.target, workload).is_none() && workload.clashes_with(&name.to_string()).is_none())

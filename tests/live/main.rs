@@ -38,6 +38,7 @@ mod run;
 mod safety;
 mod security;
 mod security_elsewhere;
+mod shrink;
 mod soak;
 mod steps;
 mod suites;

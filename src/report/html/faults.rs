@@ -8,6 +8,7 @@ use kchaos_core::{FaultEvent, FaultMoment, Key};
 
 use super::svg;
 use super::text::{Esc, cut};
+use crate::coverage::Exercised;
 use crate::report::{RunData, words};
 
 const WINDOWS_SHOWN: usize = 12;
@@ -23,7 +24,7 @@ pub(super) fn render(data: &RunData) -> String {
     let columns = [("#", ""), ("nemesis", ""), ("chosen, and why", ""), ("in force", ""), ("mended", ""), ("held", "")];
     let mut html = svg::table_head("", &columns);
     for (id, events) in &by_fault {
-        row(&mut html, *id, events);
+        row(&mut html, *id, events, data.verdict.coverage.iter().find(|one| one.fault_id == *id));
     }
     html.push_str(svg::TABLE_END);
     for note in data.faults.iter().filter(|event| event.fault_id == 0) {
@@ -32,7 +33,7 @@ pub(super) fn render(data: &RunData) -> String {
     html
 }
 
-fn row(html: &mut String, id: u32, events: &[&FaultEvent]) {
+fn row(html: &mut String, id: u32, events: &[&FaultEvent], met: Option<&Exercised>) {
     // Mending may have been tried twice.
     let of = |moment: FaultMoment| events.iter().rfind(|event| event.moment == moment).copied();
     let (in_effect, healed, lapsed) = (of(FaultMoment::InEffect), of(FaultMoment::Healed), of(FaultMoment::LeaseLapsed));
@@ -54,6 +55,9 @@ fn row(html: &mut String, id: u32, events: &[&FaultEvent]) {
     }
     html.push_str("</td><td>");
     html.push_str(&moment(in_effect, "never in force"));
+    if let Some(met) = met {
+        let _ = write!(html, "<div class=\"muted\">It met: {}.</div>", Esc(&met.states.told()));
+    }
     html.push_str("</td><td>");
     if let Some(lapsed) = lapsed {
         let _ = write!(html, "<div class=\"aside\">The lease ran out at {}.</div>", words::moment(lapsed.when.before_ns));

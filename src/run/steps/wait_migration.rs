@@ -60,8 +60,10 @@ async fn look(stage: &Stage<'_>) -> Result<String, String> {
 
 fn taken_over(migration: Option<&MigrationNode>, in_zookeeper: Option<i32>, view: &View) -> Result<String, String> {
     let leader = view.quorum.as_ref().and_then(|quorum| quorum.leader).ok_or("no controller says that it leads the quorum")?;
-    let migration =
-        migration.ok_or("no controller has begun it (/migration is not in ZooKeeper): are all brokers set up for it, and started anew?")?;
+    // Controllers that wait have made it, in nobody's name.
+    let migration = migration
+        .filter(|migration| migration.kraft_controller_id >= 0)
+        .ok_or("no controller has begun it (/migration in ZooKeeper names none): are all brokers set up for it, and started anew?")?;
     if !migration.has_taken_over() {
         return Err(format!("controller {} is copying what is in ZooKeeper", migration.kraft_controller_id));
     }
