@@ -130,11 +130,11 @@ fn several(scene: &Scene<'_>, kind: DaemonKind, target: &Target, seed: u64) -> R
         Target::Rest => (free.len(), "the rest"),
         _ => (alive.len(), "all"),
     };
-    if total == 0 || (wanted == 0 && alive.len() == total) {
-        return Err(format!("{share} of {total} {who} is nobody"));
-    }
     if wanted == 0 && *target == Target::Rest {
         return Err(format!("no broker of {total} is {up} and free of faults"));
+    }
+    if total == 0 || (wanted == 0 && alive.len() == total) {
+        return Err(format!("{share} of {total} {who} is nobody"));
     }
     if wanted == 0 || free.len() < wanted {
         return Err(format!("{share} of {total} {who} are {wanted}, and {} are {up} and free of faults", free.len()));

@@ -194,6 +194,9 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     let engine = Engine::new(live.doors.clone(), live.engine_options(directory, books)).await.map_err(environment)?;
     let engine = Arc::new(engine);
     live.nemesis_op("config", preflight::told(&plan.effective));
+    if let Some(kept) = preflight::kept_for_good(plan) {
+        live.nemesis_op("log-retention", kept);
+    }
     let observer = Observer::start(live.inventory.clone(), live.keys.clone(), live.clock.clone(), books.observation_sink());
     let clients = live.start_clients()?;
     let watch = watch::start(live, &engine, &clients);

@@ -283,6 +283,24 @@ fn settings_changed(plan: &Plan, now: &Settings) -> Vec<String> {
     changed
 }
 
+/// Which keys' records nobody may delete, as the history tells it (`log-retention`): those of topics that are set to keep all, in a run that deletes
+/// nothing itself. A topic that loses its settings (KAFKA-9254) deletes in silence, and what was read before that would never be missed.
+pub(super) fn kept_for_good(plan: &Plan) -> Option<Value> {
+    const OF_RETENTION: &[&str] = &["retention", "cleanup.policy"];
+    let deletes = plan.schedule.iter().any(|fault| fault.nemesis == "delete-records");
+    if deletes || steps::changed_settings(plan).iter().any(|name| OF_RETENTION.iter().any(|word| name.contains(word))) {
+        return None;
+    }
+    let keeps_all = |topic: &str| {
+        let settings = plan.effective.get(&format!("topic {topic}"));
+        let is = |name: &str, value: &str| settings.and_then(|settings| settings.get(name)).is_some_and(|held| held == value);
+        is("retention.ms", "-1") && is("retention.bytes", "-1") && is("cleanup.policy", "delete")
+    };
+    let kept = plan.keys.iter().filter(|entry| keeps_all(&entry.topic));
+    let kept: serde_json::Map<_, _> = kept.map(|entry| (entry.key.to_string(), json!({"retention_ms": null}))).collect();
+    (!kept.is_empty()).then_some(Value::Object(kept))
+}
+
 /// By host and daemon.
 pub(super) type Daemons = BTreeMap<(String, String), DaemonState>;
 
@@ -347,7 +365,7 @@ impl Ready {
 mod tests {
     use kchaos_checkers::{Judge, JudgeOptions};
     use kchaos_cluster::daemon::Pid;
-    use kchaos_core::{Body, Op};
+    use kchaos_core::{Body, KeyEntry, Op, PlannedFault};
 
     use super::*;
 
@@ -392,5 +410,27 @@ mod tests {
             assert!(found(&[&before, &unknown]).is_empty());
         }
         assert!(settings_changed(&Plan { effective: before, ..Plan::default() }, &Settings::new()).is_empty());
+    }
+
+    #[test]
+    fn a_log_that_begins_beyond_what_it_was_to_keep_is_found_unless_the_run_deletes() {
+        let held = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
+        let held: BTreeMap<_, _> = held.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let keys = vec![KeyEntry { key: 4, topic: "t".into(), partition: 0 }];
+        let plan = Plan { effective: Settings::from([("topic t".to_owned(), held)]), keys, ..Plan::default() };
+        assert_eq!(kept_for_good(&plan), Some(json!({"4": {"retention_ms": null}})));
+        let found = |start: i64| {
+            let mut judge = Judge::new(JudgeOptions::default());
+            let end = json!({"4": {"start": start, "end": 9, "leader": 1, "leader_epoch": 0}});
+            let told = [("log-retention", kept_for_good(&plan).unwrap()), ("final-offsets", end)];
+            for (index, (f, value)) in (0..).zip(told) {
+                judge.update(&Op { index, time_ns: index, body: Body::Nemesis { f: f.into(), value }, ..Op::default() });
+            }
+            judge.finish().anomalies.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!((found(3), found(0)), (vec!["expired-early".to_owned()], Vec::new()));
+        let fault = |nemesis: &str| PlannedFault { nemesis: nemesis.into(), ..PlannedFault::default() };
+        assert_eq!(kept_for_good(&Plan { schedule: vec![fault("delete-records")], ..plan.clone() }), None);
+        assert!(kept_for_good(&Plan { schedule: vec![fault("kill-leader")], ..plan }).is_some());
     }
 }
