@@ -9,6 +9,8 @@ fn kchaos(arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(elsewhere.path())
         .env_remove("KCHAOS_INVENTORY")
+        // A lab that is up is an inventory too.
+        .env("KCHAOS_LAB_DIR", elsewhere.path().join("lab"))
         .env("COLUMNS", "120")
         .output()
         .expect("kchaos runs")

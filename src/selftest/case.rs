@@ -21,7 +21,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("acks-1-followers-paused", include_str!("../../suites/known-bad/acks-1-followers-paused.toml")),
     ("auto-commit-crash", include_str!("../../suites/known-bad/auto-commit-crash.toml")),
     ("exactly-once-unsafe", include_str!("../../suites/known-bad/exactly-once-unsafe.toml")),
-    ("follower-fetch-waits", include_str!("../../suites/known-bad/follower-fetch-waits.toml")),
     ("hanging-transaction", include_str!("../../suites/known-bad/hanging-transaction.toml")),
     ("late-end-of-transaction", include_str!("../../suites/known-bad/late-end-of-transaction.toml")),
     ("late-end-of-transaction-2.8", include_str!("../../suites/known-bad/late-end-of-transaction-2.8.toml")),

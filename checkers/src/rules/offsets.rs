@@ -239,6 +239,7 @@ impl Offsets {
         };
         let Some((young, by)) = found else { return };
         let why = match young {
+            None if asked == 0 => "and nobody asked for any of its records to be deleted: it should start at 0".to_owned(),
             None => format!("and nobody asked for more than those below {asked} to be deleted: nothing else should be gone"),
             Some((gone, age_ms, retention_ms)) => format!(
                 "so that the record at offset {gone}{} is gone at an age of {age_ms} ms: records should be kept for {retention_ms} ms",

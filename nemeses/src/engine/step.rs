@@ -49,7 +49,11 @@ impl Inner {
         let taken = self.taken();
         let (inventory, topics) = (self.shared.doors.inventory(), &self.shared.options.topics);
         let scene = Scene { inventory, view: &view, topics, taken: &taken, coordinator: None };
-        let chosen: Chosen = target::named(&scene, daemon).map_err(refused)?;
+        let mut chosen: Chosen = target::named(&scene, daemon).map_err(refused)?;
+        if !step.scope().takes_away() {
+            // Nobody is away for it: an election that comes later is another's.
+            chosen.keys_led.clear();
+        }
         let next = vec![Taken { host: chosen.host.clone(), daemon: chosen.daemon.clone(), scope: step.scope() }];
         target::guard(&scene, &Target::Random, &next).map_err(|reason| refused(format!("{daemon} on {}: {reason}", chosen.host)))?;
         let all: Arc<[Chosen]> = vec![chosen.clone()].into();
