@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -235,6 +235,7 @@ pub(crate) fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, fl
     Err(format!("cannot mount {} on {}: {error}", source_text.to_string_lossy(), target.display()))
 }
 
+/// With their owners: a daemon's user reads its own settings, and where these hold secrets nobody else may.
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> Outcome {
     for entry in fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
@@ -249,6 +250,8 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Outcome {
             }
             fs::copy(&source, &target).map_err(at(&target))?;
         }
+        let owner = source.metadata().map_err(at(&source))?;
+        chown(&target, Some(owner.uid()), Some(owner.gid())).map_err(at(&target))?;
     }
     Ok(())
 }
