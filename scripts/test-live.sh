@@ -84,8 +84,8 @@ if [ $# -eq 0 ] && [ "${KCHAOS_LIVE-}" != all ]; then
 fi
 tests=$(built tests/live/main.rs)
 # Disks of FUSE want a lab of their own (scripts/test-fuse.sh), and so do clusters without ZooKeeper (scripts/test-kraft.sh), racks
-# (scripts/test-racks.sh) and upgrades (scripts/test-upgrade.sh).
-"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing --skip fuse:: --skip late:: --skip kraft:: --skip racks:: --skip steps:: --skip security::secured "${skip[@]}" "$@"
+# (scripts/test-racks.sh), upgrades (scripts/test-upgrade.sh) and security (scripts/test-security.sh).
+"$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing --skip fuse:: --skip late:: --skip kraft:: --skip racks:: --skip steps:: --skip security::secured --skip security_elsewhere:: "${skip[@]}" "$@"
 
 if [ -n "$ours" ] && { [ $# -eq 0 ] || [[ " $* " == *disks* ]]; }; then
     step 'a lab whose brokers sync every message and whose daemons have clocks of their own'

@@ -181,7 +181,7 @@ fn check_machine(options: &LabOptions) -> Result<(), LabError> {
 fn spoken(options: &LabOptions) -> String {
     let of_state = match options.kraft {
         None if options.waiting_controllers > 0 => {
-            format!("{} ZooKeepers, and {} controllers that wait for the migration", options.zookeepers, options.waiting_controllers)
+            format!("and {} ZooKeepers, with {} controllers that wait for the migration", options.zookeepers, options.waiting_controllers)
         }
         None => format!("and {} ZooKeepers", options.zookeepers),
         Some(Kraft::Separate(controllers)) => format!("and {controllers} controllers"),
