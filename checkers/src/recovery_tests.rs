@@ -365,6 +365,18 @@ fn never_recovered_is_an_anomaly_after_the_limit_and_a_reason_before_it() {
 }
 
 #[test]
+fn a_partition_that_acknowledged_after_the_last_mend_is_back_whatever_is_open_at_the_end() {
+    // Mended at 4 s. The attempt that is never answered is the same; once something was acknowledged before it, and once not.
+    for (acked_at_ms, reasons) in [(4_500, 0), (3_500, 1)] {
+        let mut scene = Scene::default();
+        scene.state(ms(0, 10), Some(1), 4, &[1, 2]).broken(1, 1_000, 1_100, 4_000);
+        scene.send(500, acked_at_ms, OpType::Ok, 1, Some(0)).send(5_000, 8_000, OpType::Fail, 2, None);
+        let (_, verdict) = scene.offline();
+        assert_eq!(verdict.reasons.len(), reasons, "{verdict:?}");
+    }
+}
+
+#[test]
 fn a_report_survives_its_json() {
     let (report, _) = killed().offline();
     let json = serde_json::to_string(&report).unwrap();

@@ -32,6 +32,9 @@ pub struct UnavailableWindow {
     pub open_at_start: bool,
     /// Nothing was acknowledged after it.
     pub open_at_end: bool,
+    /// The acknowledgement before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_ack_ns: Option<u64>,
     /// Attempts that ended in it without an ack: failed for certain, and unknown.
     pub failed: u64,
     pub unknown: u64,
@@ -207,6 +210,7 @@ impl KeyState {
             to_ns,
             open_at_start: self.last_ack_ns.is_none(),
             open_at_end,
+            last_ack_ns: self.last_ack_ns,
             failed: self.failed,
             unknown: self.unknown,
         })
@@ -281,7 +285,8 @@ pub(crate) fn quiet_periods(lives: &[&FaultLife], end_ns: u64) -> Vec<(u64, u64)
 }
 
 /// `never-recovered`: all was mended for at least `limit_ns`, and for as long a partition acknowledged nothing it was asked for, or its ISR
-/// was not whole. A run that ends sooner while something is not back proves nothing either way: a reason, not an anomaly.
+/// was not whole. A run that ends sooner while something is not back proves nothing either way: a reason, not an anomaly. A partition that
+/// acknowledged something after the last mend is back, whatever was still open at the end.
 pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observation], quiet: &[(u64, u64)], limit_ns: u64) -> Verdict {
     let mut verdict = Verdict::default();
     let mut finding = Finding::default();
@@ -290,13 +295,16 @@ pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observa
         let is_last = index + 1 == quiet.len();
         let stuck = windows
             .iter()
-            .map(|window| (window.key, window.from_ns, window.to_ns, window.open_at_end, "acknowledged nothing although it was asked"))
+            .map(|window| {
+                let is_missing = window.open_at_end && window.last_ack_ns.is_none_or(|ack_ns| ack_ns <= *from_ns);
+                (window.key, window.from_ns, window.to_ns, is_missing, "acknowledged nothing although it was asked")
+            })
             .chain(
                 states
                     .iter()
                     .map(|(key, from_ns, to)| (*key, *from_ns, to.unwrap_or(u64::MAX), to.is_none(), "had an ISR that was not whole")),
             );
-        for (key, stuck_from_ns, stuck_to_ns, open_at_end, what) in stuck {
+        for (key, stuck_from_ns, stuck_to_ns, is_missing_at_end, what) in stuck {
             let overlap_ns = stuck_to_ns.min(*to_ns).saturating_sub(stuck_from_ns.max(*from_ns));
             if overlap_ns >= limit_ns {
                 finding.count += 1;
@@ -310,7 +318,7 @@ pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observa
                     ),
                     ..Example::default()
                 });
-            } else if is_last && open_at_end && overlap_ns > 0 {
+            } else if is_last && is_missing_at_end && overlap_ns > 0 {
                 verdict.reason(
                     "not-recovered-yet",
                     format!("the run ended {:.1} s after the last mend, and to its end partition {key} {what}", seconds(overlap_ns)),
