@@ -1,4 +1,5 @@
-//! The evidence of what was found: the ops that an example cites with those around them, in words, and its part of the log, offset by offset.
+//! The evidence of what was found: the ops that an example cites with those around them, in words, who led the partition meanwhile,
+//! and its part of the log, offset by offset.
 //!
 //! A judge keeps indexes and not ops, so the history is told again, once, or twice where a value in the drawn part of a log was not
 //! acknowledged there and its writer has to be looked for. Only what was found costs this: a clean history is read once.
@@ -7,6 +8,7 @@
 //! [`line::ACCUSED_MAX`] offsets. What is left out is counted.
 
 mod drawing;
+mod leaders;
 mod line;
 mod log_parts;
 mod ops;
@@ -17,6 +19,7 @@ use std::collections::BTreeMap;
 use kchaos_core::{Example, Finding, Op};
 
 pub use drawing::render_evidence;
+use leaders::Leaders;
 use log_parts::Logs;
 use ops::ShownOps;
 
@@ -38,7 +41,9 @@ pub fn add_evidence<E>(
     }
     let mut shown = ShownOps::new(examples.iter().map(|example| &**example));
     let mut logs = Logs::new(examples.iter().flat_map(|example| line::accused(example).map(|offset| (line::key(example), offset))));
+    let mut leaders = Leaders::default();
     tell(&mut |op| {
+        leaders.update(op);
         shown.update(op);
         logs.update(op);
     })?;
@@ -51,7 +56,9 @@ pub fn add_evidence<E>(
         if let Some(line) = line {
             senders.name(line);
         }
+        let (seen, more_leaders) = leaders.of(example);
         let evidence = example.evidence.get_or_insert_default();
+        (evidence.leaders, evidence.more_leaders) = (seen, more_leaders);
         (evidence.ops, evidence.more_ops, evidence.line) = (ops, more_ops, line.take());
     }
     Ok(())

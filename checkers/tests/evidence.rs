@@ -91,6 +91,23 @@ fn a_reader_that_passed_over_a_value_is_marked_and_who_sent_it_is_named() {
 }
 
 #[test]
+fn who_led_between_the_cited_ops_is_told_and_only_if_it_changed() {
+    // The only difference is when the second leader was seen: among the ops that the example cites, or after them.
+    let first_leader = "nemesis info leader-epochs {\"0\":{\"leader\":1,\"leader_epoch\":4}}\n";
+    let second_leader = "nemesis info leader-epochs {\"0\":{\"leader\":2,\"leader_epoch\":5},\"1\":{\"leader\":3,\"leader_epoch\":9}}\n";
+    let read = polled(1, "[0,0],[2,2]");
+    for (meanwhile, after, expected) in [(second_leader, "", &[(Some(1), 4), (Some(2), 5)][..]), ("", second_leader, &[])] {
+        let sends: String = (0..3).map(|n| sent(n, n)).collect();
+        let report = check(&history(&format!("{first_leader}{sends}{meanwhile}{read}{after}")), 1, 8);
+        let (_, evidence) = first(&report, "lost-write");
+        let leaders: Vec<_> = evidence.leaders.iter().map(|seen| (seen.leader, seen.leader_epoch)).collect();
+        assert_eq!(leaders, expected);
+        let text = render_text(&report);
+        assert_eq!(text.contains("broker 2, leader epoch 5, seen at"), !expected.is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn a_value_without_an_acknowledgement_has_its_sender_all_the_same() {
     let lines = r#"
         0 invoke send [["send",0,1]]

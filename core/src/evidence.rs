@@ -18,8 +18,28 @@ pub struct Evidence {
     pub ops: Vec<ShownOp>,
     /// Cited ops that are not in `ops`.
     pub more_ops: u64,
+    /// Who led the partition from the first cited op to the last, if that changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leaders: Vec<LeaderSeen>,
+    /// Changes that are not in `leaders`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_leaders: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<OffsetLine>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A leader of a partition, when it was first seen with this epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderSeen {
+    pub leader: Option<i64>,
+    pub leader_epoch: i64,
+    pub time_ns: u64,
+    /// That told of it.
+    pub op: u64,
 }
 
 /// What one op did, in words.
@@ -121,6 +141,15 @@ impl Evidence {
             text + " s"
         };
         self.ops.iter().map(|op| moment(op.time_ns)).collect()
+    }
+}
+
+impl LeaderSeen {
+    /// In a few words, without the op.
+    pub fn words(&self) -> String {
+        let who = self.leader.map_or_else(|| "nobody".to_owned(), |broker| format!("broker {broker}"));
+        let (seconds, milliseconds) = (self.time_ns / 1_000_000_000, self.time_ns / 1_000_000 % 1_000);
+        format!("{who}, leader epoch {}, seen at {seconds}.{milliseconds:03} s", self.leader_epoch)
     }
 }
 

@@ -20,7 +20,7 @@ mod verdict;
 
 pub use checker::Checker;
 pub use clock::{Clock, Interval};
-pub use evidence::{Evidence, Held, LineOffset, LineRead, LineReader, OffsetLine, Outcome, Sent, ShownOp};
+pub use evidence::{Evidence, Held, LeaderSeen, LineOffset, LineRead, LineReader, OffsetLine, Outcome, Sent, ShownOp};
 pub use fault::{Chosen, Effect, FaultEvent, FaultMoment, Proof};
 pub use op::{Body, Extra, Key, MicroOp, OPEN, Offset, Op, OpType, Polled, Process, RebalanceEvent, RebalanceType, Send, Value};
 pub use op_json::{Line, OpError, Spare};

@@ -32,7 +32,8 @@ pub enum Observed {
     PartitionState { key: Key, leader: Option<i32>, leader_epoch: i32, isr: Vec<i32>, controller_epoch: i32 },
     /// What one broker itself (the `source`) answers to a metadata request.
     PartitionMetadata { key: Key, leader: Option<i32>, leader_epoch: i32, isr: Vec<i32> },
-    /// Whom one broker itself (the `source`) takes for the controller, by its answer to a metadata request. `None` if for nobody.
+    /// Whom one broker itself (the `source`) takes for the controller, by its answer to a metadata request. `None` if for nobody. Of KRaft: a controller
+    /// of the quorum that says it leads names itself; one that says it does not, or is silent, nobody.
     ControllerMetadata { broker: i32, controller: Option<i32> },
     /// A broker's metadata port stopped or began to answer.
     BrokerAnswers { broker: i32, answers: bool },

@@ -131,7 +131,8 @@ pub fn parse(name: &str) -> Result<NemesisName, UnknownNemesis> {
         Target::Host(_) if !spec.targets.iter().any(Target::is_partition) => Ok(parsed),
         Target::Rack(rack) if rack.is_empty() => Err(unknown("rack: wants a name".to_owned())),
         target if target.is_rack() && spec.takes_racks() => Ok(parsed),
-        Target::Rest if spec.targets.contains(&Target::All) => Ok(parsed),
+        // Where it may be any one, it may be the one that others have left.
+        Target::Rest if spec.targets.contains(&Target::All) || spec.targets.contains(&Target::Random) => Ok(parsed),
         target if spec.targets.contains(target) => Ok(parsed),
         Target::Cluster => Err(unknown(format!("{} wants a target: {}-TARGET", spec.name, spec.name))),
         target => {

@@ -17,6 +17,9 @@ pub(crate) struct GroupArgs {
     /// default, and not safe)
     #[arg(long, value_name = "MODE", default_value = "sync")]
     pub(crate) group_commit: String,
+    /// Where a member begins that finds no committed offset, or one that is gone: earliest, or latest (Kafka's default, and not safe)
+    #[arg(long, value_name = "WHERE", default_value = "earliest")]
+    pub(crate) group_offset_reset: String,
     /// classic, or consumer (KIP-848) where the brokers have it
     #[arg(long, value_name = "PROTOCOL", default_value = "classic")]
     pub(crate) group_protocol: String,
@@ -65,6 +68,7 @@ impl GroupArgs {
         Ok(GroupOptions {
             members: self.group_members,
             commit: named("--group-commit", &self.group_commit)?,
+            offset_reset: named("--group-offset-reset", &self.group_offset_reset)?,
             protocol: named("--group-protocol", &self.group_protocol)?,
             assignor: self.group_assignor.as_deref().map(|name| named("--group-assignor", name)).transpose()?,
             is_static: self.group_static,

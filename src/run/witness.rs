@@ -2,11 +2,12 @@
 //!
 //! - `leader-epochs`: each leader epoch that ZooKeeper showed for the first time. It had begun by then, so what is told is never too much.
 //! - `controllers`: what each broker says of itself, by its own metadata; written when it changes, and once a second while two claim. A broker
-//!   that does not answer is left out: nobody knows what it takes itself for.
+//!   that does not answer is left out: nobody knows what it takes itself for. Of KRaft: what each controller says of itself, with `limit_ms`.
 //!
 //! **Nobody is accused of our own faults:** a controller that is cut off or stopped cannot know that it was replaced. So from the moment a fault
 //! is asked for until its journal is closed, nobody is told of, and a claim that goes on after it counts from then. Neither is anything concluded
-//! across a time at which this process itself stood still.
+//! across a time at which this process itself stood still. A controller of KRaft that is cut off must know: it resigns when a majority has not fetched
+//! from it for 1.5 times `controller.quorum.fetch.timeout.ms` (KAFKA-15489, from 3.7 on). So of these, all is told at all times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,8 @@ use super::lock;
 
 /// A second between two ticks is meant; after a longer break nobody knows what lay between.
 const BREAK_NS: u64 = 5_000_000_000;
+/// How long two controllers of KRaft may claim: 3 s with the default timeout, and room for one that is set to a few times as much.
+const KRAFT_HANDOVER_MS: u64 = 20_000;
 
 pub(crate) struct Witness {
     recorder: Arc<dyn Recorder>,
@@ -32,6 +35,8 @@ type Told = (&'static str, Value);
 struct Sight {
     /// By broker: whether it takes itself for the controller.
     claims: BTreeMap<i32, bool>,
+    /// Controllers of KRaft are told of, not brokers.
+    is_quorum: bool,
     /// Brokers that do not answer.
     silent: BTreeSet<i32>,
     faults: BTreeSet<u32>,
@@ -47,7 +52,10 @@ impl Witness {
     }
 
     pub(super) fn observation(&self, observation: &Observation) {
-        self.tell(|sight| sight.observation(&observation.what));
+        self.tell(|sight| {
+            sight.is_quorum |= observation.source.starts_with("controller:");
+            sight.observation(&observation.what)
+        });
     }
 
     pub(super) fn fault(&self, event: &FaultEvent) {
@@ -112,12 +120,16 @@ impl Sight {
     }
 
     fn known(&self) -> impl Iterator<Item = (&i32, &bool)> {
-        self.claims.iter().filter(|(broker, _)| self.faults.is_empty() && !self.silent.contains(broker))
+        let is_known = |broker: &i32| self.is_quorum || (self.faults.is_empty() && !self.silent.contains(broker));
+        self.claims.iter().filter(move |(broker, _)| is_known(broker))
     }
 
     /// What there is to tell of controllers, if it is not what was told last.
     fn controllers(&mut self) -> Option<Told> {
-        let now: Map<_, _> = self.known().map(|(broker, claims)| (broker.to_string(), json!({"active": claims}))).collect();
+        let mut now: Map<_, _> = self.known().map(|(broker, claims)| (broker.to_string(), json!({"active": claims}))).collect();
+        if self.is_quorum && !now.is_empty() {
+            now.insert("limit_ms".to_owned(), json!(KRAFT_HANDOVER_MS));
+        }
         let now = Value::Object(now);
         if self.told == now || (self.told.is_null() && now == json!({})) {
             return None;
@@ -216,6 +228,17 @@ mod tests {
         for_ever.ticks(0..2).says(2, 1, 1).fault(5, FaultMoment::Asked).says(20, 2, 2).ticks(6..150).fault(151, FaultMoment::Done);
         for_ever.ticks(152..220);
         assert_eq!(for_ever.found(), ["two-controllers"]);
+    }
+
+    #[test]
+    fn of_kraft_two_controllers_are_told_of_whatever_fault_is_under_way() {
+        // The bad one goes on to lead for as long as it is cut off; the good one resigns after 3 s.
+        for (resigns, found) in [(60, true), (9, false)] {
+            let mut scene = Scene { sight: Sight { is_quorum: true, ..Sight::default() }, ..Scene::default() };
+            scene.ticks(0..2).says(2, 101, 101).says(2, 102, 0).fault(5, FaultMoment::Asked).fault(6, FaultMoment::InEffect);
+            scene.says(8, 102, 102).ticks(8..resigns).says(resigns, 101, 0).ticks(resigns..70);
+            assert_eq!(!scene.found().is_empty(), found, "{resigns}");
+        }
     }
 
     #[test]

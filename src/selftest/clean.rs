@@ -10,8 +10,18 @@ use crate::cli::SelftestArgs;
 use crate::exit::{self, Failure};
 use crate::selftest::case::Form;
 
-/// Of a lab that has three of each and a short session, so that many runs fit into an hour.
-const LAB: &[&str] = &["--zookeeper-session-timeout=6s"];
+/// A lab, and what of [`NEMESES`] it has nobody for.
+struct Ground {
+    /// Three of each and short sessions, so that many runs fit into an hour.
+    lab: &'static [&'static str],
+    lacks: &'static [&'static str],
+}
+
+/// In turn.
+const GROUNDS: &[Ground] = &[
+    Ground { lab: &["--zookeeper-session-timeout=6s"], lacks: &["quorum"] },
+    Ground { lab: &["--kraft=separate"], lacks: &["zk", "zookeeper", "session"] },
+];
 /// As many runs as this share a lab: what one leaves behind the next may stumble over, and that is wanted, but not for ever.
 const RUNS_A_LAB: u32 = 25;
 const WORKLOADS: &[&str] = &["append", "append", "transactions", "queue", "order", "bank", "elections"];
@@ -40,25 +50,31 @@ const NEMESES: &[&str] = &[
     "cut-clients-leader",
     "flap-leader",
     "move-leader",
+    "kill-quorum-leader",
+    "kill-quorum-follower",
+    "pause-quorum-leader",
+    "isolate-quorum-leader",
+    "cut-peers-quorum-leader",
+    "restart-quorum-leader",
 ];
 
 /// So many runs.
 pub(crate) fn live(runs: u32, args: &SelftestArgs) -> Result<u8, Failure> {
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());
-    let lab_words: Vec<String> = LAB.iter().map(|word| (*word).to_owned()).collect();
     in_a_directory(args, "selftest-clean", |bench| {
         bench.shown.say(&format!("{runs} runs of the safe settings; the same again: kchaos selftest --clean {runs} --seed {seed}"));
         let mut random = StdRng::seed_from_u64(seed);
         let mut done = Vec::new();
         let mut lab = None;
         for number in 1..=runs {
-            let words = drawn(&mut random);
+            let ground = ground(number);
+            let words = drawn(&mut random, ground);
             if bench.is_aborted {
                 break;
             }
             let mut own = match lab.take() {
                 Some(own) => own,
-                None => bench.up(&lab_words)?,
+                None => bench.up(&ground.lab.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())?,
             };
             if own.code != exit::VALID {
                 bench.down(&mut own)?;
@@ -83,12 +99,20 @@ pub(crate) fn live(runs: u32, args: &SelftestArgs) -> Result<u8, Failure> {
     })
 }
 
+/// Where a run is done, by its number from 1.
+fn ground(number: u32) -> &'static Ground {
+    let turn = (number.saturating_sub(1) / RUNS_A_LAB) as usize;
+    &GROUNDS[turn % GROUNDS.len()]
+}
+
 /// One run: a workload, one to three nemeses, a seed.
-fn drawn(random: &mut StdRng) -> Vec<String> {
+fn drawn(random: &mut StdRng, ground: &Ground) -> Vec<String> {
     let workload = WORKLOADS.choose(random).copied().unwrap_or("append");
     let count = random.random_range(1..=3);
     // Who moves leaders itself cannot have them put back.
-    let fit: Vec<&str> = NEMESES.iter().copied().filter(|name| !(workload == "elections" && *name == "move-leader")).collect();
+    let is_fit =
+        |name: &&str| !(workload == "elections" && *name == "move-leader") && !ground.lacks.iter().any(|lacked| name.contains(lacked));
+    let fit: Vec<&str> = NEMESES.iter().copied().filter(is_fit).collect();
     let nemeses: Vec<&str> = fit.choose_multiple(random, count).copied().collect();
     let seed: u32 = random.random();
     let fixed = ["--faults=2", "--nemesis-interval=2s", "--time-limit=3m"].map(str::to_owned);
@@ -103,15 +127,27 @@ mod tests {
     #[test]
     fn whatever_is_drawn_is_a_run_that_can_be_asked_for() {
         let mut random = StdRng::seed_from_u64(7);
-        for _ in 0..300 {
-            let words = drawn(&mut random);
+        for number in 0..300 {
+            let words = drawn(&mut random, ground(number));
             crate::commands::test_args(&words).unwrap_or_else(|why| panic!("{words:?}: {why}"));
         }
     }
 
     #[test]
+    fn twenty_five_runs_share_a_lab_and_the_next_is_of_the_other_kind() {
+        let turns = [1, 25, 26, 50, 51].map(|number| ground(number).lab[0]);
+        let (zookeeper, kraft) = (GROUNDS[0].lab[0], GROUNDS[1].lab[0]);
+        assert_eq!(turns, [zookeeper, zookeeper, kraft, kraft, zookeeper]);
+        let mut random = StdRng::seed_from_u64(7);
+        for _ in 0..200 {
+            let words = drawn(&mut random, &GROUNDS[1]).join(" ");
+            assert!(!words.contains("zk") && !words.contains("session"), "{words}");
+        }
+    }
+
+    #[test]
     fn the_same_seed_draws_the_same() {
-        let of = |seed| drawn(&mut StdRng::seed_from_u64(seed));
+        let of = |seed| drawn(&mut StdRng::seed_from_u64(seed), &GROUNDS[0]);
         assert_eq!(of(3), of(3));
         assert_ne!(of(3), of(4));
     }

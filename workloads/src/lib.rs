@@ -64,7 +64,7 @@ pub use options::{Acks, ClientLibrary, Isolation, Options, OptionsError};
 pub use order::OrderOptions;
 pub use payload::{Described, HEADER_BYTES, describe};
 pub use properties::{effective_client_properties, is_hidden, shown_property};
-pub use queue::{GroupAssignor, GroupCommit, GroupOptions, GroupProtocol};
+pub use queue::{GroupAssignor, GroupCommit, GroupOffsetReset, GroupOptions, GroupProtocol};
 pub use register::RegisterOptions;
 pub use rotation::Rotation;
 pub use sizes::SizeClass;

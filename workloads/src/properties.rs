@@ -75,7 +75,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "use --group-assignor"),
     ("enable.auto.commit", "use --group-commit; other consumers keep their own positions"),
     ("enable.auto.offset.store", "consumers keep their own positions"),
-    ("auto.offset.reset", "a lost position is an error, never a silent skip"),
+    ("auto.offset.reset", "a lost position is an error, never a silent skip; of groups, use --group-offset-reset"),
     ("enable.partition.eof", "ends are known from the leaders"),
     ("delivery.report.only.error", "acknowledgements are what is judged"),
     ("log.queue", "log lines are kept with the run"),

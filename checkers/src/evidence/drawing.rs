@@ -24,6 +24,14 @@ pub fn render_evidence(evidence: &Evidence, indent: usize) -> String {
         lines.push(String::new());
     }
     ops(&mut lines, evidence, WIDTH.saturating_sub(indent));
+    if !evidence.leaders.is_empty() {
+        lines.push(String::new());
+        lines.push("led meanwhile by".to_owned());
+        lines.extend(evidence.leaders.iter().map(|seen| format!("  {} (op {})", seen.words(), seen.op)));
+        if evidence.more_leaders > 0 {
+            lines.push(format!("  and {} more", evidence.more_leaders));
+        }
+    }
     if let Some(line) = &evidence.line {
         lines.push(String::new());
         offsets(&mut lines, line, WIDTH.saturating_sub(indent));

@@ -108,7 +108,7 @@ impl Rule for Cluster {
         for Two { brokers, epochs, overlap_ns, limit_ns, ops } in self.two.values() {
             findings.add("two-controllers", || {
                 let name = |at: usize| {
-                    format!("broker {}{}", brokers[at], epochs[at].map_or_else(String::new, |epoch| format!(" (controller epoch {epoch})")))
+                    format!("node {}{}", brokers[at], epochs[at].map_or_else(String::new, |epoch| format!(" (controller epoch {epoch})")))
                 };
                 let explanation = format!(
                     "{} and {} were both the active controller from one look{} to another{}, for {} ms: a handover should be over in {} ms",

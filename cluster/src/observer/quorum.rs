@@ -4,6 +4,9 @@
 //! its own first answer as leader, with the epoch of its leadership. The interval: after the last question to which it answered otherwise (or, where it
 //! was silent until then, the last that nobody answered as this leader), before its answer had come. A controller that was deposed and does not know
 //! it yet goes on telling: what counts is the greatest epoch.
+//!
+//! What each says of itself is told too ([`Observed::ControllerMetadata`]): two that lead at once for long are a fault of the quorum's (KAFKA-15489). One
+//! that is silent leads nobody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,17 +33,21 @@ struct Watcher {
     source: String,
     /// When it was last asked and answered, whatever it said.
     asked_ns: Option<u64>,
+    /// Whether it says that it leads, and when it was last asked and said so.
+    leads: Option<(bool, u64)>,
 }
 
 /// Watches one controller, for ever. `position` spreads their turns.
 pub(super) async fn watch(shared: Arc<Shared>, security: Arc<Security>, (controller, address): (i32, String), position: usize) {
-    let mut watcher = Watcher { source: format!("controller:{controller}"), shared, controller, asked_ns: None };
+    let mut watcher = Watcher { source: format!("controller:{controller}"), shared, controller, asked_ns: None, leads: None };
     let peer = Peer { broker: Some(controller), address };
     let offset = Duration::from_millis(17) * position as u32;
     loop {
         if let Ok(connection) = Connection::open(peer.clone(), &security, SILENCE_MAX, SILENCE_MAX).await {
             watcher.ask_on(connection, &peer, offset).await;
         }
+        let now_ns = watcher.shared.clock.now_ns();
+        watcher.says(false, now_ns);
         sleep(RETRY_INTERVAL).await;
     }
 }
@@ -64,12 +71,25 @@ impl Watcher {
     fn take(&mut self, answer: &QuorumAnswer, invoked_ns: u64) {
         let known_ns = self.shared.clock.now_ns();
         let asked_ns = self.asked_ns.replace(invoked_ns);
+        self.says(matches!(answer, QuorumAnswer::Leads(quorum) if quorum.leader == Some(self.controller)), invoked_ns);
         let QuorumAnswer::Leads(quorum) = answer else { return };
         if quorum.leader != Some(self.controller) || !self.shared.leadership().is_news(quorum.leader_epoch) {
             return;
         }
         let when = Interval { after_ns: asked_ns.unwrap_or(0), before_ns: known_ns };
         self.shared.emit(&self.source, when, Observed::Controller { broker: quorum.leader, epoch: Some(quorum.leader_epoch) });
+    }
+}
+
+impl Watcher {
+    fn says(&mut self, leads: bool, invoked_ns: u64) {
+        let after_ns = match self.leads.replace((leads, invoked_ns)) {
+            Some((before, _)) if before == leads => return,
+            Some((_, told_ns)) => told_ns,
+            None => 0,
+        };
+        let what = Observed::ControllerMetadata { broker: self.controller, controller: leads.then_some(self.controller) };
+        self.shared.emit(&self.source, Interval { after_ns, before_ns: self.shared.clock.now_ns() }, what);
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn render(html: &mut String, data: &RunData, evidence: &Evidence) {
         html.push_str("</ol>\n");
     }
     ops(html, evidence);
+    leaders(html, evidence);
     if let Some(line) = &evidence.line {
         log(html, data, line);
     }
@@ -41,6 +42,15 @@ fn ops(html: &mut String, evidence: &Evidence) {
     if evidence.more_ops > 0 {
         let _ = writeln!(html, "<p class=\"muted\">and {} cited ops more</p>", words::count(evidence.more_ops));
     }
+}
+
+fn leaders(html: &mut String, evidence: &Evidence) {
+    if evidence.leaders.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = evidence.leaders.iter().map(|seen| format!("{} (op {})", seen.words(), seen.op)).collect();
+    let more = if evidence.more_leaders > 0 { format!("; and {} more", words::count(evidence.more_leaders)) } else { String::new() };
+    let _ = writeln!(html, "<p>Led meanwhile by {}{more}.</p>", shown.join("; then by "));
 }
 
 fn log(html: &mut String, data: &RunData, line: &OffsetLine) {

@@ -202,7 +202,7 @@ impl Member {
         let keys = (0..self.group.inputs()).map(|key| self.group.key(key)).collect();
         let body = Body::Subscribe { keys };
         let reset = |mut draft: Draft| {
-            draft.extra.reset = Some("earliest".to_owned());
+            draft.extra.reset = Some(self.group.options().offset_reset.name().to_owned());
             draft
         };
         self.group.shared.record(reset(self.draft(OpType::Invoke, body.clone())));

@@ -24,7 +24,7 @@ mod trouble;
 use kchaos_core::KeyEntry;
 
 pub(crate) use commits::document;
-pub use options::{GroupAssignor, GroupCommit, GroupOptions, GroupProtocol};
+pub use options::{GroupAssignor, GroupCommit, GroupOffsetReset, GroupOptions, GroupProtocol};
 
 use crate::append::{keys_of, topic_that_keeps_all};
 use crate::options::Options;

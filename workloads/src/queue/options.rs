@@ -18,6 +18,7 @@ const HEARTBEATS_A_SESSION: u64 = 4;
 pub struct GroupOptions {
     pub members: u32,
     pub commit: GroupCommit,
+    pub offset_reset: GroupOffsetReset,
     pub protocol: GroupProtocol,
     /// Of the group's protocol, if none is given: `range`, or what the broker chooses.
     pub assignor: Option<GroupAssignor>,
@@ -47,6 +48,7 @@ impl Default for GroupOptions {
         Self {
             members: 3,
             commit: GroupCommit::Sync,
+            offset_reset: GroupOffsetReset::Earliest,
             protocol: GroupProtocol::Classic,
             assignor: None,
             is_static: false,
@@ -76,6 +78,16 @@ pub enum GroupCommit {
     Auto,
     /// By librdkafka's timer, up to what was processed.
     Stored,
+}
+
+/// Where a member begins that finds no committed offset, or one that is not in the log (`auto.offset.reset`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupOffsetReset {
+    /// Nothing is ever passed over in silence.
+    Earliest,
+    /// Kafka's default, and not safe: what lies between is never processed.
+    Latest,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +141,7 @@ macro_rules! named {
 
 named!(GroupCommit, "a way to commit", "sync" => GroupCommit::Sync, "async" => GroupCommit::Async, "auto" => GroupCommit::Auto,
     "stored" => GroupCommit::Stored);
+named!(GroupOffsetReset, "where a group begins", "earliest" => GroupOffsetReset::Earliest, "latest" => GroupOffsetReset::Latest);
 named!(GroupProtocol, "a group's protocol", "classic" => GroupProtocol::Classic, "consumer" => GroupProtocol::Consumer);
 named!(GroupAssignor, "an assignor", "range" => GroupAssignor::Range, "roundrobin" => GroupAssignor::RoundRobin,
     "cooperative-sticky" => GroupAssignor::CooperativeSticky, "uniform" => GroupAssignor::Uniform);
@@ -219,8 +232,7 @@ impl GroupOptions {
         set("enable.auto.commit", if is_auto { "true" } else { "false" });
         // Stored by the member itself, when a batch is handed over or when it is processed.
         set("enable.auto.offset.store", "false");
-        // Nothing is ever passed over in silence: a group that has no offset, or one that is gone, begins anew.
-        set("auto.offset.reset", "earliest");
+        set("auto.offset.reset", self.offset_reset.name());
         if self.is_static {
             set("group.instance.id", member);
         }
