@@ -110,9 +110,11 @@ fn drawn(random: &mut StdRng, ground: &Ground) -> Vec<String> {
     let workload = WORKLOADS.choose(random).copied().unwrap_or("append");
     let count = random.random_range(1..=3);
     // Who moves leaders itself cannot have them put back.
-    let is_fit =
-        |name: &&str| !(workload == "elections" && *name == "move-leader") && !ground.lacks.iter().any(|lacked| name.contains(lacked));
-    let fit: Vec<&str> = NEMESES.iter().copied().filter(is_fit).collect();
+    let is_left_out = |name: &str| {
+        let moves_twice = workload == "elections" && name == "move-leader";
+        moves_twice || ground.lacks.iter().any(|lacked| name.contains(lacked))
+    };
+    let fit: Vec<&str> = NEMESES.iter().copied().filter(|name| !is_left_out(name)).collect();
     let nemeses: Vec<&str> = fit.choose_multiple(random, count).copied().collect();
     let seed: u32 = random.random();
     let fixed = ["--faults=2", "--nemesis-interval=2s", "--time-limit=3m"].map(str::to_owned);
