@@ -34,6 +34,60 @@ const ANOMALIES: &[(&str, &str, &str, &str)] = &[
         "The client was told for certain that the write did not happen, and it was read.",
     ),
     (
+        "dirty-read",
+        "value was read before its transaction was committed",
+        "values were read before their transactions were committed",
+        "A reader of committed records was given them before their writer asked for the commit.",
+    ),
+    (
+        "torn-transaction",
+        "transaction was kept in part",
+        "transactions were kept in part",
+        "Some of what a committed transaction wrote is in the log, and the rest never was, though readers passed both.",
+    ),
+    (
+        "G1b",
+        "transaction was read in part",
+        "transactions were read in part",
+        "Inside the range that one poll returned, a value of a committed transaction is missing, and later ones are there.",
+    ),
+    (
+        "lso-passed",
+        "record was read beyond an open transaction",
+        "records were read beyond an open transaction",
+        "A reader of committed records came past the last stable offset: an earlier transaction of the partition had not been ended.",
+    ),
+    (
+        "lso-stall",
+        "stretch in which the last stable offset stood still",
+        "stretches in which the last stable offset stood still",
+        "Every known transaction had ended, and readers of committed records were held up all the same, as by a transaction that nobody ends.",
+    ),
+    (
+        "unprocessed",
+        "acknowledged value was passed over by its group",
+        "acknowledged values were passed over by their group",
+        "The group committed offsets beyond them, and no member processed them.",
+    ),
+    (
+        "balance-changed",
+        "look at the bank found another sum",
+        "looks at the bank found another sum",
+        "Transfers move money and make none: a transfer was done by half.",
+    ),
+    (
+        "total-order-disagreement",
+        "record was not the same to two readers",
+        "records were not the same to two readers",
+        "Two readers of one partition saw different sequences.",
+    ),
+    (
+        "replica-divergence",
+        "difference between the logs of two replicas",
+        "differences between the logs of two replicas",
+        "Below the high watermark replicas hold the same batches; these do not.",
+    ),
+    (
         "reordered",
         "pair of writes is out of order",
         "pairs of writes are out of order",
@@ -152,7 +206,79 @@ const ANOMALIES: &[(&str, &str, &str, &str)] = &[
         "two-controllers",
         "time with two controllers",
         "times with two controllers",
-        "Two brokers were active controllers for longer than a handover.",
+        "Two nodes were active controllers for longer than a handover takes.",
+    ),
+    (
+        "commit-regression",
+        "committed offset went back",
+        "committed offsets went back",
+        "A group was told a smaller offset than one whose commit had been acknowledged before it asked.",
+    ),
+    (
+        "offsets-expired",
+        "committed offset expired early",
+        "committed offsets expired early",
+        "A group's offsets were dropped before their retention was over.",
+    ),
+    (
+        "precommitted-read",
+        "own write was read before its commit",
+        "own writes were read before their commit",
+        "A transaction was given what it had itself written, though it reads committed records alone.",
+    ),
+    (
+        "G0",
+        "cycle of writes",
+        "cycles of writes",
+        "Transactions wrote to several partitions in different orders. Kafka does not isolate writes.",
+    ),
+    (
+        "G0-process",
+        "cycle of writes and of one client's order",
+        "cycles of writes and of one client's order",
+        "The same, with the order in which one client did them.",
+    ),
+    (
+        "G0-realtime",
+        "cycle of writes and of real time",
+        "cycles of writes and of real time",
+        "The same, with what was over before another began.",
+    ),
+    (
+        "G1c",
+        "cycle of writes and reads",
+        "cycles of writes and reads",
+        "Each transaction read or followed what the next one wrote, round to the first.",
+    ),
+    (
+        "G1c-process",
+        "cycle of writes, reads and of one client's order",
+        "cycles of writes, reads and of one client's order",
+        "The same, with the order in which one client did them.",
+    ),
+    (
+        "G1c-realtime",
+        "cycle of writes, reads and of real time",
+        "cycles of writes, reads and of real time",
+        "The same, with what was over before another began.",
+    ),
+    (
+        "int-send-skip",
+        "transaction with others' records between its own",
+        "transactions with others' records between their own",
+        "Between two sends of one transaction stand records of others. Kafka allows it.",
+    ),
+    (
+        "redelivered",
+        "record was given to its group again",
+        "records were given to their group again",
+        "At-least-once means that, and no more is promised unless offsets are part of the transaction.",
+    ),
+    (
+        "stale-leader-ack",
+        "write was acknowledged by a leader that had been replaced",
+        "writes were acknowledged by a leader that had been replaced",
+        "Legal until it learns of it, and evidence for what else was found.",
     ),
     (
         "read-before-send",
@@ -247,6 +373,14 @@ pub(crate) fn shell(argument: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_checker_may_find_has_words_and_stands_once() {
+        for anomaly in kchaos_checkers::ALL.iter().flat_map(|spec| spec.anomalies) {
+            let known = ANOMALIES.iter().filter(|(name, ..)| name == anomaly).count();
+            assert_eq!(known, 1, "{anomaly}");
+        }
+    }
 
     #[test]
     fn numbers_are_said_with_three_digits_that_matter() {
