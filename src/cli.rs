@@ -45,11 +45,16 @@ pub(crate) use values::key_value;
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
-#[command(name = "kchaos", version, max_term_width = 120, after_help = EXIT_CODES)]
+#[command(name = "kchaos", version = VERSION, max_term_width = 120, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+#[cfg(not(feature = "mutants"))]
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+#[cfg(feature = "mutants")]
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (built to be wrong: feature mutants)");
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -424,6 +429,9 @@ pub(crate) enum ListWhat {
     Checkers,
     Anomalies,
     Profiles,
+    /// What can be wrong in this build, on purpose (docs/mutants.md)
+    #[cfg(feature = "mutants")]
+    Mutants,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kchaos_checkers::latency::{Load, RunPhase};
 use kchaos_checkers::recovery::{Phase, RecoveryReport};
-use kchaos_core::{Finding, Reason, Validity};
+use kchaos_core::{Finding, Reason, Validity, mutant};
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::Exercised;
@@ -211,6 +211,7 @@ impl RunVerdict {
         for threshold in self.thresholds.iter().filter(|threshold| threshold.status != SloStatus::Met) {
             codes.push((exit::THRESHOLD, threshold.text.clone()));
         }
+        codes.retain(|(code, _)| !mutant::is("exit", &exit::name(*code)));
         if codes.is_empty() {
             codes.push((exit::VALID, "every checker passed".to_owned()));
         }
@@ -363,6 +364,29 @@ mod tests {
             verdict.sentence,
             "26 acknowledged writes were lost (lost-write); also found: inconsistent-offsets. Something of ours may still be on b1."
         );
+    }
+
+    #[test]
+    fn whatever_speaks_against_a_run_alone_is_its_exit_code() {
+        fn check(code: u8, others: &[u8], difference: impl FnOnce(&mut RunVerdict)) {
+            let mut verdict = RunVerdict::default();
+            difference(&mut verdict);
+            verdict.conclude(others.iter().map(|code| (*code, "said elsewhere".to_owned())).collect());
+            assert_eq!((verdict.exit_code, verdict.exit_codes.len()), (code, 1));
+        }
+        let host = |state| HostOutcome { host: "b1".into(), state, what: vec![], command: None };
+        check(exit::VALID, &[], |_| {});
+        check(exit::INVALID, &[], |verdict| verdict.valid = Validity::Invalid);
+        check(exit::UNKNOWN, &[], |verdict| verdict.valid = Validity::Unknown);
+        for state in [HostState::Unhealed, HostState::Unreachable] {
+            check(exit::UNHEALED, &[], |verdict| verdict.hosts.push(host(state)));
+        }
+        for state in [HostState::Clean, HostState::Healed] {
+            check(exit::VALID, &[], |verdict| verdict.hosts.push(host(state)));
+        }
+        for code in [exit::ENVIRONMENT, exit::ABORTED, exit::USAGE, exit::INTERNAL] {
+            check(code, &[code], |_| {});
+        }
     }
 
     #[test]

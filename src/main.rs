@@ -12,6 +12,8 @@ mod edn;
 mod exit;
 mod history;
 mod judged;
+#[cfg(feature = "mutants")]
+mod mutants;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod peek;
@@ -45,6 +47,11 @@ fn main() -> ExitCode {
             return ExitCode::from(if is_answer { exit::VALID } else { exit::USAGE });
         }
     };
+    #[cfg(feature = "mutants")]
+    if let Err(failure) = mutants::told() {
+        eprintln!("kchaos: {failure}");
+        return ExitCode::from(failure.code);
+    }
     let ended = std::panic::catch_unwind(|| commands::run(cli.command));
     ExitCode::from(match ended {
         Ok(Ok(code)) => code,

@@ -5,11 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kchaos_core::{
     Body, Checker, Example, Key, MicroOp, Offset, Op, OpSink, PlainPoll, PlainSend, PollBegin, Process, Reason, Validity, Value, Verdict,
+    mutant,
 };
 
 use crate::ALL;
 use crate::facts::{Facts, Wanted};
 use crate::load::Load;
+use crate::mutants;
 use crate::recovery_windows::Windows;
 use crate::report::{CheckReport, CheckerVerdict};
 use crate::rule::{JudgeOptions, Rule, Spec, hears};
@@ -42,6 +44,8 @@ pub struct Judge {
 /// A rule at work. One that panics is dismissed; the others go on.
 struct Seat {
     spec: &'static Spec,
+    /// Of [`Spec::hears`].
+    hears: u16,
     rule: Option<Box<dyn Rule>>,
 }
 
@@ -126,9 +130,9 @@ impl Judge {
         if pinned.everything {
             facts.never_pack();
         }
-        let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, rule: Some((spec.build)()) }).collect();
+        let seats: Vec<_> = ALL.iter().map(|spec| Seat { spec, hears: mutants::hears(spec), rule: Some((spec.build)()) }).collect();
         let hearing: [_; KINDS] =
-            std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].spec.hears >> kind & 1 == 1).collect::<Vec<_>>());
+            std::array::from_fn(|kind| (0..seats.len()).filter(|seat| seats[*seat].hears >> kind & 1 == 1).collect::<Vec<_>>());
         let windows = Windows::new(UNAVAILABLE_MIN_NS);
         Self {
             options,
@@ -215,7 +219,7 @@ impl Judge {
             seats[hearing[next - 1]].rule = None;
         }
         if !op.extra.rebalance_log.is_empty() {
-            for seat in self.seats.iter_mut().filter(|seat| seat.spec.hears & hears::REBALANCES != 0 && seat.spec.hears >> kind & 1 == 0) {
+            for seat in self.seats.iter_mut().filter(|seat| seat.hears & hears::REBALANCES != 0 && seat.hears >> kind & 1 == 0) {
                 seat.update(op, &self.facts);
             }
         }
@@ -240,7 +244,7 @@ impl Judge {
     pub fn suspects(&mut self) -> Suspects {
         self.facts.spell_out();
         let mut suspects = Suspects::default();
-        for Seat { rule, spec } in self.seats.iter().filter(|seat| seat.spec.stable) {
+        for Seat { rule, spec, .. } in self.seats.iter().filter(|seat| seat.spec.stable) {
             let Some(rule) = rule else { continue };
             let verdict = verdict_of(rule.as_ref(), spec, &self.facts, &self.options);
             for (name, finding) in verdict.anomalies.into_iter().filter(|(name, _)| !verdict.unproved.contains(name)) {
@@ -359,7 +363,8 @@ fn tell(seats: &mut [Seat], hearing: &[usize], next: &mut usize, op: &Op, facts:
 }
 
 fn verdict_of(rule: &dyn Rule, spec: &Spec, facts: &Facts, options: &JudgeOptions) -> Verdict {
-    catch_unwind(AssertUnwindSafe(|| rule.verdict(facts, options))).unwrap_or_else(|_| failed(spec))
+    let verdict = catch_unwind(AssertUnwindSafe(|| rule.verdict(facts, options))).unwrap_or_else(|_| failed(spec));
+    mutants::wrong(spec, verdict)
 }
 
 /// A single pass forgot what would tell.
@@ -367,6 +372,9 @@ fn doubt(report: &mut CheckReport) {
     let name = "needs-second-pass";
     let text = "a transaction stands where readers had long passed: whether forgotten ones are part of a cycle, or were passed over, only a \
                 second pass over the history can tell";
+    if mutant::is("sure", &name) {
+        return;
+    }
     report.reasons.push(Reason { name: name.to_owned(), text: text.to_owned() });
     for checker in report.checkers.iter_mut().filter(|checker| checker.name == "cycles") {
         checker.reasons.push(name.to_owned());
@@ -383,7 +391,9 @@ fn unknown(valid: &mut Validity) {
 
 fn failed(spec: &Spec) -> Verdict {
     let text = format!("the checker {} failed on this history: a bug of kchaos; what the others found stands", spec.name);
-    Verdict { reasons: vec![Reason { name: "checker-failed".to_owned(), text }], ..Verdict::default() }
+    let mut verdict = Verdict::default();
+    verdict.reason("checker-failed", text);
+    verdict
 }
 
 impl OpSink for Judge {

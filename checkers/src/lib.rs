@@ -38,6 +38,7 @@ mod input;
 mod judge;
 mod load;
 mod log;
+mod mutants;
 mod pages;
 mod profile;
 mod replica_logs;
@@ -55,6 +56,8 @@ pub use evidence::{add_evidence, render_evidence};
 pub use input::{Input, InputError, Lines, Reading, check, check_reader, read, read_ops, tell};
 pub use judge::{Judge, SuspectValue, Suspects};
 pub use load::PhaseLoad;
+#[cfg(feature = "mutants")]
+pub use mutants::mutants;
 pub use profile::{NamedProfile, PROFILES, Profile, Ruling, UnknownProfile};
 pub use report::{CheckReport, CheckerVerdict};
 pub use rule::{FinalRead, JudgeOptions, Spec};

@@ -9,7 +9,7 @@
 //! Limits: `acks=1` and `acks=0` allow only what their documentation gives away of *order*. That an acknowledged value is kept is what a
 //! run asks of the cluster, whatever its acks: a cluster that loses it is reported.
 
-use kchaos_core::Plan;
+use kchaos_core::{Plan, mutant};
 
 use crate::log::Isolation;
 
@@ -64,6 +64,10 @@ pub const PROFILES: &[NamedProfile] = &[
         allowed: &[NEVER_PROMISED, READ_UNCOMMITTED],
     },
 ];
+
+/// Every rule that some profile allows.
+#[cfg(feature = "mutants")]
+pub(crate) const ALLOWED_SOMEWHERE: &[&[&str]] = &[NEVER_PROMISED, WITHOUT_IDEMPOTENCE, WITHOUT_ACKS_ALL, READ_UNCOMMITTED, &["duplicate"]];
 
 /// What counts in one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +146,9 @@ impl Profile {
     }
 
     pub fn ruling(&self, rule: &str) -> Ruling {
-        if self.allowed.contains(&rule) { Ruling::Allowed } else { Ruling::Violation }
+        let is_allowed = self.allowed.contains(&rule);
+        let is_misjudged = mutant::is(if is_allowed { "forbids" } else { "forgives" }, &rule);
+        if is_allowed != is_misjudged { Ruling::Allowed } else { Ruling::Violation }
     }
 
     /// The rules that are no violation here.

@@ -326,9 +326,7 @@ pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observa
             }
         }
     }
-    if finding.count > 0 {
-        verdict.anomalies.insert("never-recovered".to_owned(), finding);
-    }
+    verdict.accuse("never-recovered", finding);
     verdict
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Key, Offset, Value};
+use crate::{Evidence, Key, Offset, Value, mutant};
 
 /// Three-valued, ordered by how much it outranks: a proved violation wins over unknown, unknown over valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,27 @@ pub struct Reason {
     pub text: String,
 }
 
+/// Every reason why a verdict is not valid although nothing was proved: what is missing here is no reason's name.
+pub const REASONS: &[&str] = &[
+    "checker-failed",
+    "group-behind",
+    "history-truncated",
+    "needs-second-pass",
+    "no-effect",
+    "no-final-read",
+    "not-looked-at",
+    "not-recovered-yet",
+    "nothing-acknowledged",
+    "nothing-compacted",
+    "orderer-behind",
+    "read-before-send",
+    "search-exhausted",
+    "step-not-done",
+    "unknown-beginning",
+    "unknown-outputs",
+    "values-not-unique",
+];
+
 impl Verdict {
     pub fn validity(&self) -> Validity {
         if self.anomalies.keys().any(|name| !self.unproved.contains(name)) {
@@ -86,7 +107,18 @@ impl Verdict {
         }
     }
 
+    /// A violation that the run itself found, beside the checkers. Nothing is found where there is nothing to count.
+    pub fn accuse(&mut self, name: &str, finding: Finding) {
+        if finding.count > 0 && !mutant::is("blind", &name) {
+            self.anomalies.insert(name.to_owned(), finding);
+        }
+    }
+
     pub fn reason(&mut self, name: &str, text: impl Into<String>) {
+        debug_assert!(REASONS.contains(&name), "{name} is missing in REASONS");
+        if mutant::is("sure", &name) {
+            return;
+        }
         self.reasons.push(Reason { name: name.to_owned(), text: text.into() });
     }
 }

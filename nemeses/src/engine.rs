@@ -24,6 +24,7 @@ use crate::helper;
 use crate::host::{self, CUT, HostPaths, plain};
 use crate::journal::{Entry, Intent, Journal, State};
 use crate::leg::{Leg, Stage};
+use crate::mutants;
 use crate::partition;
 use crate::rack;
 use crate::registry::{self, Spec};
@@ -258,6 +259,7 @@ impl Inner {
         for (number, one) in all.iter().enumerate() {
             let ground = ground.of_leg(number, &all, grudge.get(&one.host).cloned().unwrap_or_default());
             let fault = (spec.plan)(Arc::clone(&ground), one.clone()).await?;
+            let fault = mutants::wrong(spec, &ground, fault);
             legs.push(Arc::new(Leg::new(ground, one.clone(), fault)));
         }
         let live =

@@ -28,6 +28,7 @@ mod host;
 mod journal;
 mod leg;
 mod lock;
+mod mutants;
 mod partition;
 pub mod proved;
 mod rack;
@@ -48,6 +49,8 @@ pub use halt::{Glance, Halt, HaltOptions, Halted, Leftovers, Released, glance, h
 pub use heal::{HealOptions, HostReport, HostState, heal_cluster};
 pub use host::HostPaths;
 pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
+#[cfg(feature = "mutants")]
+pub use mutants::mutants;
 pub use rack::{racks, refused_rack};
 pub use registry::{ALL, Spec, UnknownNemesis, names, parse};
 pub use rehearse::{RehearsedLeg, rehearse};

@@ -51,6 +51,11 @@ fn borne(inventory: &Arc<Inventory>) -> Result<String, Failure> {
 }
 
 fn render(what: Option<ListWhat>) -> String {
+    // Only when asked for: a list of everything is the same in every build.
+    #[cfg(feature = "mutants")]
+    if what == Some(ListWhat::Mutants) {
+        return section(ListWhat::Mutants);
+    }
     let all = [ListWhat::Workloads, ListWhat::Nemeses, ListWhat::Checkers, ListWhat::Anomalies, ListWhat::Profiles];
     let sections = all.into_iter().filter(|section| what.is_none_or(|what| what == *section));
     sections.map(section).collect::<Vec<_>>().join("\n")
@@ -72,6 +77,8 @@ fn section(what: ListWhat) -> String {
             let rows = told.iter().map(|(name, about)| (name.clone(), about.as_str()));
             table("Anomalies (that `kchaos synth --inject` writes), in which of its workloads, and what is found beside them", rows)
         }
+        #[cfg(feature = "mutants")]
+        ListWhat::Mutants => crate::mutants::all().into_iter().map(|name| format!("{name}\n")).collect(),
         ListWhat::Profiles => table("Profiles", kchaos_checkers::PROFILES.iter().map(|profile| (profile.name.to_owned(), profile.about))),
     }
 }

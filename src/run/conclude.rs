@@ -159,12 +159,8 @@ fn fault_count(ended: &Ended) -> FaultCount {
 
 fn daemons(ended: &Ended) -> Verdict {
     let mut verdict = Verdict::default();
-    if !ended.unexpected_exits.is_empty() {
-        verdict.anomalies.insert("unexpected-exit".into(), finding(&ended.unexpected_exits));
-    }
-    if ended.daemon_logs.findings.count > 0 {
-        verdict.anomalies.insert("log-pattern".into(), ended.daemon_logs.findings.clone());
-    }
+    verdict.accuse("unexpected-exit", finding(&ended.unexpected_exits));
+    verdict.accuse("log-pattern", ended.daemon_logs.findings.clone());
     verdict
 }
 
@@ -172,8 +168,8 @@ fn daemons(ended: &Ended) -> Verdict {
 fn settings(ended: &Ended) -> Verdict {
     let mut verdict = Verdict::default();
     let is_found = ended.analysed.check.as_ref().is_some_and(|check| check.anomalies.contains_key("config-reverted"));
-    if !ended.settings_changed.is_empty() && !is_found {
-        verdict.anomalies.insert("config-reverted".into(), finding(&ended.settings_changed));
+    if !is_found {
+        verdict.accuse("config-reverted", finding(&ended.settings_changed));
     }
     verdict
 }
@@ -181,10 +177,7 @@ fn settings(ended: &Ended) -> Verdict {
 /// What orderers made of what they read. The polls themselves are judged by the checkers.
 fn blocks(order: &FinalOrder) -> Verdict {
     let mut verdict = Verdict::default();
-    if order.disagreements > 0 {
-        let found = Finding { count: order.disagreements, ..finding(&order.examples) };
-        verdict.anomalies.insert("total-order-disagreement".into(), found);
-    }
+    verdict.accuse("total-order-disagreement", Finding { count: order.disagreements, ..finding(&order.examples) });
     if let Some(first) = order.behind.first() {
         let more = if order.behind.len() > 1 { format!(" (and {} more)", order.behind.len() - 1) } else { String::new() };
         verdict.reason("orderer-behind", format!("{first}{more}"));
@@ -252,7 +245,7 @@ fn experiment(ended: &Ended, faults: &FaultCount) -> Verdict {
     let missing = ended.troubles.never_recovered.as_ref().or(ended.finale.never_whole.as_ref());
     if let Some(missing) = missing {
         let text = format!("all was mended, and the cluster was not whole again within {} s: {missing}", ended.recovery_timeout_s);
-        verdict.anomalies.insert("never-recovered".into(), finding(&[text]));
+        verdict.accuse("never-recovered", finding(&[text]));
     }
     verdict
 }
@@ -331,7 +324,110 @@ fn evidence_in_columns(file: File, wanted: &BTreeSet<u64>, last: u64) -> anyhow:
 
 #[cfg(test)]
 mod tests {
+    use kchaos_checkers::latency::Load;
+
     use super::*;
+
+    /// A run with one fault, of which nothing speaks against it.
+    fn quiet() -> Ended {
+        let mut ended = Ended {
+            plan: Default::default(),
+            analysed: Default::default(),
+            troubles: Default::default(),
+            finale: Default::default(),
+            hosts: Vec::new(),
+            daemon_logs: Default::default(),
+            settings_changed: Vec::new(),
+            unexpected_exits: Vec::new(),
+            resources: Default::default(),
+            recovery_timeout_s: 60,
+            abort: None,
+            is_cut_off: false,
+            failures: Vec::new(),
+        };
+        ended.plan.faults_required = 1;
+        ended.troubles.tried.push(Default::default());
+        ended.troubles.in_force = 1;
+        for phase in [RunPhase::Before, RunPhase::Trouble, RunPhase::After] {
+            ended.analysed.latency.load.insert(phase, Load { ok: 5, ..Load::default() });
+        }
+        ended
+    }
+
+    /// What the run itself says of a run that differs from the quiet one: its validity, its anomalies, its reasons.
+    fn check(difference: impl FnOnce(&mut Ended), expected: &str) {
+        let mut ended = quiet();
+        difference(&mut ended);
+        let mut all = daemons(&ended);
+        all.merge(settings(&ended));
+        all.merge(experiment(&ended, &fault_count(&ended)));
+        let anomalies = all.anomalies.keys().cloned();
+        let names: Vec<String> = anomalies.chain(all.reasons.iter().map(|reason| reason.name.clone())).collect();
+        assert_eq!(format!("{:?}: {}", all.validity(), names.join(", ")), expected);
+    }
+
+    #[test]
+    fn of_a_quiet_run_there_is_nothing_to_say() {
+        check(|_| {}, "Valid: ");
+    }
+
+    #[test]
+    fn what_the_daemons_and_their_settings_did_without_a_fault_of_ours_is_a_violation() {
+        check(|ended| ended.unexpected_exits.push("broker 1 ended".into()), "Invalid: unexpected-exit");
+        check(|ended| ended.daemon_logs.findings = finding(&["FATAL".into()]), "Invalid: log-pattern");
+        check(|ended| ended.settings_changed.push("min.insync.replicas: 2, then 1".into()), "Invalid: config-reverted");
+    }
+
+    #[test]
+    fn a_setting_that_the_checkers_found_reverted_is_not_told_twice() {
+        let told = |ended: &mut Ended| {
+            ended.settings_changed.push("min.insync.replicas: 2, then 1".into());
+            let mut report = kchaos_checkers::Judge::new(Default::default()).finish();
+            report.anomalies.insert("config-reverted".into(), finding(&["the same".into()]));
+            ended.analysed.check = Some(report);
+        };
+        check(told, "Valid: ");
+    }
+
+    #[test]
+    fn a_cluster_that_was_not_whole_again_in_time_is_a_violation_during_the_trouble_and_after_it() {
+        check(|ended| ended.troubles.never_recovered = Some("broker 2".into()), "Invalid: never-recovered");
+        check(|ended| ended.finale.never_whole = Some("broker 2".into()), "Invalid: never-recovered");
+    }
+
+    #[test]
+    fn a_fault_that_was_not_in_force_leaves_a_run_unknown() {
+        check(|ended| ended.troubles.not_proved.push("pause-leader".into()), "Unknown: no-effect");
+        check(|ended| ended.troubles.tried.clear(), "Unknown: no-effect");
+        check(|ended| ended.troubles.in_force = 0, "Unknown: no-effect");
+        check(|ended| ended.plan.faults_required = 2, "Unknown: no-effect");
+    }
+
+    #[test]
+    fn what_was_not_done_not_read_or_not_looked_at_leaves_a_run_unknown() {
+        let step = |state| StepOutcome { state, ..StepOutcome::default() };
+        check(|ended| ended.troubles.steps.push(step(StepState::NotDone)), "Unknown: step-not-done");
+        check(|ended| ended.troubles.steps.extend([step(StepState::Missed), step(StepState::NotDone)]), "Valid: ");
+        check(|ended| ended.finale.incomplete = Some("key 3 has no leader".into()), "Unknown: no-final-read");
+        check(|ended| ended.finale.unproved.push("offsets of broker 2".into()), "Unknown: not-looked-at");
+    }
+
+    #[test]
+    fn a_phase_without_an_acknowledged_write_leaves_a_run_unknown_unless_it_was_cut_off_before_its_end() {
+        let silent = |phase| move |ended: &mut Ended| ended.analysed.latency.load.get_mut(&phase).expect("a phase").ok = 0;
+        for phase in [RunPhase::Before, RunPhase::Trouble, RunPhase::After] {
+            check(silent(phase), "Unknown: nothing-acknowledged");
+        }
+        check(|ended| ended.analysed.latency.load.clear(), "Unknown: nothing-acknowledged");
+        let cut_off = |phase| {
+            move |ended: &mut Ended| {
+                silent(phase)(ended);
+                ended.is_cut_off = true;
+            }
+        };
+        check(cut_off(RunPhase::After), "Valid: ");
+        check(cut_off(RunPhase::Trouble), "Unknown: nothing-acknowledged");
+    }
 
     #[test]
     fn orderers_that_disagree_make_a_run_invalid_and_one_that_is_behind_leaves_it_unknown() {

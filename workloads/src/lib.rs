@@ -21,6 +21,7 @@ mod lanes;
 mod library;
 mod librdkafka;
 mod login;
+mod mutants;
 mod offsets;
 mod options;
 mod order;
@@ -59,6 +60,8 @@ pub use counts::{Counts, KeyCounts};
 pub use elections::ElectionsOptions;
 pub use java::{Java, JavaError};
 pub use login::{Login, log_in};
+#[cfg(feature = "mutants")]
+pub use mutants::mutants;
 pub use offsets::OffsetsOptions;
 pub use options::{Acks, ClientLibrary, Isolation, Options, OptionsError};
 pub use order::OrderOptions;

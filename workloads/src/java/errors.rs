@@ -5,7 +5,7 @@
 //! attempt alone. So what a *report* says is never definite. Definite is what `send()` itself refused before the record was kept to be sent; and
 //! even of those exceptions some come after that (`TransactionManager.maybeAddPartition` is called behind the append to the accumulator).
 
-use kchaos_core::OpType;
+use kchaos_core::{OpType, mutant};
 
 use crate::worker::protocol::Stage;
 
@@ -34,6 +34,17 @@ const fn doubtful(class: &'static str, why: &'static str, source: &'static str) 
 
 const fn fatal(class: &'static str, why: &'static str, source: &'static str) -> Row {
     Row { class, is_definite_at_send: false, ends_client: true, why, source }
+}
+
+impl Row {
+    /// As the table says it; the other way round where that row is wrong on purpose (docs/mutants.md).
+    fn is_definite_at_send(&self) -> bool {
+        self.is_definite_at_send != mutant::is("class", &format_args!("java/{}", self.class))
+    }
+
+    fn ends_client(&self) -> bool {
+        self.ends_client != mutant::is("class", &format_args!("java-ends/{}", self.class))
+    }
 }
 
 /// What is missing here is info.
@@ -86,16 +97,23 @@ const TABLE: &[Row] = &[
     doubtful("UnknownServerException", "the broker itself does not know", PROTOCOL),
 ];
 
+#[cfg(feature = "mutants")]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|row| row.class)
+}
+
 fn row(class: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.class == class)
 }
 
 pub(super) fn classify(class: &str, stage: Stage) -> OpType {
-    if stage == Stage::Send && row(class).is_some_and(|row| row.is_definite_at_send) { OpType::Fail } else { OpType::Info }
+    let is_at_send = stage == Stage::Send || mutant::is("class", &"java/report");
+    let is_definite = row(class).map_or_else(|| mutant::is("class", &"java/unlisted"), Row::is_definite_at_send);
+    if is_at_send && is_definite { OpType::Fail } else { OpType::Info }
 }
 
 pub(super) fn ends_client(class: &str, stage: Stage) -> bool {
-    stage == Stage::Send && row(class).is_some_and(|row| row.ends_client)
+    stage == Stage::Send && row(class).is_some_and(Row::ends_client)
 }
 
 /// An op's `error`. The exception's message goes to the client's log: it is another one each time.
@@ -151,6 +169,32 @@ mod tests {
     fn what_send_may_throw_after_the_record_is_kept_is_info_and_ends_the_client() {
         for class in ["KafkaException", "ProducerFencedException", "InvalidProducerEpochException", "IllegalStateException"] {
             assert_eq!((classify(class, Stage::Send), ends_client(class, Stage::Send)), (OpType::Info, true), "{class}");
+        }
+    }
+
+    /// Written out once more by hand, so that a row that slips to the other side is seen.
+    #[test]
+    fn exactly_these_exceptions_are_a_refusal_by_send_and_exactly_those_end_the_client() {
+        const REFUSALS: &[&str] = &[
+            "TimeoutException",
+            "BufferExhaustedException",
+            "RecordTooLargeException",
+            "SerializationException",
+            "InvalidTopicException",
+            "TopicAuthorizationException",
+            "SaslAuthenticationException",
+            "SslAuthenticationException",
+        ];
+        const ENDS: &[&str] = &[
+            "KafkaException",
+            "ProducerFencedException",
+            "InvalidProducerEpochException",
+            "IllegalStateException",
+            "ClusterAuthorizationException",
+        ];
+        for class in TABLE.iter().map(|row| row.class).chain(REFUSALS.iter().copied()).chain(ENDS.iter().copied()) {
+            let expected = if REFUSALS.contains(&class) { OpType::Fail } else { OpType::Info };
+            assert_eq!((classify(class, Stage::Send), ends_client(class, Stage::Send)), (expected, ENDS.contains(&class)), "{class}");
         }
     }
 

@@ -23,6 +23,8 @@ mod trouble;
 
 use kchaos_core::KeyEntry;
 
+#[cfg(feature = "mutants")]
+pub(crate) use commits::TABLE as COMMITS;
 pub(crate) use commits::document;
 pub use options::{GroupAssignor, GroupCommit, GroupOffsetReset, GroupOptions, GroupProtocol};
 

@@ -4,11 +4,12 @@
 //! expired (zookeeper-client says so by its own clock, before any server did): all of these may have come after the leader had logged the write.
 //! (zookeeper-client never sends a request twice, so a refusal is of the request that was made.)
 
+use kchaos_core::mutant;
 use zookeeper_client::Error;
 
 /// Refusals of a server, which did nothing, and of the client, which sent nothing.
 pub(super) fn is_refused(error: &Error) -> bool {
-    matches!(
+    let is_refused = matches!(
         error,
         Error::NoNode
             | Error::NodeExists
@@ -17,7 +18,8 @@ pub(super) fn is_refused(error: &Error) -> bool {
             | Error::QuotaExceeded
             | Error::NotReadOnly
             | Error::BadArguments(_)
-    )
+    );
+    is_refused != mutant::is("class", &format_args!("register/{error:?}"))
 }
 
 /// Its part of `docs/errors.md`.
@@ -46,7 +48,17 @@ mod tests {
 
     #[test]
     fn only_a_servers_refusal_is_a_failure() {
-        assert!(is_refused(&Error::BadVersion) && is_refused(&Error::NoNode));
+        for error in [
+            Error::NoNode,
+            Error::NodeExists,
+            Error::NoAuth,
+            Error::BadVersion,
+            Error::QuotaExceeded,
+            Error::NotReadOnly,
+            Error::BadArguments(&"what the client refuses"),
+        ] {
+            assert!(is_refused(&error), "{error}");
+        }
         for error in
             [Error::ConnectionLoss, Error::SessionExpired, Error::SessionMoved, Error::Timeout, Error::ClientClosed, Error::NoHosts]
         {

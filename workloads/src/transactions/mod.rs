@@ -20,7 +20,9 @@ mod tail;
 
 use kchaos_core::KeyEntry;
 
-pub(crate) use outcome::document;
+#[cfg(feature = "mutants")]
+pub(crate) use outcome::TABLE as COMMITS;
+pub(crate) use outcome::{Answer, document};
 
 use crate::append::{keys_of, topic_that_keeps_all};
 use crate::options::{Acks, Options, OptionsError};
