@@ -52,12 +52,12 @@ pub struct Plan {
 #[serde(default)]
 pub struct PlannedFault {
     pub nemesis: String,
-    /// Quiet time before it, after the cluster was whole again.
+    /// Quiet time before it, after the cluster was whole again. Of one that is beside another: how long after that one it begins.
     pub wait_ms: u64,
     pub duration_ms: u64,
     /// Seed of this fault's own choices (which of several targets).
     pub seed: u64,
-    /// It begins together with the one before it.
+    /// It belongs to the one before it: it begins together with that, or joins it.
     #[serde(skip_serializing_if = "is_false")]
     pub beside: bool,
     /// Exactly when it begins, counted from the beginning of the trouble, whatever else goes on; then `wait_ms` means nothing.

@@ -14,7 +14,7 @@ use anyhow::Context;
 use kchaos_core::{FaultEvent, FaultMoment, NemesisName, Observation, Plan, Target};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use runs::{Covered, below, counts};
+pub(crate) use runs::{Covered, below, guide};
 pub(crate) use states::{STATES, Seen, States};
 pub(crate) use table::{never, table};
 

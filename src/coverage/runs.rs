@@ -1,14 +1,14 @@
 //! The runs of a directory, those within suites, selftests and shrinks as well.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kchaos_core::Plan;
 
-use super::{Exercised, in_force, of_run};
+use super::{Exercised, Seen, in_force, of_run};
 use crate::exit::Failure;
 use crate::judged::RunVerdict;
+use crate::run::Guide;
 
 /// `results/<start>-suite-x/runs/<run>`, and one more.
 const DEPTH: usize = 4;
@@ -39,15 +39,24 @@ pub(crate) fn below(directory: &Path) -> Result<Covered, Failure> {
     Ok(covered)
 }
 
-/// How often each nemesis was in force in the runs below a directory; what cannot be read counts for nothing.
-pub(crate) fn counts(directory: &Path) -> BTreeMap<String, u64> {
-    let (mut counts, mut runs) = (BTreeMap::new(), Vec::new());
+/// How often each nemesis was in force in the runs below a directory, and met a cluster that was not at rest; what cannot be read counts for nothing.
+pub(crate) fn guide(directory: &Path) -> Guide {
+    let (mut guide, mut runs) = (Guide::default(), Vec::new());
     // No directory yet: no run yet.
     let _ = find(directory, DEPTH, &mut runs);
-    for fault in runs.iter().flat_map(|run| in_force(run).unwrap_or_default()) {
-        *counts.entry(fault.nemesis).or_default() += 1;
+    for run in &runs {
+        for fault in in_force(run).unwrap_or_default() {
+            *guide.in_force.entry(fault.nemesis).or_default() += 1;
+        }
+        // Of runs that are older than coverage the states are not known, and reading their histories would take minutes.
+        let verdict = std::fs::read(run.join("verdict.json")).ok().and_then(|json| serde_json::from_slice::<RunVerdict>(&json).ok());
+        for met in verdict.into_iter().flat_map(|verdict| verdict.coverage) {
+            if met.states.isr_shrunk == Seen::Yes || met.states.election == Seen::Yes {
+                *guide.unsettled.entry(met.nemesis).or_default() += 1;
+            }
+        }
     }
-    counts
+    guide
 }
 
 /// As the run's verdict has it; of an older one, from its files.

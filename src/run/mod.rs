@@ -58,7 +58,7 @@ pub(crate) use held::{HeldFault, Mended};
 pub(crate) use preflight::schedule_of;
 pub(crate) use progress::Display;
 pub(crate) use resources::Resources;
-pub(crate) use schedule::millis;
+pub(crate) use schedule::{Guide, millis};
 pub(crate) use setup::{Setup, holder, nearest};
 pub(crate) use whole::what_is_missing;
 

@@ -18,21 +18,32 @@ pub(crate) struct Schedule {
     interval: Duration,
     duration: Duration,
     at_once: u32,
-    /// How often each was exercised before: in each round the least come first. Empty: in any order.
-    exercised: BTreeMap<String, u64>,
+    guide: Option<Guide>,
     /// How many are still to begin together with the last one.
     more: u32,
 }
 
+/// What earlier runs exercised, by nemesis.
+#[derive(Debug, Default)]
+pub(crate) struct Guide {
+    /// How often it was in force.
+    pub(crate) in_force: BTreeMap<String, u64>,
+    /// How often it met a cluster that had not come to rest: an ISR that was shrunk, an election.
+    pub(crate) unsettled: BTreeMap<String, u64>,
+}
+
+/// Of a fault's duration: when another one joins it, if the schedule is guided.
+const JOINS_AT: std::ops::Range<f64> = 0.05..0.95;
+
 impl Schedule {
     pub(crate) fn new(seed: u64, nemeses: Vec<String>, interval: Duration, duration: Duration, at_once: u32) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
-        Self { random, nemeses, round: Vec::new(), interval, duration, at_once, exercised: BTreeMap::new(), more: 0 }
+        Self { random, nemeses, round: Vec::new(), interval, duration, at_once, guide: None, more: 0 }
     }
 
-    /// What was exercised least comes first.
-    pub(crate) fn guided_by(self, exercised: BTreeMap<String, u64>) -> Self {
-        Self { exercised, ..self }
+    /// What was exercised least comes first; and what met an unsettled cluster least joins a fault that is in force already.
+    pub(crate) fn guided_by(self, guide: Guide) -> Self {
+        Self { guide: Some(guide), ..self }
     }
 
     /// As many faults as could begin within the time, were they one after another, and never more than `faults`.
@@ -50,12 +61,14 @@ impl Schedule {
         if self.round.is_empty() {
             self.round.clone_from(&self.nemeses);
             self.round.shuffle(&mut self.random);
-            // Taken from the end. Among those that were exercised as often the seed decides.
-            self.round.sort_by_key(|name| std::cmp::Reverse(self.exercised.get(name).copied().unwrap_or(0)));
+            if let Some(Guide { in_force, .. }) = &self.guide {
+                // Taken from the end. Among those that were exercised as often the seed decides.
+                self.round.sort_by_key(|name| std::cmp::Reverse(in_force.get(name).copied().unwrap_or(0)));
+            }
         }
         // A nemesis is never beside itself: those that begin together are of one round.
         let beside = self.more > 0 && self.round.len() < self.nemeses.len();
-        let nemesis = self.round.pop().unwrap_or_default();
+        let nemesis = if beside { self.take_beside() } else { self.round.pop().unwrap_or_default() };
         let wait = self.interval.mul_f64(self.random.random_range(0.75..=1.25));
         let (wait_ms, duration_ms, seed) = (millis(wait), millis(self.duration), self.random.random());
         if beside {
@@ -63,7 +76,19 @@ impl Schedule {
         } else if self.at_once > 1 {
             self.more = self.random.random_range(1..=self.at_once) - 1;
         }
-        PlannedFault { nemesis, wait_ms: if beside { 0 } else { wait_ms }, duration_ms, seed, beside, at_ms: None }
+        let wait_ms = match beside {
+            false => wait_ms,
+            true if self.guide.is_some() => millis(self.duration.mul_f64(self.random.random_range(JOINS_AT))),
+            true => 0,
+        };
+        PlannedFault { nemesis, wait_ms, duration_ms, seed, beside, at_ms: None }
+    }
+
+    fn take_beside(&mut self) -> String {
+        let met = |name: &String| self.guide.as_ref().and_then(|guide| guide.unsettled.get(name)).copied().unwrap_or(0);
+        // Of those that met it as seldom, the last, which is next.
+        let place = (0..self.round.len()).rev().min_by_key(|place| met(&self.round[*place]));
+        place.map(|place| self.round.remove(place)).unwrap_or_default()
     }
 }
 
@@ -118,8 +143,9 @@ mod tests {
     fn what_was_exercised_least_comes_first_and_among_equals_the_seed_decides() {
         let guided = |seed| {
             let nemeses = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
-            let exercised = BTreeMap::from([("a".to_owned(), 9), ("c".to_owned(), 2)]);
-            let schedule = Schedule::new(seed, nemeses, Duration::from_secs(4), Duration::from_secs(7), 1).guided_by(exercised);
+            let in_force = BTreeMap::from([("a".to_owned(), 9), ("c".to_owned(), 2)]);
+            let guide = Guide { in_force, ..Guide::default() };
+            let schedule = Schedule::new(seed, nemeses, Duration::from_secs(4), Duration::from_secs(7), 1).guided_by(guide);
             schedule.draw(Duration::ZERO, Some(10)).into_iter().map(|fault| fault.nemesis).collect::<Vec<_>>()
         };
         for seed in 0..20 {
@@ -132,6 +158,22 @@ mod tests {
             assert_eq!(drawn, guided(seed));
         }
         assert!((1..20).any(|seed| guided(seed) != guided(0)));
+    }
+
+    #[test]
+    fn guided_what_met_an_unsettled_cluster_least_joins_a_fault_that_is_in_force() {
+        let mut joined = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            let nemeses = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+            let unsettled = ["a", "b", "d"].map(|name| (name.to_owned(), 5)).into();
+            let guide = Guide { unsettled, ..Guide::default() };
+            let schedule = Schedule::new(seed, nemeses, Duration::from_secs(4), Duration::from_secs(7), 2).guided_by(guide);
+            let drawn = schedule.draw(Duration::ZERO, Some(4));
+            assert!(drawn.iter().filter(|fault| fault.beside).all(|fault| (350..6_650).contains(&fault.wait_ms)), "{drawn:?}");
+            // The first of them to join any, unless it began the round.
+            joined.extend(drawn.iter().find(|fault| fault.beside).filter(|_| drawn[0].nemesis != "c").map(|fault| fault.nemesis.clone()));
+        }
+        assert!(joined.iter().eq(["c"]), "{joined:?}");
     }
 
     #[test]

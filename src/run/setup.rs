@@ -240,7 +240,7 @@ impl Setup {
             .unwrap_or_else(|| std::time::Duration::from_millis(session_timeout_ms.unwrap_or(18_000) + BEYOND_SESSION_MS));
         let mut schedule = Schedule::new(self.seed, names, self.args.nemesis_interval, duration, at_once);
         if self.is_guided() {
-            schedule = schedule.guided_by(crate::coverage::counts(&self.args.results));
+            schedule = schedule.guided_by(crate::coverage::guide(&self.args.results));
         }
         plan.schedule = schedule.draw(self.args.time_limit(), self.args.faults);
         if !self.nemeses.is_empty() {

@@ -37,7 +37,7 @@ pub(super) async fn run(live: &Live, engine: &Engine, schedule: &[PlannedFault])
         troubles.tried.extend_from_slice(round);
         let outcomes = match round {
             [only] if !live.setup.leaves_out() => vec![patiently(live, engine, only).await],
-            several => join_all(several.iter().map(|fault| one(live, engine, fault))).await,
+            several => join_all(several.iter().map(|fault| joining(live, engine, fault))).await,
         };
         if !troubles.count(live, round, outcomes) {
             break;
@@ -113,6 +113,14 @@ struct Held {
 
 /// `None`: the run was to end before the fault was in force.
 type Outcome = Result<Option<Held>, FaultError>;
+
+/// One of several: what is beside the first comes when it is due, counted from the first.
+async fn joining(live: &Live, engine: &Engine, fault: &PlannedFault) -> Outcome {
+    if fault.beside && !live.abort.sleep(Duration::from_millis(fault.wait_ms)).await {
+        return Ok(None);
+    }
+    one(live, engine, fault).await
+}
 
 /// One fault: in force, held, mended. Mending is tried whatever happened before it.
 async fn one(live: &Live, engine: &Engine, fault: &PlannedFault) -> Outcome {
