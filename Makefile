@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-upgrade lint mutants bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-upgrade lint mutants mutants-live bench throughput fuzz clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test-racks  racks, and readers that followers serve, on a lab of their own: about 4 minutes; not in make test'
 	@echo 'make test-upgrade  rolling upgrades under load, 2.8 to 3.9 and 3.9 to 4.1, on labs of their own: a quarter of an hour; not in make test'
 	@echo 'make mutants    kchaos is made wrong in one thing at a time, and some test must notice each (docs/mutants.md): half an hour; not in make test'
+	@echo 'make mutants-live  the same of proofs of effect and of mending, on a lab of its own; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
@@ -117,6 +118,9 @@ lint: setup
 mutants: setup
 	@scripts/mutants.sh
 	KCHAOS_WRITE_DOCS=1 cargo test --workspace --locked --quiet the_table_of_the_mutants
+
+mutants-live: setup
+	@scripts/mutants-live.sh
 
 bench: setup
 	cargo bench -p kchaos-checkers --locked

@@ -45,7 +45,7 @@ reach() {
     class:*) echo 'workloads kchaos|kchaos_workloads' ;;
     slo:* | exit:*) echo 'kchaos|kchaos' ;;
     proof:* | mended:* | holds:*) echo 'nemeses kchaos|processes network cuts kchaos_nemeses halts' ;;
-    *) echo 'checkers synth bodies kchaos core|twins rules order cycles transactions delivery kchaos_checkers kchaos registers admin offsets told' ;;
+    *) echo 'checkers synth bodies kchaos core|twins rules hears order cycles transactions delivery kchaos_checkers kchaos registers admin offsets told' ;;
     esac
 }
 touch "$records"

@@ -426,3 +426,20 @@ impl Checker for Judge {
         (*self).finish().verdict()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checker_that_failed_leaves_its_verdict_and_the_whole_unknown() {
+        let mut judge = Judge::new(JudgeOptions::default());
+        judge.seats[0].rule = None;
+        let report = judge.finish();
+        let failed = &report.checkers[0];
+        assert_eq!((failed.valid, failed.reasons.as_slice()), (Validity::Unknown, &["checker-failed".to_owned()][..]));
+        let text = format!("the checker {} failed", failed.name);
+        assert!(report.reasons.iter().any(|reason| reason.name == "checker-failed" && reason.text.starts_with(&text)));
+        assert_eq!(report.valid, Validity::Unknown);
+    }
+}
