@@ -42,9 +42,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::recovery_acks::Acks;
 pub use crate::recovery_brief::Brief;
+use crate::recovery_brief::What;
 use crate::recovery_moments::{FaultLife, fault_recovery};
 use crate::recovery_summary::{PhaseSummary, summarise};
-use crate::recovery_windows::{Unavailability, Windows, never_recovered, quiet_periods};
+use crate::recovery_windows::{Reassigned, Unavailability, Windows, never_recovered, quiet_periods};
 
 /// What is known of something that may or may not have happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +168,8 @@ pub struct Recovery {
     leaders: BTreeMap<Key, i32>,
     acks: Acks,
     windows: Windows,
+    /// By time.
+    reassigned: Vec<Reassigned>,
     time_ns_max: u64,
 }
 
@@ -273,6 +276,7 @@ impl Recovery {
             leaders: BTreeMap::new(),
             acks: Acks::default(),
             windows: Windows::new(limits.unavailable_min_ns),
+            reassigned: Vec::new(),
             time_ns_max: 0,
         }
     }
@@ -315,6 +319,10 @@ impl Recovery {
     }
 
     pub fn brief(&mut self, brief: &Brief) {
+        if let What::Reassigns(key, replicas) = brief.what {
+            self.reassigned.push(Reassigned { time_ns: brief.time_ns, key, replicas });
+            return;
+        }
         let attempt = self.windows.brief(brief);
         self.acks.brief(brief, attempt);
     }
@@ -331,7 +339,7 @@ impl Recovery {
             .collect();
         let unavailable = self.windows.finish(self.time_ns_max);
         let quiet = quiet_periods(&lives, self.time_ns_max);
-        let verdict = never_recovered(&unavailable.windows, &self.timeline, &quiet, self.limits.never_recovered_ns);
+        let verdict = never_recovered(&unavailable.windows, (&self.timeline, &self.reassigned), &quiet, self.limits.never_recovered_ns);
         let report = RecoveryReport { phases: summarise(&faults), faults, unavailable };
         (report, verdict)
     }

@@ -5,7 +5,10 @@
 
 use kchaos_core::{Body, Key, MicroOp, Offset, Op, OpType, Polled, Process};
 
+use serde_json::Value as Json;
+
 use crate::recovery_windows::each_key;
+use crate::told::{number, text};
 
 /// A write, begun or ended, or what was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) enum What {
     Read(Vec<(Key, Offset)>),
     /// A transaction that polled as well.
     Both(Box<(Wrote, Vec<(Key, Offset)>)>),
+    /// A client asks that a partition have so many replicas from now on.
+    Reassigns(Key, usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,10 @@ impl Brief {
                 let read: Vec<_> = if op.op_type == OpType::Ok { polls.flat_map(reached).collect() } else { Vec::new() };
                 if read.is_empty() { What::Wrote(Wrote::of(op)) } else { What::Both(Box::new((Wrote::of(op), read))) }
             }
+            Body::Nemesis { f, value } if f == "admin" && op.op_type == OpType::Invoke => {
+                let (key, replicas) = reassigned(value)?;
+                What::Reassigns(key, replicas)
+            }
             _ => return None,
         };
         Some(Self { index: op.index, time_ns: op.time_ns, op_type: op.op_type, what })
@@ -69,13 +78,13 @@ impl Brief {
         match &self.what {
             What::Wrote(wrote) => Some(wrote),
             What::Both(both) => Some(&both.0),
-            What::Read(_) => None,
+            What::Read(_) | What::Reassigns(..) => None,
         }
     }
 
     pub(crate) fn read(&self) -> &[(Key, Offset)] {
         match &self.what {
-            What::Wrote(_) => &[],
+            What::Wrote(_) | What::Reassigns(..) => &[],
             What::Both(both) => &both.1,
             What::Read(read) => read,
         }
@@ -109,6 +118,13 @@ impl Keys {
             Keys::Many(all) => all.iter().for_each(|(key, offset)| call(*key, *offset)),
         }
     }
+}
+
+/// Told by `{"change": "reassign", "key": 0, "replicas": [1, 2]}`.
+fn reassigned(change: &Json) -> Option<(Key, usize)> {
+    let is_reassignment = text(change, "change") == Some("reassign");
+    let replicas = change.get("replicas").and_then(Json::as_array).filter(|_| is_reassignment)?;
+    Some((number(change, "key")?, replicas.len()))
 }
 
 fn reached(polled: &Polled) -> impl Iterator<Item = (Key, Offset)> {

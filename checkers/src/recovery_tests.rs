@@ -377,6 +377,20 @@ fn a_partition_that_acknowledged_after_the_last_mend_is_back_whatever_is_open_at
 }
 
 #[test]
+fn an_isr_is_whole_if_fewer_replicas_were_asked_for() {
+    // The one difference: which partition was asked to have two replicas.
+    for (key, reasons) in [(0, 0), (1, 1)] {
+        let mut scene = Scene::default();
+        scene.state(ms(0, 10), Some(1), 4, &[1, 2, 3]).broken(1, 1_000, 1_100, 4_000);
+        let value = serde_json::json!({"change": "reassign", "key": key, "replicas": [1, 2]});
+        scene.op(5_000, 900, OpType::Invoke, Body::Nemesis { f: "admin".into(), value });
+        scene.state(ms(5_000, 5_100), Some(1), 4, &[1, 2]).send(6_000, 7_000, OpType::Ok, 1, Some(0));
+        let (_, verdict) = scene.offline();
+        assert_eq!(verdict.reasons.len(), reasons, "{verdict:?}");
+    }
+}
+
+#[test]
 fn a_report_survives_its_json() {
     let (report, _) = killed().offline();
     let json = serde_json::to_string(&report).unwrap();

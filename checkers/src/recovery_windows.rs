@@ -287,10 +287,15 @@ pub(crate) fn quiet_periods(lives: &[&FaultLife], end_ns: u64) -> Vec<(u64, u64)
 /// `never-recovered`: all was mended for at least `limit_ns`, and for as long a partition acknowledged nothing it was asked for, or its ISR
 /// was not whole. A run that ends sooner while something is not back proves nothing either way: a reason, not an anomaly. A partition that
 /// acknowledged something after the last mend is back, whatever was still open at the end.
-pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observation], quiet: &[(u64, u64)], limit_ns: u64) -> Verdict {
+pub(crate) fn never_recovered(
+    windows: &[UnavailableWindow],
+    (timeline, reassigned): (&[Observation], &[Reassigned]),
+    quiet: &[(u64, u64)],
+    limit_ns: u64,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let mut finding = Finding::default();
-    let states = isr_deficits(timeline);
+    let states = isr_deficits(timeline, reassigned);
     for (index, (from_ns, to_ns)) in quiet.iter().enumerate() {
         let is_last = index + 1 == quiet.len();
         let stuck = windows
@@ -330,13 +335,26 @@ pub(crate) fn never_recovered(windows: &[UnavailableWindow], timeline: &[Observa
     verdict
 }
 
-/// Stretches in which a partition's ISR was smaller than the largest seen before: key, from, to (`None`: to the end).
-fn isr_deficits(timeline: &[Observation]) -> Vec<(Key, u64, Option<u64>)> {
+/// That a partition was to have so many replicas from this time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reassigned {
+    pub(crate) time_ns: u64,
+    pub(crate) key: Key,
+    pub(crate) replicas: usize,
+}
+
+/// Stretches in which a partition's ISR was smaller than the largest seen before, unless somebody asked for fewer replicas since: key, from, to
+/// (`None`: to the end).
+fn isr_deficits(timeline: &[Observation], reassigned: &[Reassigned]) -> Vec<(Key, u64, Option<u64>)> {
+    let mut reassigned = reassigned.iter().peekable();
     let mut largest: BTreeMap<Key, usize> = BTreeMap::new();
     let mut since: BTreeMap<Key, u64> = BTreeMap::new();
     let mut deficits = Vec::new();
     for observation in timeline {
         let Observed::PartitionState { key, isr, .. } = &observation.what else { continue };
+        while let Some(Reassigned { key, replicas, .. }) = reassigned.next_if(|asked| asked.time_ns <= observation.when.before_ns) {
+            largest.entry(*key).and_modify(|most| *most = (*most).min(*replicas));
+        }
         let most = largest.entry(*key).or_default();
         *most = (*most).max(isr.len());
         if isr.len() < *most {

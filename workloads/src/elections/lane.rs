@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kchaos_core::{Body, Draft, OpType, Process};
+use kchaos_core::{Body, Draft, KeyEntry, OpType, Process};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value as Json;
 
 use super::looks::{Looks, State};
 use crate::admin::{Admin, Change, SeenPartition, classify};
@@ -258,8 +259,8 @@ impl Work<'_> {
         if let Change::Create { topic, partitions, .. } = change {
             self.lane.ledger.book().topics.insert(topic.clone(), *partitions);
         }
-        let body = Body::Nemesis { f: "admin".to_owned(), value: change.to_json() };
         let shared = &self.lane.shared;
+        let body = Body::Nemesis { f: "admin".to_owned(), value: told(change, &shared.keys) };
         self.lane.looks.supersede(&topic, &state);
         let mut draft = Draft::new(Process::Client(self.process), OpType::Invoke, body);
         let invoked = shared.recorder.record(draft.clone());
@@ -280,6 +281,17 @@ impl Work<'_> {
             OpType::Fail | OpType::Invoke => None,
         }
     }
+}
+
+/// With the key where replicas are to be others: who looks at in-sync sets must know how many there are to be.
+fn told(change: &Change, keys: &[KeyEntry]) -> Json {
+    let mut value = change.to_json();
+    if let Change::Reassign { topic, partition, .. } = change
+        && let Some(entry) = keys.iter().find(|entry| entry.topic == *topic && entry.partition == *partition)
+    {
+        value["key"] = entry.key.into();
+    }
+    value
 }
 
 fn of(change: &Change) -> (String, &'static str) {
