@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::case::Case;
 use super::judge::{Came, counted};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 
 /// A run of one form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,11 +75,19 @@ pub(crate) fn table(cases: &[Case], records: &[Record]) -> String {
             case.versions,
             kafka.join("; "),
             rate(&bad),
-            caught.map_or_else(String::new, |record| counted(&record.found)),
+            caught.map_or_else(String::new, |record| found(case, record)),
             rate(&twin),
         );
     }
     text
+}
+
+/// What is measured against a promise has its figure in the run.
+fn found(case: &Case, record: &Record) -> String {
+    match counted(&record.found) {
+        none if none.is_empty() && case.bad.expect == exit::THRESHOLD => "a promise of time was broken, and nothing else".to_owned(),
+        counts => counts,
+    }
 }
 
 #[cfg(test)]
