@@ -27,7 +27,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("late-end-of-transaction", include_str!("../../suites/known-bad/late-end-of-transaction.toml")),
     ("late-end-of-transaction-2.8", include_str!("../../suites/known-bad/late-end-of-transaction-2.8.toml")),
     ("late-end-of-transaction-4.1", include_str!("../../suites/known-bad/late-end-of-transaction-4.1.toml")),
-    ("offsets-expire-early", include_str!("../../suites/known-bad/offsets-expire-early.toml")),
     ("overrides-reset", include_str!("../../suites/known-bad/overrides-reset.toml")),
     ("power-loss-of-all", include_str!("../../suites/known-bad/power-loss-of-all.toml")),
     ("read-uncommitted", include_str!("../../suites/known-bad/read-uncommitted.toml")),
