@@ -308,6 +308,26 @@ fn process_order_reaches_over_what_failed_between() {
     check(&future_read("1 invoke txn [[\"send\",1,9]]\n1 fail txn [[\"send\",1,9]]\n", 1, "ok"), "invalid: G1c-process 1");
 }
 
+/// Process 0 writes to a key before process 1 does, and polls in the same transaction what was sent after that: its order among the writes, which
+/// nobody promises, is in it.
+fn future_read_by_writes(third: Option<u32>) -> String {
+    let (invoked, sent, then) = match third {
+        None => (",[\"send\",1,3]", ",[\"send\",1,[0,3]]", String::new()),
+        Some(third) => ("", "", format!("{third} invoke txn [[\"send\",1,3]]\n{third} ok txn [[\"send\",1,[0,3]]]\n")),
+    };
+    format!(
+        "0 invoke txn [[\"send\",0,1],[\"poll\"]]\n1 invoke txn [[\"send\",0,2]{invoked}]\n1 ok txn [[\"send\",0,[1,2]]{sent}]\n{then}\
+         0 ok txn [[\"send\",0,[0,1]],[\"poll\",{{\"1\":[[0,3]]}}]]\n2 ok poll [[\"poll\",{{\"0\":[[0,1],[1,2]],\"1\":[[0,3]]}}]]\n"
+    )
+}
+
+#[test]
+fn a_cycle_that_needs_the_order_of_writes_is_shown_and_nothing_was_promised() {
+    check(&future_read_by_writes(None), "valid: ignored: G1c 1");
+    check(&future_read_by_writes(Some(1)), "valid: ignored: G1c-process 1");
+    check(&future_read_by_writes(Some(4)), "valid: ignored: G1c-realtime 1");
+}
+
 #[test]
 fn what_was_polled_before_it_was_sent_is_the_harness_s_fault_alone() {
     let early =
