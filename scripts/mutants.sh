@@ -10,6 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 records=docs/mutants.jsonl
 seconds_max=${KCHAOS_MUTANTS_SECONDS:-1000000}
+# Two sets of features take turns in one target directory.
+export CARGO_INCREMENTAL=0
 scratch=$(mktemp -d)
 
 tidy() {
