@@ -14,8 +14,8 @@ pub(crate) struct SuiteArgs {
     /// The short form, for CI: what the file says under `short`
     #[arg(long)]
     pub(crate) short: bool,
-    /// Only this step, by its name; the lab comes up and goes down all the same. May be given several times
-    #[arg(long, value_name = "STEP")]
+    /// Only this step (of a matrix: this combination), by its name; the lab comes up and goes down all the same. May be given several times
+    #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// Read the file, both its forms, say what is wrong with it or what it would do, and do nothing
     #[arg(long)]

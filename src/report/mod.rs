@@ -26,7 +26,7 @@ pub(crate) mod words;
 #[cfg(test)]
 mod fixture;
 
-pub(crate) use html::render as html;
+pub(crate) use html::{Esc, render as html};
 pub(crate) use junit::render as junit;
 pub(crate) use sizes::SizeLatency;
 pub(crate) use terminal::{Style, render as terminal};

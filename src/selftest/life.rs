@@ -15,10 +15,10 @@ use super::judge::{Came, Said, judge};
 use super::record::{self, Record};
 use crate::cli::{Format, SelftestArgs};
 use crate::exit::{self, Failure};
-use crate::run::{Abort, millis};
+use crate::run::millis;
 use crate::store::RunDirectory;
 use crate::suite::transcript::Transcript;
-use crate::suite::{LabResult, alone, child, lab_down, lab_up, status};
+use crate::suite::{LabResult, lab_down, lab_up, run, status};
 
 const LATEST: &str = "latest-selftest";
 /// A lab in which this came up is not what the next run should begin with.
@@ -258,35 +258,14 @@ impl Bench<'_> {
 
     /// A run in the lab that is up.
     pub(super) fn test(&mut self, name: &str, words: &[String]) -> Result<(Said, PathBuf, Duration), Failure> {
-        let runs = self.path.join("runs");
-        let mut all = vec!["test".to_owned()];
-        if let Some(inventory) = kchaos_lab::inventory_path() {
-            all.extend(["--inventory".to_owned(), inventory.display().to_string()]);
-        }
-        all.extend(["--results".to_owned(), runs.display().to_string(), "--progress=none".to_owned()]);
-        all.extend(words.iter().cloned());
-        let quiet = Transcript::quiet();
-        quiet.begin(&self.path.join(format!("output/{name}.txt")))?;
-        let latest = || runs.join("latest").canonicalize().ok();
-        let (before, began) = (latest(), Instant::now());
-        let (code, was_aborted) = alone(async {
-            let abort = Abort::new();
-            abort.listen().context("listen for signals")?;
-            let code = child::kchaos(&all, &quiet, &abort).await?;
-            anyhow::Ok((code, abort.reason().is_some()))
-        })??;
-        self.is_aborted |= was_aborted;
-        // One that a signal ended may have left something.
-        let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::UNHEALED);
-        // A run that was refused made no directory.
-        let run = latest().filter(|run| Some(run) != before.as_ref());
-        let verdict = run.as_ref().and_then(|run| std::fs::read(run.join("verdict.json")).ok());
-        let verdict = verdict.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let mut said = Said::of(code, &verdict);
+        let output = self.path.join(format!("output/{name}.txt"));
+        let ended = run::test(kchaos_lab::inventory_path().as_deref(), &self.path.join("runs"), &output, words)?;
+        self.is_aborted |= ended.was_aborted;
+        let mut said = Said::of(ended.code, &ended.verdict);
         if said.sentence.is_empty() {
-            said.sentence = format!("see {}", self.path.join(format!("output/{name}.txt")).display());
+            said.sentence = format!("see {}", output.display());
         }
-        Ok((said, run.unwrap_or_default(), began.elapsed()))
+        Ok((said, ended.directory.unwrap_or_default(), ended.took))
     }
 }
 

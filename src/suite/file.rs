@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::matrix;
 use super::options;
 use super::steps::{self, Role};
 use super::{Planned, Suite};
@@ -30,6 +31,10 @@ impl Trouble {
         Self { span, text: text.into() }
     }
 
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.span == other.span && self.text == other.text
+    }
+
     pub(crate) fn of(error: &toml::de::Error, around: &Range<usize>) -> Self {
         let text =
             error.message().trim().replace('\n', "; ").replace("unknown field", "unknown key").replace("missing field", "missing key");
@@ -47,6 +52,8 @@ struct Head {
     _lab: Option<IgnoredAny>,
     #[serde(rename = "step")]
     _steps: Option<IgnoredAny>,
+    #[serde(rename = "matrix")]
+    _matrix: Option<IgnoredAny>,
 }
 
 /// What every step may have, beside what its kind has.
@@ -68,7 +75,7 @@ enum ByHand {
 }
 
 const COMMON: &[&str] = &["do", "name", "title", "by-hand"];
-const SHORT: &str = "short";
+pub(super) const SHORT: &str = "short";
 
 /// Reads a suite and checks both its forms.
 pub(crate) fn load(path: &Path, is_short: bool) -> Result<Suite, Failure> {
@@ -105,11 +112,31 @@ fn parse(path: &Path, text: &str, is_short: bool) -> Result<Suite, Vec<Trouble>>
     if root.contains_key("lab") && head.inventory.is_some() {
         troubles.push(Trouble::at(span_of(root, "inventory"), "a suite has a lab of its own or an inventory, not both"));
     }
-    let steps = read_steps(root, is_short, &mut troubles);
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let matrix = match root.get("matrix") {
+        None => None,
+        Some(_) if root.contains_key("step") => {
+            troubles.push(Trouble::at(span_of(root, "matrix"), "a suite has steps or a matrix, not both"));
+            None
+        }
+        Some(matrix) => match matrix::read(matrix, directory, is_short) {
+            Ok(matrix) => {
+                let is_elsewhere = !matrix.clusters.is_empty() && (root.contains_key("lab") || head.inventory.is_some());
+                troubles.extend(
+                    is_elsewhere.then(|| Trouble::at(span_of(root, "matrix"), "with clusters = … there is neither lab nor inventory")),
+                );
+                Some(matrix)
+            }
+            Err(more) => {
+                troubles.extend(more);
+                None
+            }
+        },
+    };
+    let steps = if root.contains_key("matrix") { Vec::new() } else { read_steps(root, is_short, &mut troubles) };
     if !troubles.is_empty() {
         return Err(troubles);
     }
-    let directory = path.parent().unwrap_or(Path::new("."));
     Ok(Suite {
         name,
         description: head.description.unwrap_or_default(),
@@ -119,6 +146,7 @@ fn parse(path: &Path, text: &str, is_short: bool) -> Result<Suite, Vec<Trouble>>
         lab,
         inventory: head.inventory.map(|inventory| directory.join(inventory)),
         steps,
+        matrix,
     })
 }
 
@@ -143,7 +171,7 @@ fn read_steps(root: &DeTable<'_>, is_short: bool, troubles: &mut Vec<Trouble>) -
     let all: &[Spanned<DeValue<'_>>] = match root.get("step").map(Spanned::get_ref) {
         Some(DeValue::Array(all)) => all,
         _ => {
-            troubles.push(Trouble::at(span_of(root, "step"), "a suite has steps: [[step]] with do = …"));
+            troubles.push(Trouble::at(span_of(root, "step"), "a suite has steps: [[step]] with do = …, or a [matrix]"));
             return Vec::new();
         }
     };
@@ -350,6 +378,62 @@ mod tests {
                 vec!["--brokers=4".into(), "--set=a=1".into(), "--set=b=3".into()]
             )
         );
+    }
+
+    fn matrix(text: &str, is_short: bool) -> Vec<String> {
+        let suite =
+            parse(Path::new("s.toml"), text, is_short).unwrap_or_else(|troubles| panic!("{}", told(Path::new("s.toml"), text, &troubles)));
+        suite.matrix.expect("a matrix").plan()
+    }
+
+    const MATRIX: &str = "[lab]\nbrokers = 3\n[matrix]\nbudget = '2h'\n[matrix.args]\ntime-limit = '60s'\n[matrix.axes]\nworkload = ['append', 'queue']\n\
+                          nemesis = ['kill-leader', 'pause-controller']\n[[matrix.leave-out]]\nworkload = 'queue'\nnemesis = 'pause-controller'\n";
+
+    #[test]
+    fn a_matrix_is_every_combination_in_the_order_of_the_file_but_what_is_left_out() {
+        assert_eq!(
+            matrix(MATRIX, false),
+            [
+                "  3 runs, again and again; none begins after 7200s",
+                "   1  append/kill-leader                       kchaos test --nemesis=kill-leader --time-limit=60s --workload=append",
+                "   2  append/pause-controller                  kchaos test --nemesis=pause-controller --time-limit=60s --workload=append",
+                "   3  queue/kill-leader                        kchaos test --nemesis=kill-leader --time-limit=60s --workload=queue",
+            ]
+        );
+        let short =
+            MATRIX.replace("[matrix.args]", "[matrix.short]\nrepeat = 1\nbudget = '5m'\naxes = { workload = ['append'] }\n[matrix.args]");
+        let short = short.split("[[matrix.leave-out]]").next().unwrap_or_default();
+        assert_eq!(matrix(short, true).len(), 3, "{:?}", matrix(short, true));
+        assert_eq!(matrix(short, false).len(), 5);
+        let clusters =
+            MATRIX.replace("[lab]\nbrokers = 3\n[matrix]", "[matrix]\nclusters = { staging = 'staging.toml', kraft = 'kraft.toml' }");
+        let clusters = matrix(&clusters, false).join("\n");
+        assert!(
+            clusters.contains("6 runs")
+                && clusters.contains(" kraft/append/kill-leader ")
+                && clusters.contains("staging: the cluster of staging.toml")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_matrix_is_told_before_its_first_run() {
+        for (from, to, at, part) in [
+            ("'pause-controller']", "'pause-controler']", "s.toml:9:27:", "did you mean pause-controller"),
+            ("['append', 'queue']", "'append'", "s.toml:8:12:", "a list of its values"),
+            ("['append', 'queue']", "[]", "s.toml:8:1:", "no value"),
+            ("time-limit", "tim-limit", "s.toml:6:1:", "unknown option"),
+            ("time-limit = '60s'", "seed = 7", "s.toml:6:1:", "seed is one of the matrix"),
+            ("workload = 'queue'\n", "acks = '1'\n", "s.toml:11:1:", "acks is no axis"),
+            ("budget = '2h'", "budget = '2'", "s.toml:4:10:", "lacks a unit"),
+            ("budget = '2h'", "until-failure = true", "s.toml:4:1:", "needs a budget"),
+            ("budget = '2h'", "repeat = 0", "s.toml:4:10:", "1 or more"),
+            ("budget = '2h'", "clusters = { a = 'a.toml' }", "s.toml:3:", "neither lab nor inventory"),
+            ("'queue']", "'append']", "s.toml:9:", "stands in the matrix twice"),
+            ("[[matrix.leave-out]]", "[[step]]\ndo = 'status'\n[[matrix.leave-out]]", "s.toml:3:2:", "steps or a matrix, not both"),
+        ] {
+            let told = wrong(&MATRIX.replace(from, to));
+            assert!(told.starts_with(at) && told.contains(part), "{to}: {told}");
+        }
     }
 
     #[test]

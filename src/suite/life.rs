@@ -110,7 +110,7 @@ fn never_begun(failure: &Failure) -> StepResult {
 }
 
 /// A runtime without threads: who has any cannot enter the lab's network.
-pub(crate) fn alone<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+pub(super) fn alone<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     Ok(runtime.block_on(work))
 }

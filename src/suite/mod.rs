@@ -7,8 +7,10 @@
 pub(crate) mod child;
 pub(crate) mod file;
 mod life;
+mod matrix;
 pub(crate) mod options;
 mod report;
+pub(crate) mod run;
 mod scene;
 mod steps;
 pub(crate) mod transcript;
@@ -16,9 +18,12 @@ pub(crate) mod transcript;
 use std::path::PathBuf;
 
 pub(crate) use file::load;
-pub(crate) use life::{Place, alone, lab_down, lab_up, live};
+pub(crate) use life::{Place, lab_down, lab_up, live};
+pub(crate) use matrix::{Matrix, live as live_matrix};
+
 pub(crate) use report::{LabResult, status};
 
+use life::alone;
 use steps::{Kind, Step};
 
 /// A suite in one of its forms, with everything resolved that can be without a cluster.
@@ -33,6 +38,8 @@ pub(crate) struct Suite {
     /// Of a cluster that is there.
     pub(crate) inventory: Option<PathBuf>,
     pub(crate) steps: Vec<Planned>,
+    /// Instead of steps: runs of every combination.
+    pub(crate) matrix: Option<Matrix>,
 }
 
 /// A step, and what is said of it.
@@ -51,6 +58,7 @@ impl Suite {
         let mut lines = vec![format!("{}{}: {}", self.name, if self.is_short { ", short" } else { "" }, self.description)];
         lines.extend(self.lab.iter().map(|words| format!("  kchaos lab up {}", words.join(" "))));
         lines.extend(self.inventory.iter().map(|path| format!("  the cluster of {}", path.display())));
+        lines.extend(self.matrix.iter().flat_map(Matrix::plan));
         lines.extend(self.steps.iter().zip(1..).map(|(step, number)| {
             let title = if step.title.is_empty() { step.kind.about } else { &step.title };
             format!("  {number:>2}  {:<22} {:<13} {title}", step.name, step.kind.name)

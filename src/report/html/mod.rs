@@ -25,9 +25,10 @@ mod scale;
 mod strips;
 mod svg;
 mod text;
+pub(crate) use text::Esc;
 mod timeline;
 
-use text::{Esc, cut};
+use text::cut;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

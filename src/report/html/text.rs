@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 /// Escapes what it displays, for element content and quoted attributes alike.
-pub(super) struct Esc<T>(pub(super) T);
+pub(crate) struct Esc<T>(pub(crate) T);
 
 struct Escaper<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
