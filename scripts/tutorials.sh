@@ -85,5 +85,6 @@ for page in "${pages[@]}"; do
         esac
     done
 done
+(cd "$place/kchaos" && cargo fmt --all --check)
 echo "── what the tutorials wrote, in $place/kchaos:"
 git -C "$place/kchaos" status --short
