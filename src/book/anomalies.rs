@@ -47,7 +47,7 @@ proved violation outranks everything else.
 **What an op proves.** *ok*: it took effect. *fail*: it certainly did not. *info*: nobody knows, and it may take effect later ([errors.md](errors.md)). A value is *acknowledged* when its send was ok, and *read* when a
 successful poll returned it.
 
-**Seen** tells on how many of it a run of the [known-bad corpus](known-bad.md) came to the last time, on a real cluster. Where it says nothing, it was seen in made-up histories alone: no cluster that we broke has shown it yet.
+**Seen** tells on how many of it a run of the [known-bad corpus](known-bad.md) came to the last time, on a real cluster. Where that line is missing, no case of the corpus brings it about.
 
 ";
 

@@ -161,7 +161,7 @@ pub(crate) const ANOMALIES: &[Anomaly] = &[
         one: "poll skipped records",
         several: "polls skipped records",
         meaning: "A consumer moved forward past records that others read.",
-        takes: "Two successive reads of one process, without a seek, a rebalance or a new assignment between, with something in the gap that the reader had to see: certainly committed, or read by others at the same isolation. Holes in offsets are legal.",
+        takes: "Two successive reads of one process, without a seek or a rebalance of the partition between, with something in the gap that the reader had to see: certainly committed, or read by others at the same isolation. Holes in offsets are legal.",
         reference: "Jepsen's name",
     },
     Anomaly {
