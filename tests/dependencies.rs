@@ -29,8 +29,7 @@ fn packages() -> Vec<Value> {
         .expect("cargo metadata");
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
-    let linked: Vec<&str> =
-        metadata["resolve"]["nodes"].as_array().expect("nodes").iter().filter_map(|node| node["id"].as_str()).collect();
+    let linked: Vec<&str> = metadata["resolve"]["nodes"].as_array().expect("nodes").iter().filter_map(|node| node["id"].as_str()).collect();
     let all = metadata["packages"].as_array().expect("packages");
     all.iter().filter(|package| package["id"].as_str().is_some_and(|id| linked.contains(&id))).cloned().collect()
 }
