@@ -75,7 +75,7 @@ test-faults: build
 test-proved: build
 	@KCHAOS_PROVED=$(CURDIR)/docs/proved.jsonl KCHAOS_FAULTS_MAX=$${KCHAOS_FAULTS_MAX:-1000} KCHAOS_LIVE_LAB='--clock faketime' \
 		scripts/test-live.sh the_product_is_proved
-	KCHAOS_WRITE_DOCS=1 cargo test --workspace --locked --quiet the_table_in_the_documentation
+	KCHAOS_WRITE_DOCS=1 cargo test --workspace --locked --quiet -- the_table_in_the_documentation the_page_of_the
 
 test-netem:
 	@scripts/test-netem.sh
