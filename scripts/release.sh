@@ -85,8 +85,8 @@ bill_of_materials() {
     [ -z "${KCHAOS_NO_SBOM-}" ] || return 0
     command -v cargo-cyclonedx >/dev/null 2>&1 || [ -x target/tools/bin/cargo-cyclonedx ] ||
         CARGO_TARGET_DIR=$PWD/target/tools-build cargo install --quiet --locked --root target/tools cargo-cyclonedx
-    PATH=$PWD/target/tools/bin:$PATH cargo cyclonedx --quiet --format json --target $target --describe crate --override-filename kchaos.cdx
-    mv kchaos.cdx.json "$dist/$name.cdx.json"
+    PATH=$PWD/target/tools/bin:$PATH cargo cyclonedx --quiet --format json --target $target --override-filename kchaos.cdx
+    sed "s|$PWD|/kchaos|g" kchaos.cdx.json >"$dist/$name.cdx.json"
     find . -path ./target -prune -o -name 'kchaos.cdx.json' -print -exec rm {} + >/dev/null
 }
 
