@@ -97,7 +97,7 @@ fn histograms(shown: &[Shown<'_>], what: &str) -> String {
     let values = shown.iter().flat_map(|(_, distribution)| [distribution.min_ns, distribution.max_ns]);
     let scale = Decades::around(values, WIDTH - LEFT - RIGHT);
     // Rows that are too low are no histograms.
-    let height = HEIGHT.max(46.0 * shown.len() as f64 + TOP + BOTTOM);
+    let height = HEIGHT.max(56.0 * shown.len() as f64 + TOP + BOTTOM);
     let row = (height - TOP - BOTTOM) / shown.len().max(1) as f64;
     let mut svg = open(height, &format!("Histogram of write latency {what}. {}", told(shown)));
     for (value, name) in scale.ticks() {

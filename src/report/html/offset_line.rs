@@ -46,7 +46,7 @@ pub(super) fn render(data: &RunData, name: &str, example: &Example) -> String {
     let width = picture.right() + 8.0;
     format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{partition}: the offsets that {name} speaks of\">\
-         <svg class=\"offsets\" role=\"img\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" aria-label=\"{told}\">{svg}</svg></div>\n",
+         <svg class=\"offsets\" role=\"img\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" aria-label=\"{told}\">{svg}</svg>\n</div>\n",
         partition = Esc(&partition),
         name = Esc(name),
         told = Esc(told(&partition, line)),
@@ -131,6 +131,7 @@ fn badge(name: &str, example: &Example, line: &OffsetLine, at: usize) -> &'stati
         "torn-transaction" if is_read => "there",
         "torn-transaction" => "missing",
         "poll-skip" | "int-poll-skip" | "G1b" if !is_read || is_passed => "skipped",
+        "poll-skip" | "int-poll-skip" | "G1b" => "read",
         "nonmonotonic-poll" | "int-nonmonotonic-poll" => "read out of order",
         // The values stand in the order in which they were sent, if both are known.
         "nonmonotonic-send" | "int-nonmonotonic-send" | "reordered" => match nth_value() {
@@ -147,6 +148,16 @@ fn badge(name: &str, example: &Example, line: &OffsetLine, at: usize) -> &'stati
             Some(0) => "told now",
             _ => "told before",
         },
+        "lso-stall" => match nth_offset() {
+            Some(0) => "last stable",
+            _ => "high watermark",
+        },
+        "lookup-wrong" => match nth_offset() {
+            Some(0) if example.offsets.len() > 1 => "comes before",
+            _ => "was found",
+        },
+        "expired-early" => "log starts",
+        "replica-divergence" => "differs",
         "redelivered" | "processed-twice" => "given again",
         "unprocessed" => "not processed",
         "read-before-send" => "read, then sent",
@@ -177,8 +188,15 @@ impl<'a> Picture<'a> {
                 let op = held.sent.map_or(0, |sent| 5 + sent.op.to_string().len());
                 [held.value.to_string().len() + 1, op * 4 / 5]
             });
-            [column.offset.to_string().len(), badge.map_or(0, |badge| badge.len() * 4 / 5 + 1)].into_iter().chain(values)
+            let nothing = if column.held.is_empty() { 11 } else { 0 };
+            [column.offset.to_string().len(), badge.map_or(0, |badge| badge.len() * 9 / 10 + 2), nothing].into_iter().chain(values)
         });
+        // Where several values stand, a reader's says which it was given.
+        let reads = line.readers.iter().flat_map(|reader| line.columns.iter().zip(&reader.cells)).filter_map(|(column, cell)| match cell {
+            LineRead::Read { op, value, .. } if column.held.len() > 1 => Some((op.to_string().len() + value.to_string().len() + 5) * 4 / 5),
+            _ => None,
+        });
+        let letters = letters.chain(reads);
         let width = (letters.max().unwrap_or(0) as f64 * LETTER + 18.0).max(COLUMN_MIN);
         let mut x = GUTTER;
         let lefts = line.columns.iter().map(|column| {

@@ -224,8 +224,10 @@ impl Picture<'_> {
         let ages = || points.iter().map(|point| (point.unseen_age_ns > 0).then_some(point.unseen_age_ns));
         let scale = Decades::around(ages().flatten(), 56.0);
         self.title("How long the oldest of them had waited (real-time lag)", &[]);
-        for (value, name) in scale.ticks() {
-            self.tick(self.y + 56.0 - scale.at(value), &name);
+        // There is room for some five names.
+        let ticks = scale.ticks();
+        for (value, name) in ticks.iter().step_by(1 + ticks.len() / 6) {
+            self.tick(self.y + 56.0 - scale.at(*value), name);
         }
         let path = self.steps(ages(), scale);
         self.body.push_str(&plot(self.y, 56.0, &format!("<path class=\"line real-time-lag\" d=\"{path}\"/>")));
