@@ -296,3 +296,66 @@ fn a_reader_that_goes_away_is_no_panic() {
         assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
     }
 }
+
+/// The words of the `kchaos` commands in a text, as far as a shell would not change them.
+fn commands_of(text: &str) -> Vec<Vec<String>> {
+    let lines =
+        text.lines().filter_map(|line| line.split_once("kchaos ").filter(|(before, _)| before.is_empty() || before.ends_with([' ', '/'])));
+    let words = |rest: &str| {
+        rest.split_whitespace().take_while(|word| !["&", "||", "|"].contains(word)).map(|word| word.trim_matches('\'').to_owned()).collect()
+    };
+    lines
+        .map(|(_, rest)| words(rest))
+        .filter(|words: &Vec<String>| words.first().is_some_and(|word| ["test", "heal", "suite"].contains(&word.as_str())))
+        .collect()
+}
+
+#[test]
+fn the_examples_for_nights_are_well_formed_and_their_commands_are_known() {
+    let contrib = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib");
+    let read = |name: &str| std::fs::read_to_string(contrib.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let environment = read("systemd/nightly.env");
+    let arguments = environment.lines().find_map(|line| line.strip_prefix("KCHAOS_NIGHTLY_ARGS=")).expect("what a night does");
+    let mut texts = vec![("nightly.env", format!("kchaos test {arguments}\n"))];
+    for name in ["kubernetes/kchaos-nightly.yaml", "github/kchaos-nightly.yml", "gitlab/kchaos-nightly.yml"] {
+        let text = read(name);
+        let documents = yaml_rust2::YamlLoader::load_from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(documents.len() == 1 && documents[0].as_hash().is_some(), "{name}");
+        // Comments may speak of commands too.
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .map(|line| line.replace("run: ", "").replace("- kchaos", "kchaos") + "\n")
+            .collect();
+        texts.push((name, code));
+    }
+    for (name, text) in texts {
+        let commands = commands_of(&text);
+        assert!(commands.iter().any(|words| words[0] == "test"), "{name}: {commands:?}");
+        assert!(name == "nightly.env" || commands.iter().any(|words| words[0] == "heal"), "{name} never heals: {commands:?}");
+        for mut words in commands {
+            // Whatever stands before it has to be known, and nothing is done.
+            words.push("--help".into());
+            check(&words.iter().map(String::as_str).collect::<Vec<_>>(), 0, &[]);
+        }
+    }
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let contrib = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/systemd");
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut paths = Vec::new();
+    for name in ["kchaos-nightly.service", "kchaos-nightly.timer"] {
+        let text = std::fs::read_to_string(contrib.join(name)).expect("a unit").replace("/usr/bin/kchaos", env!("CARGO_BIN_EXE_kchaos"));
+        assert!(name.ends_with("timer") || text.contains("ExecStopPost="), "it does not heal");
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        paths.push(path);
+    }
+    // Where there is no systemd there is nobody to ask.
+    let Ok(output) = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&paths).output() else { return };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("kchaos-nightly")).collect();
+    assert!(ours.is_empty(), "{ours:#?}");
+}
