@@ -11,7 +11,7 @@ pub(crate) struct TellArgs {
     /// Tell it of every run
     #[arg(long, requires = "notify")]
     pub(crate) notify_always: bool,
-    /// Annotations and a job summary for a CI service (docs/nightly.md)
+    /// Annotations and a job summary for a CI service (docs/ci.md)
     #[arg(long, default_value = "auto")]
     pub(crate) ci: Ci,
 }
