@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-upgrade lint mutants mutants-live bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-upgrade lint mutants mutants-live bench throughput fuzz release audit clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -31,6 +31,8 @@ help:
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
+	@echo 'make release    a static binary, a tarball, a Debian package, the context of an image, a bill of materials, checksums: in dist/; about 12 minutes'
+	@echo 'make audit      what is linked in, by cargo-deny: licences, sources, bans, advisories where they can be had'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
 
 setup:
@@ -133,6 +135,12 @@ throughput: setup
 fuzz: FUZZ_SECONDS ?= 600
 fuzz:
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+release: setup
+	@scripts/release.sh
+
+audit: setup
+	@scripts/audit.sh
 
 clean:
 	cargo clean
