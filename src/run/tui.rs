@@ -212,6 +212,26 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "takes the terminal until q is pressed: `kchaos-… --ignored --exact run::tui::tests::on_a_terminal`, in tmux say"]
+    fn on_a_terminal() {
+        let (tui, abort) = (Tui::new(), Abort::new());
+        assert!(!tui.event("before it is taken, events are told elsewhere"));
+        tui.begin("lab · append · seed 7 · results/latest", &abort).unwrap();
+        for second in 0_u32..60 {
+            let pulse = super::super::progress::tests::pulse();
+            tui.pulse(&Pulse { time_s: f64::from(second), acked_per_s: 4_000 + u64::from(second * 37 % 900), ..pulse });
+            assert!(tui.event(&format!("{second:>5}.0 s  something happened")));
+            std::thread::sleep(DRAWN_EVERY);
+            if second > 5 && abort.reason().is_some() {
+                break;
+            }
+        }
+        tui.end();
+        assert_eq!(abort.reason(), Some(AbortReason::Signal("a key in --tui")));
+        assert!(!tui.event("after it was given back, too"));
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let mut screen = Screen::default();
         for second in 0..1_000 {
