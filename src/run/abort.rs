@@ -79,9 +79,9 @@ impl Abort {
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
                     if abort.reason().is_some() {
-                        display.event(&format!("{name} again: still mending the hosts; this is not skipped"));
+                        display.insist(&format!("{name} again: still mending the hosts; this is not skipped"));
                     } else {
-                        display.event(&format!("{name}: mending the hosts, then judging what was seen so far"));
+                        display.insist(&format!("{name}: mending the hosts, then judging what was seen so far"));
                     }
                     abort.raise(AbortReason::Signal(name));
                 }

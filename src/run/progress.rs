@@ -148,7 +148,16 @@ impl Display {
         self.tell(None, text);
     }
 
-    /// The same, and when.
+    /// Shown even where all is silent: somebody just asked for it.
+    pub(crate) fn insist(&self, text: &str) {
+        if matches!(self.mode, Mode::Silent) {
+            eprintln!("{text}");
+        } else {
+            self.event(text);
+        }
+    }
+
+    /// The same as an event, and when.
     pub(crate) fn event_at(&self, elapsed: Duration, text: &str) {
         self.tell(Some(elapsed.as_secs_f64()), text);
     }
