@@ -63,7 +63,7 @@ mod tests {
             if [Shell::Bash, Shell::Zsh, Shell::Fish].contains(shell) {
                 assert!(script.contains("kill-leader") && script.contains("transactions"), "{shell}");
             }
-            for word in ["lab-init", "lab-disk", "worker", "proved"] {
+            for word in ["lab-init", "lab-disk", "--proved", "-l proved"] {
                 assert!(!script.contains(word), "{shell} tells of {word}");
             }
         }
