@@ -18,7 +18,7 @@ pub(super) fn run(args: &ManArgs) -> Result<u8, Failure> {
         let path = directory.join(format!("{name}.1"));
         std::fs::write(&path, page).with_context(|| format!("write {}", path.display()))?;
     }
-    eprintln!("{} pages in {}; `man -l {0}/kchaos.1` shows the first", pages.len(), directory.display());
+    eprintln!("{} pages in {}; `man -l {1}/kchaos.1` shows the first", pages.len(), directory.display());
     Ok(exit::VALID)
 }
 
