@@ -51,6 +51,46 @@ fn links_in_code_are_none() {
     assert_eq!(found, [(1, "b.md".to_owned()), (5, "j.png".to_owned()), (6, "l.md#m".to_owned())]);
 }
 
+/// What scripts/tutorials.sh does in full, and takes a build for: here, that what a tutorial changes still stands where it says.
+#[test]
+fn what_tutorials_put_in_still_fits_and_what_they_make_is_not_there_yet() {
+    let mut blocks = 0;
+    for page in pages().iter().filter(|page| page.to_string_lossy().contains("/write-a-")) {
+        for (words, lines) in fenced(&read(page)) {
+            let path = |marked: &str| words.split_once(marked).map(|(_, path)| root().join(path));
+            if let Some(file) = path(" file=") {
+                assert!(!file.exists(), "{}: {} is there already", page.display(), file.display());
+            } else if let Some(file) = path(" in=") {
+                let context: Vec<&str> =
+                    lines.iter().filter(|line| !line.starts_with('+')).map(|line| line.get(1..).unwrap_or("")).collect();
+                let text = read(&file);
+                let stands: Vec<&str> = text.lines().collect();
+                let found = stands.windows(context.len()).filter(|window| *window == context.as_slice()).count();
+                assert_eq!(found, 1, "{}: {context:?} stands so often in {}", page.display(), file.display());
+            } else {
+                continue;
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 12, "{blocks}");
+}
+
+/// Blocks of code: the words behind the fence, and the lines.
+fn fenced(text: &str) -> Vec<(String, Vec<String>)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, Vec<String>)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(words), None) => open = Some((words.to_owned(), Vec::new())),
+            (None, Some((_, lines))) => lines.push(line.to_owned()),
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
 /// Every page that people read: of the book, and those it is read beside.
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<_> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "results/README.md"].map(|name| root().join(name)).into();
