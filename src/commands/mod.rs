@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod check;
+mod compare;
 mod conclude;
 mod convert;
 mod coverage;
@@ -16,7 +17,9 @@ mod peek;
 mod plan;
 mod proved;
 mod report;
+mod runs;
 mod selftest;
+mod serve;
 mod shrink;
 mod status;
 mod suite;
@@ -63,6 +66,9 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Runs(command) => runs::run(&command),
+        Command::Compare(args) => compare::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Worker => kchaos_workloads::serve_worker(std::io::stdin(), std::io::stdout(), Arc::new(crate::clock::HostClock))
             .map(|()| crate::exit::VALID)
             .map_err(|why| Failure::usage(anyhow::anyhow!("{why}"))),

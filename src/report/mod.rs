@@ -24,7 +24,7 @@ mod terminal;
 pub(crate) mod words;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 pub(crate) use html::{Esc, render as html};
 pub(crate) use junit::render as junit;
@@ -167,7 +167,7 @@ fn keep<T: Default>(read: Result<T, ReportError>, missing: &mut Vec<String>) -> 
 }
 
 /// The directory's files and those of `logs/<host>/`, sorted.
-fn files(directory: &Path) -> Vec<(String, u64)> {
+pub(crate) fn files(directory: &Path) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(folder) = open.pop() {
