@@ -113,7 +113,7 @@ fn bar(row: &Row) -> String {
     let width = (change.abs() / FULL_SHARE).min(1.0) * 48.0;
     let x = if change >= 0.0 { 50.0 } else { 50.0 - width };
     format!(
-        "<svg class=\"bar\" viewBox=\"0 0 100 12\" width=\"100\" height=\"12\" aria-hidden=\"true\"><line x1=\"50\" x2=\"50\" y1=\"0\" y2=\"12\"/>\
+        "<svg class=\"bar\" viewBox=\"0 0 100 12\" width=\"200\" height=\"12\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><line x1=\"50\" x2=\"50\" y1=\"0\" y2=\"12\"/>\
          <rect x=\"{x:.1}\" y=\"2\" width=\"{width:.1}\" height=\"8\"/></svg>"
     )
 }

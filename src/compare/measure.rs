@@ -60,7 +60,7 @@ impl Figure {
 
     /// What a sentence names: recovery as a whole rather than its parts, and not the farthest outlier of some thousand sends.
     pub(super) fn is_telling(&self) -> bool {
-        matches!(self.order.0, 0 | 1 | 2 | 5 | 7) && !(self.order.0 < 5 && self.name.ends_with(".max"))
+        self.order.0 <= 4 && !(self.order.0 >= 3 && self.name.ends_with(".max"))
     }
 }
 
@@ -135,7 +135,7 @@ fn throughput(latency: &LatencyBrief, figures: &mut Vec<(Figure, f64)>) {
         let ok: u64 = points.iter().map(|point| point.ok).sum();
         let per_second = ok as f64 * 1e9 / (points.len() as f64 * *width_ns as f64);
         let name = format!("throughput.{phase}");
-        figures.push((figure(name, ("Acknowledged writes", phase.clone()), Unit::PerSecond, (0, rank(phase))), per_second));
+        figures.push((figure(name, ("Acknowledged writes", phase.clone()), Unit::PerSecond, (2, rank(phase))), per_second));
     }
 }
 
@@ -145,14 +145,14 @@ fn rank(phase: &str) -> u32 {
 
 fn latencies(op: &str, phase: &str, distribution: &Distribution, figures: &mut Vec<(Figure, f64)>) {
     let (group, at) = match op {
-        "send" => ("Latency of sends", 1),
-        "txn" => ("Latency of transactions", 2),
-        "read-lag" => ("From sending to reading", 3),
-        _ => ("Latency of other ops", 4),
+        "send" => ("Latency of sends", 3),
+        "txn" => ("Latency of transactions", 4),
+        "read-lag" => ("From sending to reading", 6),
+        _ => ("Latency of other ops", 7),
     };
     let values = [distribution.p50_ns, distribution.p99_ns, distribution.max_ns];
     for ((quantile, value), nth) in QUANTILES.iter().zip(values).zip(0..) {
-        let label = if at == 4 { format!("{op} {phase} {quantile}") } else { format!("{phase} {quantile}") };
+        let label = if at == 7 { format!("{op} {phase} {quantile}") } else { format!("{phase} {quantile}") };
         let order = (at, rank(phase) * 8 + nth);
         figures.push((figure(format!("{op}.{phase}.{quantile}"), (group, label), Unit::Nanoseconds, order), value as f64));
     }
@@ -165,7 +165,7 @@ fn recovery(phase: &str, summary: &Summary, figures: &mut Vec<(Figure, f64)>) {
     // What was never seen to end took longer than anything measured, so no quantile of the others stands for all.
     let is_whole = summary.unseen == 0;
     let is_first = phase == "recovery";
-    let (group, at) = if is_first { ("Recovery", 5) } else { ("Parts of recovery", 6) };
+    let (group, at) = if is_first { ("Recovery", 0) } else { ("Parts of recovery", 5) };
     let values = [summary.middle.p50_ns, summary.middle.p99_ns, summary.middle.max_ns];
     let known = crate::slo::METRICS.iter().position(|(name, _)| *name == phase).map_or(99, |at| at as u32);
     for ((quantile, value), nth) in QUANTILES.iter().zip(values).zip(0..).filter(|_| is_whole) {
@@ -183,8 +183,8 @@ fn unavailability(summary: &Summary, total_ns: u64, figures: &mut Vec<(Figure, f
     let values = [summary.middle.p50_ns, summary.middle.p99_ns, summary.middle.max_ns];
     for ((quantile, value), nth) in QUANTILES.iter().zip(values).zip(0..) {
         figures
-            .push((figure(format!("unavailable.{quantile}"), (group, (*quantile).to_owned()), Unit::Nanoseconds, (7, nth)), value as f64));
+            .push((figure(format!("unavailable.{quantile}"), (group, (*quantile).to_owned()), Unit::Nanoseconds, (1, nth)), value as f64));
     }
-    figures.push((figure("unavailable.total".into(), (group, "total, all partitions".into()), Unit::Nanoseconds, (7, 8)), total_ns as f64));
-    figures.push((figure("unavailable.windows".into(), (group, "windows".into()), Unit::Count, (7, 9)), summary.n as f64));
+    figures.push((figure("unavailable.total".into(), (group, "total, all partitions".into()), Unit::Nanoseconds, (1, 8)), total_ns as f64));
+    figures.push((figure("unavailable.windows".into(), (group, "windows".into()), Unit::Count, (1, 9)), summary.n as f64));
 }

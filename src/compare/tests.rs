@@ -46,7 +46,7 @@ fn what_became_worse_is_told_first_and_noise_is_called_noise() {
     alone.hold(&["recovery.p99:+20%".parse().unwrap()]).unwrap();
     assert_eq!(alone.exit_code(), exit::VALID);
     insta::assert_snapshot!("two", text(&alone));
-    assert_eq!(comparison.json()["figures"][0]["name"], "throughput.before");
+    assert_eq!(comparison.json()["figures"][0]["name"], "recovery.p50");
     let page = page(&comparison);
     assert!(page.contains("worse") && page.contains(&now.id) && page.matches("<rect").count() > 5);
 }

@@ -107,7 +107,7 @@ pub(crate) fn info(run: &Run, files: &[(String, u64)]) -> String {
     if !plan.schedule.is_empty() {
         let named: Vec<&str> = plan.schedule.iter().take(6).map(|fault| fault.nemesis.as_str()).collect();
         let more = if plan.schedule.len() > 6 { ", …" } else { "" };
-        line("schedule", &format!("{} faults: {}{more}", plan.schedule.len(), named.join(", ")));
+        line("schedule", &format!("{}: {}{more}", plan.schedule.len(), named.join(", ")));
     }
     if !plan.steps.is_empty() {
         let steps: Vec<&str> = plan.steps.iter().map(|step| step.step.as_str()).collect();

@@ -145,13 +145,13 @@ impl Chart<'_> {
     }
 }
 
-/// 1, 2, 4, 8 or a power of ten of them.
+/// So that a quarter of it is a plain number.
 fn round_up(most: f64) -> f64 {
     if most <= 0.0 {
         return 1.0;
     }
     let power = 10_f64.powf(most.log10().floor());
-    [1.0, 2.0, 4.0, 6.0, 8.0, 10.0].iter().map(|step| step * power).find(|top| *top >= most).unwrap_or(most)
+    [1.0, 1.2, 1.6, 2.0, 2.4, 3.2, 4.0, 6.0, 8.0, 10.0].iter().map(|step| step * power).find(|top| *top >= most).unwrap_or(most)
 }
 
 #[cfg(test)]
@@ -168,6 +168,6 @@ mod tests {
         let nothing = [Line { name: "p50", class: "a", values: vec![Some(0.0), None, None] }];
         let svg = Chart { label: "x", columns: &columns, lines: &nothing, told: &|value| format!("{value}") }.draw();
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-        assert_eq!([round_up(7.0), round_up(0.013), round_up(100.0), round_up(0.0)], [8.0, 0.02, 100.0, 1.0]);
+        assert_eq!([round_up(7.0), round_up(0.013), round_up(100.0), round_up(0.0)], [8.0, 0.016, 100.0, 1.0]);
     }
 }

@@ -144,7 +144,7 @@ fn row(html: &mut String, run: &Run) {
     let _ = writeln!(
         html,
         "<tr><td><input type=\"checkbox\" name=\"run\" value=\"{id}\" aria-label=\"compare {id}\"></td><td class=\"when\"><a href=\"{link}\">{when}</a></td>\
-         <td>{mark}</td><td><a class=\"what\" href=\"{link}\">{what}</a><br><span class=\"id\">{named}</span></td><td class=\"told\">{told}</td>\
+         <td>{mark}</td><td><a class=\"what\" href=\"{link}\">{what}</a><br><span class=\"id\">{named}</span></td><td class=\"told\"><span>{told}</span></td>\
          <td class=\"number\">{faults}</td><td class=\"number\">{acknowledged}</td><td class=\"number\">{recovery}</td><td class=\"number\">{size}</td></tr>",
         id = Esc(&run.id),
         link = link_to(run),
@@ -152,7 +152,7 @@ fn row(html: &mut String, run: &Run) {
         mark = verdict_mark(run),
         what = Esc(super::what(run)),
         named = named(run),
-        told = Esc(cut(&run.sentence(), 170)),
+        told = Esc(cut(&run.sentence(), 300)),
         faults = or(brief.map(|brief| format!("{}/{}", brief.faults.in_force, brief.faults.required.max(brief.faults.tried)))),
         acknowledged = or(brief.map(|brief| words::count(brief.acknowledged()))),
         recovery = or(recovery),
