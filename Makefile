@@ -3,7 +3,7 @@
 
 KCHAOS := target/debug/kchaos
 
-.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-upgrade lint mutants mutants-live bench throughput fuzz clean
+.PHONY: help setup setup-doors build demo test test-unit test-live test-nightly versions test-faults test-proved test-netem test-clocks test-safety scenarios scenarios-short test-systemd test-docker test-fuse test-late test-security test-kraft test-racks test-tutorials test-upgrade lint mutants mutants-live bench throughput fuzz release audit clean
 
 help:
 	@echo 'make demo       a real cluster on this machine, three leader kills, a verdict and a report'
@@ -26,11 +26,14 @@ help:
 	@echo 'make test-kraft  clusters without ZooKeeper, on labs of their own, Kafka 3.9 and 4.1: about half an hour; not in make test'
 	@echo 'make test-racks  racks, and readers that followers serve, on a lab of their own: about 4 minutes; not in make test'
 	@echo 'make test-upgrade  rolling upgrades under load, 2.8 to 3.9 and 3.9 to 4.1, on labs of their own: a quarter of an hour; not in make test'
+	@echo 'make test-tutorials  docs/write-a-*.md are followed to the letter in a clone: a build of its own; not in make test'
 	@echo 'make mutants    kchaos is made wrong in one thing at a time, and some test must notice each (docs/mutants.md): half an hour; not in make test'
 	@echo 'make mutants-live  the same of proofs of effect and of mending, on a lab of its own; not in make test'
 	@echo 'make bench      benchmarks, with their yardsticks'
 	@echo 'make throughput  writes a second with recording, reading and checking on, beside ProducerPerformance in the same lab: about 7 minutes'
 	@echo 'make fuzz       every parser and the judge, ten minutes each; needs cargo-fuzz'
+	@echo 'make release    a static binary, a tarball, a Debian package, the context of an image, a bill of materials, checksums: in dist/; about 12 minutes'
+	@echo 'make audit      what is linked in, by cargo-deny: licences, sources, bans, advisories where they can be had'
 	@echo 'make setup      what a bare machine lacks: Debian packages, the jars of Kafka and ZooKeeper'
 
 setup:
@@ -72,7 +75,7 @@ test-faults: build
 test-proved: build
 	@KCHAOS_PROVED=$(CURDIR)/docs/proved.jsonl KCHAOS_FAULTS_MAX=$${KCHAOS_FAULTS_MAX:-1000} KCHAOS_LIVE_LAB='--clock faketime' \
 		scripts/test-live.sh the_product_is_proved
-	KCHAOS_WRITE_DOCS=1 cargo test --workspace --locked --quiet the_table_in_the_documentation
+	KCHAOS_WRITE_DOCS=1 cargo test --workspace --locked --quiet -- the_table_in_the_documentation the_page_of_the
 
 test-netem:
 	@scripts/test-netem.sh
@@ -110,6 +113,10 @@ test-kraft: build
 test-racks: build
 	@scripts/test-racks.sh
 
+# KCHAOS_TUTORIALS_LAB=1: with what they say is to be run on a lab, which must be up.
+test-tutorials: build
+	@scripts/tutorials.sh
+
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -133,6 +140,12 @@ throughput: setup
 fuzz: FUZZ_SECONDS ?= 600
 fuzz:
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+release: setup
+	@scripts/release.sh
+
+audit: setup
+	@scripts/audit.sh
 
 clean:
 	cargo clean

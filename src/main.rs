@@ -3,6 +3,8 @@
 #[macro_use]
 mod stdout;
 
+#[cfg(test)]
+mod book;
 mod cli;
 mod clock;
 mod commands;

@@ -117,9 +117,19 @@ struct Start {
 /// Values sent and not read yet, oldest first.
 #[derive(Default)]
 struct Unread {
-    starts: IntMap<(Key, Value), u64>,
+    sent: IntMap<(Key, Value), Sent>,
     order: VecDeque<(Key, Value)>,
     dropped: u64,
+    /// Acknowledged, and still in `sent`: what Jepsen's plots call unseen.
+    unseen: u64,
+    /// In the order of their acknowledgements, with when that was; those that were read since are taken away when they come first.
+    acknowledged: VecDeque<(Key, Value, u64)>,
+}
+
+#[derive(Clone, Copy)]
+struct Sent {
+    start_ns: u64,
+    is_acknowledged: bool,
 }
 
 impl RunPhase {
@@ -192,6 +202,7 @@ impl Latency {
         self.load().completed(op.op_type, writes);
         match op.op_type {
             OpType::Ok => {
+                each_sent(&op.body, |key, value| self.unread.acknowledged(key, value, op.time_ns));
                 let start_ns = start.map(|start| start.intended_ns).or(op.extra.intended_ns);
                 if let Some(start_ns) = start_ns {
                     self.record(name, start_ns, op.time_ns, writes > 0);
@@ -218,10 +229,11 @@ impl Latency {
     /// Ends the measurement: the report, and the rest of the log.
     pub fn finish(mut self) -> (LatencyReport, Vec<u8>) {
         self.log.close();
+        let unseen_since_ns = self.unread.unseen_since_ns();
         let mut report = LatencyReport {
             phases: self.phase_starts,
             load: self.load,
-            series: self.series.finish(self.time_ns),
+            series: self.series.finish(self.time_ns, (self.unread.unseen, unseen_since_ns)),
             above_max: self.above_max,
             untracked: self.unread.dropped,
             ..LatencyReport::default()
@@ -238,7 +250,8 @@ impl Latency {
 
     fn advance(&mut self, time_ns: u64) {
         self.time_ns = self.time_ns.max(time_ns);
-        self.series.advance(time_ns);
+        let unread = &mut self.unread;
+        self.series.advance(time_ns, || (unread.unseen, unread.unseen_since_ns()));
         self.log.advance(time_ns);
     }
 
@@ -309,26 +322,56 @@ impl Load {
 
 impl Unread {
     fn sent(&mut self, key: Key, value: Value, start_ns: u64) {
-        self.starts.insert((key, value), start_ns);
+        // Nobody sends a value twice, but a history may say so.
+        self.take((key, value));
+        self.sent.insert((key, value), Sent { start_ns, is_acknowledged: false });
         self.order.push_back((key, value));
         // Most of the oldest were read long ago, and only their place in the order is left.
-        while let Some(oldest) = self.order.front() {
-            if self.order.len() > UNREAD_MAX && self.starts.remove(oldest).is_some() {
+        while let Some(oldest) = self.order.front().copied() {
+            if self.order.len() > UNREAD_MAX && self.take(oldest).is_some() {
                 self.dropped += 1;
             }
-            if self.starts.contains_key(oldest) {
+            if self.sent.contains_key(&oldest) {
                 break;
             }
             self.order.pop_front();
         }
     }
 
+    fn acknowledged(&mut self, key: Key, value: Value, time_ns: u64) {
+        // A poll may return it before its ack does.
+        let Some(sent) = self.sent.get_mut(&(key, value)).filter(|sent| !sent.is_acknowledged) else { return };
+        sent.is_acknowledged = true;
+        self.unseen += 1;
+        self.acknowledged.push_back((key, value, time_ns));
+        if self.acknowledged.len() > UNREAD_MAX {
+            self.acknowledged.pop_front();
+        }
+    }
+
     fn read(&mut self, key: Key, value: Value) -> Option<u64> {
-        self.starts.remove(&(key, value))
+        self.take((key, value)).map(|sent| sent.start_ns)
     }
 
     fn forget(&mut self, key: Key, value: Value) {
-        self.starts.remove(&(key, value));
+        self.take((key, value));
+    }
+
+    fn take(&mut self, id: (Key, Value)) -> Option<Sent> {
+        let sent = self.sent.remove(&id)?;
+        self.unseen -= u64::from(sent.is_acknowledged);
+        Some(sent)
+    }
+
+    /// Since when the oldest of the acknowledged values waits to be read.
+    fn unseen_since_ns(&mut self) -> Option<u64> {
+        while let Some((key, value, time_ns)) = self.acknowledged.front() {
+            if self.sent.contains_key(&(*key, *value)) {
+                return Some(*time_ns);
+            }
+            self.acknowledged.pop_front();
+        }
+        None
     }
 }
 

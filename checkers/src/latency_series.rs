@@ -38,7 +38,20 @@ pub struct Point {
     /// From a value's intended start until it was first read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_lag_p99_ns: Option<u64>,
+    /// Values that had been acknowledged and not been read when the point ended; of several seconds the most.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unseen: u64,
+    /// How long the oldest of them had been acknowledged by then: the readers' lag in real time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unseen_age_ns: u64,
 }
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How many, and since when the oldest.
+pub(crate) type Unseen = (u64, Option<u64>);
 
 pub(crate) struct SeriesBuilder {
     points: Vec<Point>,
@@ -65,9 +78,14 @@ impl Default for SeriesBuilder {
 }
 
 impl SeriesBuilder {
-    pub(crate) fn advance(&mut self, time_ns: u64) {
+    /// `unseen` tells how many acknowledged values are unread, and since when the oldest is. It is asked once for all seconds that end here.
+    pub(crate) fn advance(&mut self, time_ns: u64, unseen: impl FnOnce() -> Unseen) {
+        if self.second >= time_ns / SECOND_NS {
+            return;
+        }
+        let unseen = unseen();
         while self.second < time_ns / SECOND_NS {
-            self.close();
+            self.close(unseen);
         }
     }
 
@@ -92,17 +110,19 @@ impl SeriesBuilder {
         self.read_lag.saturating_record(latency_ns);
     }
 
-    pub(crate) fn finish(mut self, end_ns: u64) -> Series {
-        self.advance(end_ns);
+    pub(crate) fn finish(mut self, end_ns: u64, unseen: Unseen) -> Series {
+        self.advance(end_ns, || unseen);
         if self.current != Point::default() {
-            self.close();
+            self.close(unseen);
         }
         Series { width_ns: self.stride * SECOND_NS, points: self.points }
     }
 
     /// Ends the current second.
-    fn close(&mut self) {
+    fn close(&mut self, (unseen, since_ns): Unseen) {
         let mut point = std::mem::take(&mut self.current);
+        point.unseen = unseen;
+        point.unseen_age_ns = since_ns.map_or(0, |since_ns| ((self.second + 1) * SECOND_NS).saturating_sub(since_ns));
         if !self.writes.is_empty() {
             let max_ns = self.writes.max();
             point.max_ns = Some(max_ns);
@@ -149,5 +169,7 @@ impl Point {
         self.p99_ns = self.p99_ns.max(other.p99_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
         self.read_lag_p99_ns = self.read_lag_p99_ns.max(other.read_lag_p99_ns);
+        self.unseen = self.unseen.max(other.unseen);
+        self.unseen_age_ns = self.unseen_age_ns.max(other.unseen_age_ns);
     }
 }

@@ -74,8 +74,16 @@ impl Change {
 
     /// Asks, and waits until the cluster says that it is so: how it said it. A topic that is gone has nothing to be put back.
     pub async fn bring_about(&self, client: &Client, side: Side, limit: Duration) -> Result<String, String> {
+        self.until(client, side, limit, false).await
+    }
+
+    /// Waits until the cluster says that it is so, and asks for nothing: a proof that asked would make true what it is to look at.
+    pub async fn await_seen(&self, client: &Client, side: Side, limit: Duration) -> Result<String, String> {
+        self.until(client, side, limit, true).await
+    }
+
+    async fn until(&self, client: &Client, side: Side, limit: Duration, mut is_asked: bool) -> Result<String, String> {
         let deadline = Instant::now() + limit;
-        let mut is_asked = false;
         loop {
             let last = match self.step(client, side, &mut is_asked).await {
                 Ok(Seen::Yes(text)) => return Ok(text),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judged::RunVerdict;
 
+pub(crate) mod anomalies;
 mod html;
 mod junit;
 mod sizes;

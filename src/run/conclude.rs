@@ -53,6 +53,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
         resident: ended.resources.resident.clone(),
     };
     verdict.hosts = ended.hosts.iter().map(|report| host(report, setup)).collect();
+    verdict.notes.extend(unaccounted(&verdict.faults, &ended.hosts));
     verdict.notes.extend(ended.daemon_logs.missing.iter().map(|text| format!("daemon log missing: {text}")));
     verdict.notes.push(format!("clients: {}", setup.clients()));
     verdict.notes.extend(setup.privilege().map(|how| format!("on the hosts: {how}")));
@@ -273,6 +274,16 @@ fn others(environment: &[String], abort: Option<&AbortReason>, failures: Vec<Fai
     codes
 }
 
+/// What the last look at the hosts found and took away although every fault had been called mended: one of them was not, or not whole.
+fn unaccounted(faults: &FaultCount, hosts: &[HostReport]) -> Vec<String> {
+    let is_all_mended = faults.mended == faults.in_force;
+    let left = hosts.iter().filter_map(|report| match &report.state {
+        NemesisHostState::Healed(what) if is_all_mended => Some(format!("{}: {}", report.host, what.join(", "))),
+        _ => None,
+    });
+    left.map(|left| format!("every fault was called mended, and the last look still found and took away, on {left}")).collect()
+}
+
 fn host(report: &HostReport, setup: &Setup) -> HostOutcome {
     let (state, what) = match &report.state {
         NemesisHostState::Clean => (HostState::Clean, Vec::new()),
@@ -364,6 +375,16 @@ mod tests {
         let anomalies = all.anomalies.keys().cloned();
         let names: Vec<String> = anomalies.chain(all.reasons.iter().map(|reason| reason.name.clone())).collect();
         assert_eq!(format!("{:?}: {}", all.validity(), names.join(", ")), expected);
+    }
+
+    #[test]
+    fn what_the_last_look_found_after_all_was_called_mended_is_told() {
+        let left =
+            [HostReport { host: "kafka1".into(), state: NemesisHostState::Healed(vec!["a table without a fault".into()]), notes: vec![] }];
+        let faults = |mended| FaultCount { required: 2, tried: 2, in_force: 2, mended };
+        assert!(unaccounted(&faults(2), &left)[0].ends_with("on kafka1: a table without a fault"));
+        assert!(unaccounted(&faults(1), &left).is_empty());
+        assert!(unaccounted(&faults(2), &[HostReport { state: NemesisHostState::Clean, ..left[0].clone() }]).is_empty());
     }
 
     #[test]

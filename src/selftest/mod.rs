@@ -8,7 +8,7 @@ mod case;
 mod clean;
 mod judge;
 mod life;
-mod record;
+pub(crate) mod record;
 
 pub(crate) use case::{Case, Form, built_in, load};
 pub(crate) use clean::live as live_clean;

@@ -76,8 +76,18 @@ pub use topics::{TopicSpec, create_topics, delete_topics};
 pub use worker::{ClientHost, Pipes, WorkerEnd, serve as serve_worker};
 
 /// Every workload, in the order in which lists show them.
-pub const ALL: &[Spec] =
-    &[append::SPEC, queue::SPEC, transactions::SPEC, order::SPEC, bank::SPEC, register::SPEC, elections::SPEC, offsets::SPEC, soak::SPEC];
+pub const ALL: &[Spec] = &[
+    // A line for each: docs/write-a-workload.md.
+    append::SPEC,
+    queue::SPEC,
+    transactions::SPEC,
+    order::SPEC,
+    bank::SPEC,
+    register::SPEC,
+    elections::SPEC,
+    offsets::SPEC,
+    soak::SPEC,
+];
 
 /// A workload that can be built.
 pub struct Spec {

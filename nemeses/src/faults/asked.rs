@@ -134,7 +134,7 @@ impl HostFault for Asked {
 
     async fn proof(&self) -> Result<Proof, FaultError> {
         let client = client(&self.ground)?;
-        let made = join_all(self.changes.iter().map(|change| change.bring_about(&client, Side::After, MADE_TIMEOUT))).await;
+        let made = join_all(self.changes.iter().map(|change| change.await_seen(&client, Side::After, MADE_TIMEOUT))).await;
         let proved = made.iter().all(Result::is_ok);
         let said: Vec<String> =
             made.into_iter().map(|one| one.unwrap_or_else(|why| format!("not within {MADE_TIMEOUT:?}: {why}"))).collect();
