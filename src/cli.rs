@@ -13,6 +13,7 @@ mod compare;
 mod conclude;
 mod coverage;
 mod elections;
+mod everyday;
 mod group;
 mod lab;
 mod load;
@@ -28,12 +29,15 @@ mod serve;
 mod shrink;
 mod soak;
 mod suite;
+mod tell;
 mod transactions;
 mod values;
+mod view;
 
 pub(crate) use compare::CompareArgs;
 pub(crate) use conclude::ConcludeArgs;
 pub(crate) use coverage::CoverageArgs;
+pub(crate) use everyday::{CompletionsArgs, InitArgs, InitManager, ManArgs, SchemaArgs};
 pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabUpArgs, LabZooKeeperTls};
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
@@ -44,10 +48,12 @@ pub(crate) use selftest::SelftestArgs;
 pub(crate) use serve::ServeArgs;
 pub(crate) use shrink::ShrinkArgs;
 pub(crate) use suite::SuiteArgs;
+pub(crate) use tell::{Ci, TellArgs};
 pub(crate) use values::Time;
 pub(crate) use values::duration;
 use values::injection;
 pub(crate) use values::key_value;
+pub(crate) use view::{Progress, ViewArgs};
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -116,6 +122,14 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Write a run's report.html again
     Report(ReportArgs),
+    /// Write a first inventory, with a word on each setting, and say what to do next
+    Init(InitArgs),
+    /// The shape of each JSON that kchaos writes, as JSON Schemas
+    Schema(SchemaArgs),
+    /// What makes a shell complete kchaos' commands, flags and names
+    Completions(CompletionsArgs),
+    /// The manual, as pages for man
+    Man(ManArgs),
     /// The runs of a results directory: list them, look at one, remove old ones, make an archive (docs/results.md)
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -209,9 +223,10 @@ pub(crate) struct TestArgs {
     /// How the history is kept
     #[arg(long, default_value = "jsonl")]
     pub(crate) history_format: RunHistory,
-    /// How progress is shown on standard error
-    #[arg(long, default_value = "auto")]
-    pub(crate) progress: Progress,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+    #[command(flatten)]
+    pub(crate) tell: TellArgs,
     /// Let commands on the hosts be run by `sudo sh`, which may do anything (docs/least-privilege.md)
     #[arg(long)]
     pub(crate) allow_sudo_sh: bool,
@@ -227,15 +242,6 @@ impl TestArgs {
     pub(crate) fn time_limit(&self) -> Duration {
         self.time_limit.unwrap_or(Duration::from_secs(60))
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Progress {
-    /// A line that renews itself on a terminal, else plain
-    Auto,
-    /// A line every 10 s
-    Plain,
-    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -24,6 +24,7 @@ mod recorder;
 mod report;
 mod run;
 mod runs;
+mod schema;
 mod selftest;
 mod serve;
 mod shrink;
@@ -31,6 +32,7 @@ mod slo;
 mod spool;
 mod store;
 mod suite;
+mod tell;
 
 use std::process::ExitCode;
 

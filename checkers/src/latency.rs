@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::by_id::ById;
 use crate::hash::IntMap;
 use crate::latency_log::IntervalLog;
-use crate::latency_series::{Series, SeriesBuilder};
+use crate::latency_series::{Point, Series, SeriesBuilder};
 
 pub(crate) const LATENCY_MIN_NS: u64 = 1_000;
 pub(crate) const LATENCY_MAX_NS: u64 = 600_000_000_000;
@@ -93,6 +93,15 @@ pub struct Distribution {
     pub buckets: Vec<(u64, u64)>,
     /// Percentile curve: quantile (0 to 1) and value.
     pub curve: Vec<(f64, u64)>,
+}
+
+/// A histogram in somebody's own bounds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// Of each bound what is no more than it and more than the one before; the last: what is above all.
+    pub counts: Vec<u64>,
+    pub sum_ns: f64,
+    pub n: u64,
 }
 
 /// The measurement, fed op by op.
@@ -219,6 +228,26 @@ impl Latency {
                 }
             }
         }
+    }
+
+    /// The newest second that is over, for whoever looks while it runs; none before the first is.
+    pub fn last_second(&self) -> Option<Point> {
+        self.series.last_second()
+    }
+
+    /// The histograms so far, of all phases together, by op, in these bounds (ascending).
+    pub fn counted(&self, bounds_ns: &[u64]) -> BTreeMap<&'static str, Counted> {
+        let mut by_op: BTreeMap<&'static str, Counted> = BTreeMap::new();
+        for ((name, _), histogram) in &self.histograms {
+            let counted = by_op.entry(name).or_insert_with(|| Counted { counts: vec![0; bounds_ns.len() + 1], ..Counted::default() });
+            for entry in histogram.iter_recorded() {
+                let (value_ns, count) = (entry.value_iterated_to(), entry.count_since_last_iteration());
+                counted.counts[bounds_ns.partition_point(|bound| *bound < value_ns)] += count;
+                counted.sum_ns += value_ns as f64 * count as f64;
+                counted.n += count;
+            }
+        }
+        by_op
     }
 
     /// Takes away what the HDR interval log has grown by since the last call: to be appended to `latency.hlog`.

@@ -59,6 +59,8 @@ pub(crate) struct SeriesBuilder {
     stride: u64,
     /// The second that `current` describes.
     second: u64,
+    /// The second before it, which a longer run's points would have joined.
+    last: Option<Point>,
     current: Point,
     writes: Histogram<u64>,
     read_lag: Histogram<u64>,
@@ -70,6 +72,7 @@ impl Default for SeriesBuilder {
             points: Vec::new(),
             stride: 1,
             second: 0,
+            last: None,
             current: Point::default(),
             writes: latency_histogram(),
             read_lag: latency_histogram(),
@@ -118,6 +121,10 @@ impl SeriesBuilder {
         Series { width_ns: self.stride * SECOND_NS, points: self.points }
     }
 
+    pub(crate) fn last_second(&self) -> Option<Point> {
+        self.last
+    }
+
     /// Ends the current second.
     fn close(&mut self, (unseen, since_ns): Unseen) {
         let mut point = std::mem::take(&mut self.current);
@@ -134,6 +141,7 @@ impl SeriesBuilder {
             point.read_lag_p99_ns = Some(self.read_lag.value_at_quantile(0.99).min(self.read_lag.max()));
             self.read_lag.reset();
         }
+        self.last = Some(point);
         let at = (self.second / self.stride) as usize;
         match self.points.get_mut(at) {
             Some(joined) => joined.join(&point),

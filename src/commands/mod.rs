@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 mod compare;
+mod completions;
 mod conclude;
 mod convert;
 mod coverage;
@@ -9,15 +10,18 @@ mod discover;
 mod doctor;
 mod halt;
 mod heal;
+mod init;
 mod install_helper;
 mod inventory;
 mod lab;
 mod list;
+mod man;
 mod peek;
 mod plan;
 mod proved;
 mod report;
 mod runs;
+mod schema;
 mod selftest;
 mod serve;
 mod shrink;
@@ -66,6 +70,10 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Runs(command) => runs::run(&command),
         Command::Compare(args) => compare::run(&args),
         Command::Serve(args) => serve::run(&args),
