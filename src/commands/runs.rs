@@ -131,7 +131,7 @@ fn export(args: &ExportArgs) -> Result<u8, Failure> {
     archived.left_out.iter().for_each(|what| eprintln!("kchaos: left out: {what}"));
     match args.format {
         Format::Text => {
-            crate::say!("{}: {} files, {} in {}", output.display(), archived.files, words::bytes(archived.bytes), words::bytes(bytes))
+            crate::say!("{}: {} files, {} in {}", output.display(), archived.files, words::bytes(archived.bytes), words::bytes(bytes));
         }
         Format::Json => say_json(&json!({"archive": output.display().to_string(), "run": run.id, "files": archived.files,
                                          "bytes": archived.bytes, "archive_bytes": bytes, "left_out": archived.left_out}))?,

@@ -157,7 +157,8 @@ impl Comparison {
             (worse, better) => format!("{worse} of {measured} figures are worse, {better} better."),
         };
         let farthest = |judged| {
-            let rows = self.rows.iter().filter(move |row| row.judged() == judged && row.figure.is_telling());
+            // Of several that are as far the first is named.
+            let rows = self.rows.iter().rev().filter(move |row| row.judged() == judged && row.figure.is_telling());
             rows.max_by(|a, b| a.distance().total_cmp(&b.distance()))
         };
         if let Some(row) = farthest(Judged::Worse).or_else(|| farthest(Judged::Better)) {

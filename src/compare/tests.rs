@@ -61,7 +61,8 @@ fn what_is_not_alike_is_refused_with_why() {
         Comparison::of(vec![before.clone()], saved(results.path(), "20261122T020000Z-append-x", data)).unlike.join("; ")
     };
     assert_eq!(unlike(&|_| {}), "");
-    let cases: [(&dyn Fn(&mut RunData), &str); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut RunData);
+    let cases: [(Change<'_>, &str); 6] = [
         (&|data: &mut RunData| data.plan.workload = "queue".into(), "another workload: append in"),
         (&|data: &mut RunData| data.plan.nemeses.truncate(1), "other nemeses"),
         (&|data: &mut RunData| _ = data.plan.facts.insert("kafka".into(), "4.0.0".into()), "another Kafka: 3.9.1 in"),

@@ -47,7 +47,7 @@ pub(super) fn of(run: &Path, plan: Result<&Plan, &Unread>, verdict: Result<&Brie
     match verdict {
         Ok(brief) if brief.valid.is_some() => State::Ended,
         Ok(_) => State::Broken("verdict.json is there and does not say whether the run is valid".to_owned()),
-        Err(Unread::Absent) if is_going_on(run, plan.ok()) => State::Running,
+        Err(Unread::Absent) if is_going_on(run, plan) => State::Running,
         Err(Unread::Absent) => match plan {
             Ok(_) => State::CutOff,
             Err(Unread::Absent) => {
@@ -60,8 +60,12 @@ pub(super) fn of(run: &Path, plan: Result<&Plan, &Unread>, verdict: Result<&Brie
 }
 
 /// Somebody is at work on it: the process that began it lives, or its history is locked by one that writes it.
-fn is_going_on(run: &Path, plan: Option<&Plan>) -> bool {
-    let Some(plan) = plan else { return is_young(run) };
+fn is_going_on(run: &Path, plan: Result<&Plan, &Unread>) -> bool {
+    let plan = match plan {
+        Ok(plan) => plan,
+        // The plan is the first file, and comes whole.
+        Err(unread) => return matches!(unread, Unread::Absent) && is_young(run),
+    };
     let began_it = plan.facts.get("started_by").and_then(|holder| pid_here(holder));
     if began_it.is_some_and(|pid| lives(pid, plan.started_at_unix_ns / 1_000_000_000)) {
         return true;

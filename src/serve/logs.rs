@@ -57,7 +57,7 @@ pub(super) fn around(run: &Path, hosts: &[String], asked: &Around) -> (Vec<Line>
             read(&entry.path(), (host, &entry.file_name().to_string_lossy()), asked, &mut lines);
         }
     }
-    lines.sort_by(|a, b| a.unix_ms.cmp(&b.unix_ms));
+    lines.sort_by_key(|line| line.unix_ms);
     let left_out = lines.len().saturating_sub(LINES_MAX);
     lines.truncate(LINES_MAX);
     (lines, left_out)

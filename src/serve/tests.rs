@@ -150,7 +150,7 @@ fn whatever_a_run_says_is_text() {
         &format!("/runs/{id}/live"),
         &format!("/runs/{id}/logs?host=<x>&zone=\"><x>&at=<x>"),
         "/?since=<script>&verdict=<x>",
-        &format!("/<script>"),
+        "/<script>",
     ] {
         let (_, body) = get(&site, url);
         for markup in ["<script", "<img", "<i>'", "<x>"] {

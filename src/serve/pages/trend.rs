@@ -78,7 +78,7 @@ fn kind(html: &mut String, name: &str, runs: &[&Run], site: &Site) {
             .iter()
             .zip(["a", "b", "c"])
             .map(|((label, figure), class)| Line {
-                name: *label,
+                name: label,
                 class,
                 values: measured.iter().map(|of| of.iter().find(|(known, _)| known.name == *figure).map(|(_, value)| *value)).collect(),
             })
