@@ -4,6 +4,7 @@
 #
 # The same commit gives the same bytes where the toolchain and the Debian packages are the same: no time but the commit's, no path of the machine.
 #   KCHAOS_DIST      where to (default dist)
+#   KCHAOS_BINARY    a static binary that is there already, instead of building one
 #   KCHAOS_NO_SBOM   if set, no bill of materials (cargo-cyclonedx is then not installed)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,12 +28,12 @@ scripts/setup.sh
 # glibc and not musl: its resolver knows `files` and `dns` without loading anything since 2.34, and jemalloc, OpenSSL and librdkafka are tried with it.
 static_binary() {
     local home=${CARGO_HOME:-$HOME/.cargo}
-    OPENSSL_STATIC=1 LIBZ_SYS_STATIC=1 PKG_CONFIG_ALL_STATIC=1 CARGO_TARGET_DIR=$PWD/target/static \
+    [ -n "${KCHAOS_BINARY-}" ] || OPENSSL_STATIC=1 LIBZ_SYS_STATIC=1 PKG_CONFIG_ALL_STATIC=1 CARGO_TARGET_DIR=$PWD/target/static \
         RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$PWD=/kchaos --remap-path-prefix=$home=/cargo" \
         CFLAGS="-ffile-prefix-map=$PWD=/kchaos -ffile-prefix-map=$home=/cargo" \
         cargo build --release --locked --target $target --package kchaos --bin kchaos
-    binary=$PWD/target/static/$target/release/kchaos
-    ! ldd "$binary" >"$scratch/ldd" 2>&1 || fail "the binary needs libraries: $(tr '\n' ' ' <"$scratch/ldd")"
+    binary=${KCHAOS_BINARY:-$PWD/target/static/$target/release/kchaos}
+    ldd "$binary" 2>&1 | tee "$scratch/ldd" | grep -q 'statically linked\|not a dynamic executable' || fail "the binary needs libraries: $(tr '\n' ' ' <"$scratch/ldd")"
     # On its own, where nothing else is: no library, no shell, no file.
     mkdir "$scratch/bare"
     cp "$binary" "$scratch/bare/kchaos"
@@ -84,8 +85,8 @@ bill_of_materials() {
     [ -z "${KCHAOS_NO_SBOM-}" ] || return 0
     command -v cargo-cyclonedx >/dev/null 2>&1 || [ -x target/tools/bin/cargo-cyclonedx ] ||
         CARGO_TARGET_DIR=$PWD/target/tools-build cargo install --quiet --locked --root target/tools cargo-cyclonedx
-    PATH=$PWD/target/tools/bin:$PATH cargo cyclonedx --quiet --format json --target $target --describe crate --override-filename kchaos.cdx
-    mv kchaos.cdx.json "$dist/$name.cdx.json"
+    PATH=$PWD/target/tools/bin:$PATH cargo cyclonedx --quiet --format json --target $target --override-filename kchaos.cdx
+    sed "s|$PWD|/kchaos|g" kchaos.cdx.json >"$dist/$name.cdx.json"
     find . -path ./target -prune -o -name 'kchaos.cdx.json' -print -exec rm {} + >/dev/null
 }
 

@@ -12,6 +12,7 @@ mod bank;
 mod conclude;
 mod coverage;
 mod elections;
+mod everyday;
 mod group;
 mod lab;
 mod load;
@@ -25,11 +26,14 @@ mod selftest;
 mod shrink;
 mod soak;
 mod suite;
+mod tell;
 mod transactions;
 mod values;
+mod view;
 
 pub(crate) use conclude::ConcludeArgs;
 pub(crate) use coverage::CoverageArgs;
+pub(crate) use everyday::{CompletionsArgs, InitArgs, InitManager, ManArgs, SchemaArgs};
 pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabUpArgs, LabZooKeeperTls};
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
@@ -38,10 +42,12 @@ pub(crate) use security::LabSecurityArg;
 pub(crate) use selftest::SelftestArgs;
 pub(crate) use shrink::ShrinkArgs;
 pub(crate) use suite::SuiteArgs;
+pub(crate) use tell::{Ci, TellArgs};
 pub(crate) use values::Time;
 pub(crate) use values::duration;
 use values::injection;
 pub(crate) use values::key_value;
+pub(crate) use view::{Progress, ViewArgs};
 
 /// Breaks a real Kafka cluster on purpose while it writes to it and reads from it, and proves from the history what the cluster kept.
 #[derive(Debug, Parser)]
@@ -110,6 +116,14 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Write a run's report.html again
     Report(ReportArgs),
+    /// Write a first inventory, with a word on each setting, and say what to do next
+    Init(InitArgs),
+    /// The shape of each JSON that kchaos writes, as JSON Schemas
+    Schema(SchemaArgs),
+    /// What makes a shell complete kchaos' commands, flags and names
+    Completions(CompletionsArgs),
+    /// The manual, as pages for man
+    Man(ManArgs),
     /// A client on a host, told by standard input (`kchaos test --client-hosts` starts it)
     #[command(hide = true)]
     Worker,
@@ -196,9 +210,10 @@ pub(crate) struct TestArgs {
     /// How the history is kept
     #[arg(long, default_value = "jsonl")]
     pub(crate) history_format: RunHistory,
-    /// How progress is shown on standard error
-    #[arg(long, default_value = "auto")]
-    pub(crate) progress: Progress,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+    #[command(flatten)]
+    pub(crate) tell: TellArgs,
     /// Let commands on the hosts be run by `sudo sh`, which may do anything (docs/least-privilege.md)
     #[arg(long)]
     pub(crate) allow_sudo_sh: bool,
@@ -214,15 +229,6 @@ impl TestArgs {
     pub(crate) fn time_limit(&self) -> Duration {
         self.time_limit.unwrap_or(Duration::from_secs(60))
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Progress {
-    /// A line that renews itself on a terminal, else plain
-    Auto,
-    /// A line every 10 s
-    Plain,
-    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -22,12 +22,14 @@ mod peek;
 mod recorder;
 mod report;
 mod run;
+mod schema;
 mod selftest;
 mod shrink;
 mod slo;
 mod spool;
 mod store;
 mod suite;
+mod tell;
 
 use std::process::ExitCode;
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::by_id::ById;
 use crate::hash::IntMap;
 use crate::latency_log::IntervalLog;
-use crate::latency_series::{Series, SeriesBuilder};
+use crate::latency_series::{Point, Series, SeriesBuilder};
 
 pub(crate) const LATENCY_MIN_NS: u64 = 1_000;
 pub(crate) const LATENCY_MAX_NS: u64 = 600_000_000_000;
@@ -95,6 +95,15 @@ pub struct Distribution {
     pub curve: Vec<(f64, u64)>,
 }
 
+/// A histogram in somebody's own bounds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// Of each bound what is no more than it and more than the one before; the last: what is above all.
+    pub counts: Vec<u64>,
+    pub sum_ns: f64,
+    pub n: u64,
+}
+
 /// The measurement, fed op by op.
 pub struct Latency {
     phase_starts: Vec<(RunPhase, u64)>,
@@ -117,9 +126,19 @@ struct Start {
 /// Values sent and not read yet, oldest first.
 #[derive(Default)]
 struct Unread {
-    starts: IntMap<(Key, Value), u64>,
+    sent: IntMap<(Key, Value), Sent>,
     order: VecDeque<(Key, Value)>,
     dropped: u64,
+    /// Acknowledged, and still in `sent`: what Jepsen's plots call unseen.
+    unseen: u64,
+    /// In the order of their acknowledgements, with when that was; those that were read since are taken away when they come first.
+    acknowledged: VecDeque<(Key, Value, u64)>,
+}
+
+#[derive(Clone, Copy)]
+struct Sent {
+    start_ns: u64,
+    is_acknowledged: bool,
 }
 
 impl RunPhase {
@@ -192,6 +211,7 @@ impl Latency {
         self.load().completed(op.op_type, writes);
         match op.op_type {
             OpType::Ok => {
+                each_sent(&op.body, |key, value| self.unread.acknowledged(key, value, op.time_ns));
                 let start_ns = start.map(|start| start.intended_ns).or(op.extra.intended_ns);
                 if let Some(start_ns) = start_ns {
                     self.record(name, start_ns, op.time_ns, writes > 0);
@@ -210,6 +230,26 @@ impl Latency {
         }
     }
 
+    /// The newest second that is over, for whoever looks while it runs; none before the first is.
+    pub fn last_second(&self) -> Option<Point> {
+        self.series.last_second()
+    }
+
+    /// The histograms so far, of all phases together, by op, in these bounds (ascending).
+    pub fn counted(&self, bounds_ns: &[u64]) -> BTreeMap<&'static str, Counted> {
+        let mut by_op: BTreeMap<&'static str, Counted> = BTreeMap::new();
+        for ((name, _), histogram) in &self.histograms {
+            let counted = by_op.entry(name).or_insert_with(|| Counted { counts: vec![0; bounds_ns.len() + 1], ..Counted::default() });
+            for entry in histogram.iter_recorded() {
+                let (value_ns, count) = (entry.value_iterated_to(), entry.count_since_last_iteration());
+                counted.counts[bounds_ns.partition_point(|bound| *bound < value_ns)] += count;
+                counted.sum_ns += value_ns as f64 * count as f64;
+                counted.n += count;
+            }
+        }
+        by_op
+    }
+
     /// Takes away what the HDR interval log has grown by since the last call: to be appended to `latency.hlog`.
     pub fn take_log(&mut self) -> Vec<u8> {
         self.log.take()
@@ -218,10 +258,11 @@ impl Latency {
     /// Ends the measurement: the report, and the rest of the log.
     pub fn finish(mut self) -> (LatencyReport, Vec<u8>) {
         self.log.close();
+        let unseen_since_ns = self.unread.unseen_since_ns();
         let mut report = LatencyReport {
             phases: self.phase_starts,
             load: self.load,
-            series: self.series.finish(self.time_ns),
+            series: self.series.finish(self.time_ns, (self.unread.unseen, unseen_since_ns)),
             above_max: self.above_max,
             untracked: self.unread.dropped,
             ..LatencyReport::default()
@@ -238,7 +279,8 @@ impl Latency {
 
     fn advance(&mut self, time_ns: u64) {
         self.time_ns = self.time_ns.max(time_ns);
-        self.series.advance(time_ns);
+        let unread = &mut self.unread;
+        self.series.advance(time_ns, || (unread.unseen, unread.unseen_since_ns()));
         self.log.advance(time_ns);
     }
 
@@ -309,26 +351,56 @@ impl Load {
 
 impl Unread {
     fn sent(&mut self, key: Key, value: Value, start_ns: u64) {
-        self.starts.insert((key, value), start_ns);
+        // Nobody sends a value twice, but a history may say so.
+        self.take((key, value));
+        self.sent.insert((key, value), Sent { start_ns, is_acknowledged: false });
         self.order.push_back((key, value));
         // Most of the oldest were read long ago, and only their place in the order is left.
-        while let Some(oldest) = self.order.front() {
-            if self.order.len() > UNREAD_MAX && self.starts.remove(oldest).is_some() {
+        while let Some(oldest) = self.order.front().copied() {
+            if self.order.len() > UNREAD_MAX && self.take(oldest).is_some() {
                 self.dropped += 1;
             }
-            if self.starts.contains_key(oldest) {
+            if self.sent.contains_key(&oldest) {
                 break;
             }
             self.order.pop_front();
         }
     }
 
+    fn acknowledged(&mut self, key: Key, value: Value, time_ns: u64) {
+        // A poll may return it before its ack does.
+        let Some(sent) = self.sent.get_mut(&(key, value)).filter(|sent| !sent.is_acknowledged) else { return };
+        sent.is_acknowledged = true;
+        self.unseen += 1;
+        self.acknowledged.push_back((key, value, time_ns));
+        if self.acknowledged.len() > UNREAD_MAX {
+            self.acknowledged.pop_front();
+        }
+    }
+
     fn read(&mut self, key: Key, value: Value) -> Option<u64> {
-        self.starts.remove(&(key, value))
+        self.take((key, value)).map(|sent| sent.start_ns)
     }
 
     fn forget(&mut self, key: Key, value: Value) {
-        self.starts.remove(&(key, value));
+        self.take((key, value));
+    }
+
+    fn take(&mut self, id: (Key, Value)) -> Option<Sent> {
+        let sent = self.sent.remove(&id)?;
+        self.unseen -= u64::from(sent.is_acknowledged);
+        Some(sent)
+    }
+
+    /// Since when the oldest of the acknowledged values waits to be read.
+    fn unseen_since_ns(&mut self) -> Option<u64> {
+        while let Some((key, value, time_ns)) = self.acknowledged.front() {
+            if self.sent.contains_key(&(*key, *value)) {
+                return Some(*time_ns);
+            }
+            self.acknowledged.pop_front();
+        }
+        None
     }
 }
 

@@ -38,7 +38,20 @@ pub struct Point {
     /// From a value's intended start until it was first read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_lag_p99_ns: Option<u64>,
+    /// Values that had been acknowledged and not been read when the point ended; of several seconds the most.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unseen: u64,
+    /// How long the oldest of them had been acknowledged by then: the readers' lag in real time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unseen_age_ns: u64,
 }
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How many, and since when the oldest.
+pub(crate) type Unseen = (u64, Option<u64>);
 
 pub(crate) struct SeriesBuilder {
     points: Vec<Point>,
@@ -46,6 +59,8 @@ pub(crate) struct SeriesBuilder {
     stride: u64,
     /// The second that `current` describes.
     second: u64,
+    /// The second before it, which a longer run's points would have joined.
+    last: Option<Point>,
     current: Point,
     writes: Histogram<u64>,
     read_lag: Histogram<u64>,
@@ -57,6 +72,7 @@ impl Default for SeriesBuilder {
             points: Vec::new(),
             stride: 1,
             second: 0,
+            last: None,
             current: Point::default(),
             writes: latency_histogram(),
             read_lag: latency_histogram(),
@@ -65,9 +81,14 @@ impl Default for SeriesBuilder {
 }
 
 impl SeriesBuilder {
-    pub(crate) fn advance(&mut self, time_ns: u64) {
+    /// `unseen` tells how many acknowledged values are unread, and since when the oldest is. It is asked once for all seconds that end here.
+    pub(crate) fn advance(&mut self, time_ns: u64, unseen: impl FnOnce() -> Unseen) {
+        if self.second >= time_ns / SECOND_NS {
+            return;
+        }
+        let unseen = unseen();
         while self.second < time_ns / SECOND_NS {
-            self.close();
+            self.close(unseen);
         }
     }
 
@@ -92,17 +113,23 @@ impl SeriesBuilder {
         self.read_lag.saturating_record(latency_ns);
     }
 
-    pub(crate) fn finish(mut self, end_ns: u64) -> Series {
-        self.advance(end_ns);
+    pub(crate) fn finish(mut self, end_ns: u64, unseen: Unseen) -> Series {
+        self.advance(end_ns, || unseen);
         if self.current != Point::default() {
-            self.close();
+            self.close(unseen);
         }
         Series { width_ns: self.stride * SECOND_NS, points: self.points }
     }
 
+    pub(crate) fn last_second(&self) -> Option<Point> {
+        self.last
+    }
+
     /// Ends the current second.
-    fn close(&mut self) {
+    fn close(&mut self, (unseen, since_ns): Unseen) {
         let mut point = std::mem::take(&mut self.current);
+        point.unseen = unseen;
+        point.unseen_age_ns = since_ns.map_or(0, |since_ns| ((self.second + 1) * SECOND_NS).saturating_sub(since_ns));
         if !self.writes.is_empty() {
             let max_ns = self.writes.max();
             point.max_ns = Some(max_ns);
@@ -114,6 +141,7 @@ impl SeriesBuilder {
             point.read_lag_p99_ns = Some(self.read_lag.value_at_quantile(0.99).min(self.read_lag.max()));
             self.read_lag.reset();
         }
+        self.last = Some(point);
         let at = (self.second / self.stride) as usize;
         match self.points.get_mut(at) {
             Some(joined) => joined.join(&point),
@@ -149,5 +177,7 @@ impl Point {
         self.p99_ns = self.p99_ns.max(other.p99_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
         self.read_lag_p99_ns = self.read_lag_p99_ns.max(other.read_lag_p99_ns);
+        self.unseen = self.unseen.max(other.unseen);
+        self.unseen_age_ns = self.unseen_age_ns.max(other.unseen_age_ns);
     }
 }

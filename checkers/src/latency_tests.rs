@@ -78,6 +78,26 @@ fn the_series_has_a_point_a_second_and_no_latency_where_nothing_was_acknowledged
 }
 
 #[test]
+fn what_was_acknowledged_and_not_read_is_counted_each_second_with_the_age_of_the_oldest() {
+    let (report, _) = measured();
+    let unseen: Vec<_> = report.series.points.iter().map(|point| (point.unseen, point.unseen_age_ns / MS)).collect();
+    // Value 2, acknowledged at 4.5 s, is never read; value 3 only by the finale, at 7 s.
+    assert_eq!(unseen, [(0, 0), (0, 0), (0, 0), (0, 0), (1, 500), (1, 1_500), (2, 2_500)]);
+}
+
+#[test]
+fn a_value_that_is_read_before_its_acknowledgement_or_never_sent_is_not_unseen() {
+    let mut latency = Latency::new(0);
+    let [invoke, ok] = send(0, 10, 30, 1);
+    let [_, failed] = send(0, 10, 40, 2);
+    let failed = Op { op_type: OpType::Fail, ..failed };
+    for op in [invoke, poll(20, 1), ok, poll(35, 7), failed, poll(2_500, 8)] {
+        latency.op(&op);
+    }
+    assert!(latency.finish().0.series.points.iter().all(|point| point.unseen == 0 && point.unseen_age_ns == 0));
+}
+
+#[test]
 fn a_run_of_a_day_has_no_more_points_than_one_of_an_hour() {
     let mut latency = Latency::new(0);
     for second in 0..86_400 {

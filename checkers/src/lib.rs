@@ -20,6 +20,7 @@ mod latency_tests;
 pub mod recovery;
 mod recovery_acks;
 mod recovery_brief;
+mod recovery_due;
 mod recovery_moments;
 pub mod recovery_summary;
 #[cfg(test)]

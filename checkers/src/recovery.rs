@@ -37,12 +37,14 @@
 
 use std::collections::BTreeMap;
 
-use kchaos_core::{FaultEvent, Interval, Key, Observation, Observed, Op, Verdict};
+use kchaos_core::{FaultEvent, Interval, Key, Observation, Observed, Op, OpType, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::latency::Distribution;
 use crate::recovery_acks::Acks;
 pub use crate::recovery_brief::Brief;
 use crate::recovery_brief::What;
+use crate::recovery_due::Due;
 use crate::recovery_moments::{FaultLife, fault_recovery};
 use crate::recovery_summary::{PhaseSummary, summarise};
 use crate::recovery_windows::{Reassigned, Unavailability, Windows, never_recovered, quiet_periods};
@@ -157,6 +159,16 @@ pub struct RecoveryReport {
     /// Over all fault cycles and partitions.
     pub phases: BTreeMap<Phase, PhaseSummary>,
     pub unavailable: Unavailability,
+    /// How long acknowledged writes took, from when they were due, by the phase of their partition's recovery in which that was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub writes_due: BTreeMap<Phase, Distribution>,
+    /// Writes that `writes_due` had no room for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub writes_due_omitted: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The analysis, fed piece by piece.
@@ -168,6 +180,7 @@ pub struct Recovery {
     leaders: BTreeMap<Key, i32>,
     acks: Acks,
     windows: Windows,
+    due: Due,
     /// By time.
     reassigned: Vec<Reassigned>,
     time_ns_max: u64,
@@ -276,6 +289,7 @@ impl Recovery {
             leaders: BTreeMap::new(),
             acks: Acks::default(),
             windows: Windows::new(limits.unavailable_min_ns),
+            due: Due::default(),
             reassigned: Vec::new(),
             time_ns_max: 0,
         }
@@ -290,6 +304,7 @@ impl Recovery {
         }
         let life = self.faults.entry(event.fault_id).or_insert_with(|| FaultLife::new(event));
         life.update(event);
+        self.due.asked(event.fault_id, life.asked_ns, life.keys_led());
         if let Some(in_effect) = life.in_effect {
             self.acks.in_effect(event.fault_id, in_effect);
         }
@@ -298,7 +313,8 @@ impl Recovery {
     /// A line of `timeline.jsonl`.
     pub fn observation(&mut self, observation: &Observation) {
         self.time_ns_max = self.time_ns_max.max(observation.when.before_ns);
-        if let Observed::PartitionState { key, leader: Some(leader), .. } = observation.what {
+        if let Observed::PartitionState { key, leader: Some(leader), leader_epoch, .. } = observation.what {
+            self.due.led(key, observation.when, leader_epoch);
             let before = self.leaders.insert(key, leader).filter(|before| *before != leader);
             self.acks.elected(key, observation.when, before);
         }
@@ -325,6 +341,9 @@ impl Recovery {
         }
         let attempt = self.windows.brief(brief);
         self.acks.brief(brief, attempt);
+        if let (Some(attempt), Some(wrote), OpType::Ok) = (attempt, brief.wrote(), brief.op_type) {
+            wrote.keys.each(|key, _| self.due.acked(key, attempt.start_ns, brief.time_ns));
+        }
     }
 
     /// Ends the analysis: what was measured, and which partitions never came back although all was mended (ANOMALIES.md, liveness).
@@ -340,7 +359,8 @@ impl Recovery {
         let unavailable = self.windows.finish(self.time_ns_max);
         let quiet = quiet_periods(&lives, self.time_ns_max);
         let verdict = never_recovered(&unavailable.windows, (&self.timeline, &self.reassigned), &quiet, self.limits.never_recovered_ns);
-        let report = RecoveryReport { phases: summarise(&faults), faults, unavailable };
+        let (writes_due, writes_due_omitted) = self.due.finish(&faults);
+        let report = RecoveryReport { phases: summarise(&faults), faults, unavailable, writes_due, writes_due_omitted };
         (report, verdict)
     }
 }

@@ -182,6 +182,28 @@ fn a_killed_leaders_recovery_falls_into_its_phases() {
 }
 
 #[test]
+fn writes_are_told_by_the_phase_in_which_they_were_due() {
+    let mut scene = killed();
+    for (due, acked) in [(6_000, 7_801), (7_100, 7_802), (7_110, 7_803), (7_240, 7_804), (7_500, 7_805), (7_900, 7_905)] {
+        scene.send(due, acked, OpType::Ok, i64::from(scene.processes) + 1, None);
+    }
+    let told = |report: &RecoveryReport| -> Vec<_> {
+        report.writes_due.iter().map(|(phase, due)| (*phase, due.n, due.max_ns / (10 * MS))).collect()
+    };
+    let (report, _) = scene.offline();
+    // Those due at 1.3 s and at 6 s; what was under way before the fault, and what was due when all was over, is in no phase.
+    let expected = [(Phase::Detection, 2), (Phase::Election, 2), (Phase::Propagation, 1), (Phase::Client, 1)];
+    assert_eq!(told(&report).iter().map(|(phase, n, _)| (*phase, *n)).collect::<Vec<_>>(), expected);
+    // 6.5 s and 0.305 s, to the hundredth of a decade.
+    assert!((650..=666).contains(&told(&report)[0].2) && (30..=32).contains(&told(&report)[3].2), "{:?}", told(&report));
+    for late_ms in [0, 300, 5_000] {
+        assert_eq!(told(&scene.online(late_ms).0), told(&report), "heard {late_ms} ms late");
+    }
+    scene.faults[1].proof = None;
+    assert!(scene.offline().0.writes_due.is_empty(), "a fault that was not proved has no phases");
+}
+
+#[test]
 fn an_ack_inside_the_elections_interval_widens_the_first_ack() {
     let mut scene = killed();
     scene.send(1_250, 7_210, OpType::Ok, 7, Some(200));

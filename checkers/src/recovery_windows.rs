@@ -57,6 +57,8 @@ pub struct Unavailability {
 /// What a completion says of its invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
+    /// When it was due.
+    pub(crate) start_ns: u64,
     /// When it was handed to the client.
     pub(crate) invoked_ns: u64,
 }
@@ -111,7 +113,7 @@ impl Windows {
         let process = u64::from(process);
         if op_type == OpType::Invoke {
             let start_ns = intended_ns.unwrap_or(time_ns).min(time_ns);
-            self.open.insert(process, Some(Attempt { invoked_ns: time_ns }));
+            self.open.insert(process, Some(Attempt { start_ns, invoked_ns: time_ns }));
             each_key(&mut |key, _| self.keys.or_default(key as u64).invoked(start_ns));
             return None;
         }
@@ -136,7 +138,7 @@ impl Windows {
 
     /// Whether an attempt of a process is open, after plain sends.
     pub(crate) fn set_open(&mut self, process: u32, is_open: bool) {
-        self.open.insert(u64::from(process), is_open.then_some(Attempt { invoked_ns: 0 }));
+        self.open.insert(u64::from(process), is_open.then_some(Attempt { start_ns: 0, invoked_ns: 0 }));
     }
 
     #[cold]

@@ -21,7 +21,7 @@ pub(super) fn run(args: &ConcludeArgs) -> Result<u8, Failure> {
     display.event(&format!("run {} · cut off {:.1} s after it began · {}", plan.run_id, left.last_s(), args.run.display()));
     let life = async {
         let abort = Abort::new();
-        abort.listen().map_err(anyhow::Error::from)?;
+        abort.listen_beside(&display).map_err(anyhow::Error::from)?;
         run::life_of_cut_off(Arc::clone(&setup), &directory, plan, left, abort, display).await
     };
     // What cannot be done now is left as it is, and may be tried again.

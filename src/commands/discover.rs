@@ -85,6 +85,14 @@ pub(super) fn run(args: &DiscoverArgs) -> Result<u8, Failure> {
     Ok(if is_whole { exit::VALID } else { exit::ENVIRONMENT })
 }
 
+/// What brokers tell to anybody, of a cluster that nobody logs in to.
+pub(super) fn text_from(bootstrap: &[String]) -> Result<String, Failure> {
+    let kafka = KafkaSection { bootstrap: bootstrap.to_vec(), properties: BTreeMap::new(), replace_version: None };
+    let wish = Wish { name: "staging".into(), kafka, ssh: None, hosts: Vec::new(), network_namespace: None };
+    let found = super::within_network(&wish.inventory(), discover(wish))?.map_err(Failure::environment)?;
+    written(&found)
+}
+
 fn wish(args: &DiscoverArgs) -> Result<Wish, Failure> {
     let properties: BTreeMap<String, String> = args.properties.iter().cloned().collect();
     let ssh = match (&args.ssh_key, &args.known_hosts) {

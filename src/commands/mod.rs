@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod check;
+mod completions;
 mod conclude;
 mod convert;
 mod coverage;
@@ -8,14 +9,17 @@ mod discover;
 mod doctor;
 mod halt;
 mod heal;
+mod init;
 mod install_helper;
 mod inventory;
 mod lab;
 mod list;
+mod man;
 mod peek;
 mod plan;
 mod proved;
 mod report;
+mod schema;
 mod selftest;
 mod shrink;
 mod status;
@@ -63,6 +67,10 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Worker => kchaos_workloads::serve_worker(std::io::stdin(), std::io::stdout(), Arc::new(crate::clock::HostClock))
             .map(|()| crate::exit::VALID)
             .map_err(|why| Failure::usage(anyhow::anyhow!("{why}"))),

@@ -8,6 +8,7 @@ use crate::cli::TestArgs;
 use crate::exit::{self, Failure};
 use crate::run::{self, Abort, Display, Setup, conclude, conclude_failed};
 use crate::store::RunDirectory;
+use crate::tell::Tell;
 
 pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
     if args.dry_run {
@@ -23,7 +24,7 @@ pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
         }
     };
     let home = super::lab::Home::remember();
-    let code = in_cluster(args, &inventory);
+    let code = in_cluster(args, &inventory, &home);
     if is_our_lab && !keep_lab {
         home.go_back();
         super::lab::down_after_a_run()?;
@@ -31,23 +32,29 @@ pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
     code
 }
 
-fn in_cluster(args: TestArgs, inventory: &Arc<Inventory>) -> Result<u8, Failure> {
+fn in_cluster(args: TestArgs, inventory: &Arc<Inventory>, home: &super::lab::Home) -> Result<u8, Failure> {
     let command = std::env::args().collect();
     let results = args.results.clone();
-    let display = Arc::new(Display::new(args.progress));
+    let tell = Tell::of(&args.tell)?;
+    let display = Arc::new(Display::of(&args.view)?);
     let setup = Arc::new(Setup::resolve(args, command, Arc::clone(inventory))?);
     let directory = RunDirectory::create(&results, &setup.directory_name())?;
     display.event(&format!("run {} · seed {} · {}", setup.run_id, setup.seed, directory.path().display()));
     let life = async {
         let abort = Abort::new();
-        abort.listen().map_err(anyhow::Error::from)?;
+        abort.listen_beside(&display).map_err(anyhow::Error::from)?;
+        display.begin(&setup.title(directory.path()), &abort);
         run::life(Arc::clone(&setup), &directory, abort, Arc::clone(&display)).await
     };
     let ended = super::within_network(inventory, life)?;
+    display.end();
     let code = match ended {
-        Ok(ended) => conclude(&directory, &setup, ended)?,
-        Err(failure) => conclude_failed(&directory, failure)?,
+        Ok(ended) => conclude(&directory, &setup, ended),
+        Err(failure) => conclude_failed(&directory, failure),
     };
-    debug_assert!(exit::PRIORITY.contains(&code));
-    Ok(code)
+    // A lab's network has no way out.
+    home.go_back();
+    tell.end(directory.path());
+    debug_assert!(code.as_ref().is_err() || code.as_ref().is_ok_and(|code| exit::PRIORITY.contains(code)));
+    code
 }

@@ -28,7 +28,7 @@ const FAULTS: &[(&str, i32, u64, u64, u64, u64)] = &[
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Variant {
+pub(crate) enum Variant {
     Valid,
     Invalid,
     Unknown,
@@ -44,7 +44,7 @@ impl Dice {
     }
 }
 
-pub(super) fn run(variant: Variant) -> RunData {
+pub(crate) fn run(variant: Variant) -> RunData {
     let (faults, timeline) = (faults(variant), timeline());
     let ops = ops();
     let mut recovery = Recovery::new(RecoveryLimits::default());

@@ -25,7 +25,7 @@ mod terminal;
 pub(crate) mod words;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 pub(crate) use html::{Esc, render as html};
 pub(crate) use junit::render as junit;

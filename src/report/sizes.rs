@@ -80,9 +80,9 @@ pub(crate) fn html(sizes: &[SizeLatency]) -> String {
         return html;
     }
     html.push_str("<h3>By size of the value, over the whole run</h3>\n");
-    html.push_str("<div class=\"scroll\"><table class=\"numbers\"><thead><tr>");
+    html.push_str("<div class=\"scroll\"><table class=\"numbers\"><caption>Latency by size of the value</caption><thead><tr>");
     for column in ["size", "n", "p50", "p99", "max", "not acknowledged"] {
-        let _ = write!(html, "<th>{column}</th>");
+        let _ = write!(html, "<th scope=\"col\">{column}</th>");
     }
     html.push_str("</tr></thead><tbody>\n");
     for size in sizes {

@@ -9,6 +9,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::progress::Display;
+use crate::cli::Progress;
+
 /// Why a run ends before its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AbortReason {
@@ -63,17 +66,22 @@ impl Abort {
         let _ = receiver.wait_for(Option::is_some).await;
     }
 
-    /// Listens for the signals that end a run, until the runtime ends.
+    /// Listens for the signals that end a run, until the runtime ends, and says so on standard error.
     pub(crate) fn listen(&self) -> std::io::Result<()> {
+        self.listen_beside(&Arc::new(Display::new(Progress::Plain)))
+    }
+
+    /// The same beside a display, which must not be written over.
+    pub(crate) fn listen_beside(&self, display: &Arc<Display>) -> std::io::Result<()> {
         for (kind, name) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM"), (SignalKind::hangup(), "SIGHUP")] {
             let mut stream = signal(kind)?;
-            let abort = self.clone();
+            let (abort, display) = (self.clone(), Arc::clone(display));
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
                     if abort.reason().is_some() {
-                        eprintln!("{name} again: still mending the hosts; this is not skipped");
+                        display.insist(&format!("{name} again: still mending the hosts; this is not skipped"));
                     } else {
-                        eprintln!("{name}: mending the hosts, then judging what was seen so far");
+                        display.insist(&format!("{name}: mending the hosts, then judging what was seen so far"));
                     }
                     abort.raise(AbortReason::Signal(name));
                 }

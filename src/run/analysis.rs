@@ -1,10 +1,11 @@
 //! What listens to a run while it goes on: the checkers, the latencies, the recovery from faults. The same objects judge offline.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::path::Path;
 
-use kchaos_checkers::latency::{Latency, LatencyReport};
+use kchaos_checkers::latency::{Counted, Latency, LatencyReport};
+use kchaos_checkers::latency_series::Point;
 use kchaos_checkers::recovery::{Brief, Recovery, RecoveryLimits, RecoveryReport};
 use kchaos_checkers::{CheckReport, Judge, JudgeOptions, Profile, Reading};
 use kchaos_core::{FaultEvent, Observation, Op, Plan, Verdict};
@@ -105,6 +106,16 @@ impl Analysis {
         if let Some(recovery) = &mut self.recovery {
             recovery.observation(observation);
         }
+    }
+
+    /// What completed in the second before this one; none if the ops that are heard are older, or it is over.
+    pub(super) fn last_second(&self) -> Option<Point> {
+        self.latency.as_ref()?.last_second()
+    }
+
+    /// The latencies so far, by op, in these bounds; none when it is over.
+    pub(super) fn latencies(&self, bounds_ns: &[u64]) -> Option<BTreeMap<&'static str, Counted>> {
+        Some(self.latency.as_ref()?.counted(bounds_ns))
     }
 
     /// Ends the listening; a second call finds nothing. `history` is whole by now, should the evidence need a second look at it.

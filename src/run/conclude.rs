@@ -12,6 +12,7 @@ use kchaos_core::{Example, Finding, Key, KeyEntry, Validity, Verdict};
 use kchaos_nemeses::{HostReport, HostState as NemesisHostState};
 use kchaos_workloads::FinalOrder;
 
+use super::metrics::Scrape;
 use super::{AbortReason, Ended, Setup};
 use crate::coverage;
 use crate::exit::{self, Failure};
@@ -75,6 +76,10 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
     let recovery = verdict.recovery.phases.clone();
     let sizes = ended.finale.sizes.iter().map(SizeLatency::of).collect();
     directory.write_json("latency.json", &LatencyFile { recovery, sizes, latency: ended.analysed.latency })?;
+    if let Some(scrape) = ended.scrape {
+        let told = Scrape { exit_code: Some(verdict.exit_code), ..scrape };
+        directory.write("metrics.txt", told.render().as_bytes())?;
+    }
     verdict.evidence = evidence(&directory.file(setup.args.history_format.file_name()), &verdict.evidence_wanted());
     write_reports(directory, &verdict)
 }
@@ -354,6 +359,7 @@ mod tests {
             recovery_timeout_s: 60,
             abort: None,
             is_cut_off: false,
+            scrape: None,
             failures: Vec::new(),
         };
         ended.plan.faults_required = 1;

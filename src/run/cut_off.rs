@@ -317,6 +317,7 @@ async fn read_to_the_end(
         recovery_timeout_s: live.recovery_timeout().as_secs(),
         abort: None,
         is_cut_off: true,
+        scrape: None,
         failures,
     })
 }

@@ -17,8 +17,10 @@ mod finale;
 mod held;
 mod hosts;
 mod load;
+mod metrics;
 mod preflight;
 mod progress;
+mod pulse;
 mod replica_logs;
 mod resources;
 mod rights;
@@ -28,6 +30,7 @@ mod stable;
 mod start;
 mod steps;
 mod trouble;
+mod tui;
 mod watch;
 mod whole;
 mod witness;
@@ -41,7 +44,7 @@ use anyhow::{Context, anyhow};
 use kchaos_cluster::cluster::Cluster;
 use kchaos_cluster::inventory::Inventory;
 use kchaos_cluster::observer::Observer;
-use kchaos_core::{Clock, Draft, FaultEvent, FaultMoment, KeyEntry, Observation, Plan, PlannedFault, Recorder};
+use kchaos_core::{Clock, Draft, FaultEvent, FaultMoment, Key, KeyEntry, Observation, Plan, PlannedFault, Recorder};
 use kchaos_nemeses::{Doors, Engine, EngineOptions, HostPaths, HostReport};
 use kchaos_workloads::{ClientHost, Running};
 use serde_json::{Value, json};
@@ -69,6 +72,7 @@ use crate::recorder::{Beginning, FileRecorder};
 use crate::store::{Lines, RunDirectory};
 use analysis::Analysis;
 use client_log::ClientLog;
+use pulse::Vitals;
 use witness::Witness;
 
 /// How long writes are watched before the trouble, and after it: long enough to be a baseline, short enough to be waited for.
@@ -85,6 +89,7 @@ pub(crate) struct Live {
     pub(crate) recorder: Arc<FileRecorder>,
     pub(crate) client_log: Arc<ClientLog>,
     pub(crate) witness: Arc<Witness>,
+    pub(crate) vitals: Arc<Vitals>,
     pub(crate) display: Arc<Display>,
     pub(crate) abort: Abort,
     pub(crate) keys: Vec<KeyEntry>,
@@ -130,6 +135,8 @@ pub(crate) struct Ended {
     pub(crate) abort: Option<AbortReason>,
     /// Nobody wrote in the end, since kchaos had been killed.
     pub(crate) is_cut_off: bool,
+    /// What a scraper would have been told last.
+    pub(crate) scrape: Option<metrics::Scrape>,
     /// A bug of ours, or the environment's failure, on the way; what could be judged was judged.
     pub(crate) failures: Vec<Failure>,
 }
@@ -175,6 +182,7 @@ async fn prepared_life(
     preflight::delete_topics(setup, &live, live.context()?).await;
     let mut ended = ended?;
 
+    ended.scrape = Some(live.source(&books).scrape());
     let (analysed, failures) = books.close(&live);
     ended.analysed = analysed;
     ended.failures.extend(failures);
@@ -199,7 +207,8 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
     }
     let observer = Observer::start(live.inventory.clone(), live.keys.clone(), live.clock.clone(), books.observation_sink());
     let clients = live.start_clients()?;
-    let watch = watch::start(live, &engine, &clients);
+    live.display.scraped_from(live.source(books));
+    let watch = watch::start(live, books, &engine, &clients);
     let conditions = conditions::watch(live, &engine);
 
     let mut failures = Vec::new();
@@ -231,6 +240,7 @@ async fn with_topics(live: &Arc<Live>, books: &Books, plan: &mut Plan, directory
         recovery_timeout_s: live.recovery_timeout().as_secs(),
         abort: live.abort.reason(),
         is_cut_off: false,
+        scrape: None,
         failures,
     })
 }
@@ -306,7 +316,8 @@ impl Live {
         if let Err(error) = self.recorder.sync() {
             self.abort.raise(AbortReason::Environment(error.to_string()));
         }
-        self.display.event(&format!("{:>7.1} s  phase: {name}", self.elapsed().as_secs_f64()));
+        self.vitals.phase(name, self.elapsed().as_secs_f64(), self.limit_of(name).map(|limit| limit.as_secs_f64()));
+        self.display.event_at(self.elapsed(), &format!("phase: {name}"));
     }
 
     fn nemesis_op(&self, f: &str, value: Value) {
@@ -316,7 +327,34 @@ impl Live {
     /// Something worth knowing, shown and kept.
     fn note(&self, text: &str) {
         self.nemesis_op("note", Value::from(text));
-        self.display.event(&format!("{:>7.1} s  {text}", self.elapsed().as_secs_f64()));
+        self.display.event_at(self.elapsed(), text);
+    }
+
+    /// What is told to a scraper.
+    fn source(&self, books: &Books) -> metrics::Source {
+        let setup = &self.setup;
+        let (seed, cluster) = (setup.seed.to_string(), &self.inventory.cluster.name);
+        let labels = [("run_id", &setup.run_id), ("cluster", cluster), ("workload", &setup.args.workload), ("seed", &seed)];
+        metrics::Source {
+            run: labels.map(|(name, value)| (name.to_owned(), value.clone())).to_vec(),
+            started_at_unix_ns: self.clock.started_at_unix_ns,
+            vitals: Arc::clone(&self.vitals),
+            analysis: Arc::clone(&books.analysis),
+            latencies: Mutex::default(),
+        }
+    }
+
+    /// As `kafka-topics.sh` would say it: topic and partition.
+    fn key_name(&self, key: Key) -> String {
+        let entry = self.keys.iter().find(|entry| entry.key == key);
+        entry.map_or_else(|| format!("key {key}"), |entry| format!("{}-{}", entry.topic, entry.partition))
+    }
+
+    /// How long a phase is to last; some end when something has come about.
+    fn limit_of(&self, phase: &str) -> Option<Duration> {
+        let args = &self.setup.args;
+        let is_timed = phase == "trouble" && args.faults.is_none() && (args.time_limit.is_some() || self.setup.steps.is_empty());
+        is_timed.then(|| args.time_limit())
     }
 
     fn elapsed(&self) -> Duration {
@@ -359,6 +397,7 @@ struct Books {
     recorder: Arc<FileRecorder>,
     client_log: Arc<ClientLog>,
     witness: Arc<Witness>,
+    vitals: Arc<Vitals>,
     analysis: Arc<Mutex<Analysis>>,
     faults: Arc<Lines>,
     fault_events: Arc<Mutex<Vec<FaultEvent>>>,
@@ -381,6 +420,7 @@ impl Books {
         Ok(Self {
             history,
             witness: Arc::new(Witness::new(recorder.clone())),
+            vitals: Arc::default(),
             recorder,
             client_log: Arc::new(ClientLog::create(&directory.file("clients.log"))?),
             analysis,
@@ -397,8 +437,9 @@ impl Books {
             faults.push(&event);
             lock(&analysis).fault(&event);
             live.witness.fault(&event);
+            live.vitals.fault(&event);
             if let Some(text) = spoken(&event) {
-                live.display.event(&format!("{:>7.1} s  {text}", live.elapsed().as_secs_f64()));
+                live.display.event_at(live.elapsed(), &text);
             }
             live.nemesis_op(if event.nemesis.is_empty() { "note" } else { &event.nemesis }, json!(event));
             lock(&events).push(event);
@@ -407,8 +448,10 @@ impl Books {
 
     fn observation_sink(&self) -> Arc<dyn Fn(Observation) + Send + Sync> {
         let (timeline, analysis, witness) = (Arc::clone(&self.timeline), Arc::clone(&self.analysis), Arc::clone(&self.witness));
+        let vitals = Arc::clone(&self.vitals);
         Arc::new(move |observation| {
             timeline.push(&observation);
+            vitals.observation(&observation);
             lock(&analysis).observation(&observation);
             witness.observation(&observation);
         })

@@ -352,6 +352,7 @@ impl Ready {
             recorder: Arc::clone(&books.recorder),
             client_log: Arc::clone(&books.client_log),
             witness: Arc::clone(&books.witness),
+            vitals: Arc::clone(&books.vitals),
             display,
             abort,
             begun: AtomicUsize::new(keys.len()),

@@ -123,6 +123,11 @@ impl Setup {
         self.steps.iter().map(|planned| planned.step.words()).collect()
     }
 
+    /// What it is, for whoever looks on.
+    pub(crate) fn title(&self, directory: &std::path::Path) -> String {
+        format!("{} · {} · seed {} · {}", self.inventory.cluster.name, self.args.workload, self.seed, directory.display())
+    }
+
     /// `<start time>-<workload>-<nemesis>`.
     pub(crate) fn directory_name(&self) -> String {
         let nemesis = match self.nemeses.as_slice() {

@@ -131,7 +131,9 @@ async fn one(live: &Live, engine: &Engine, fault: &PlannedFault) -> Outcome {
         // What of it is there already is mended with everything else.
         () = live.abort.raised() => return Ok(None),
     };
-    live.abort.sleep(Duration::from_millis(fault.duration_ms)).await;
+    let hold = Duration::from_millis(fault.duration_ms);
+    live.vitals.holds(id, (live.elapsed() + hold).as_secs_f64());
+    live.abort.sleep(hold).await;
     let healed = engine.heal(id).await;
     let has_lapsed = engine.has_lapsed(id);
     if let Err(error) = &healed {

@@ -1,4 +1,4 @@
-//! The progress line, the samples of our own resources, and the conditions that end a run: once a second, beside everything else.
+//! The look at what goes on, the samples of our own resources, and the conditions that end a run: once a second, beside everything else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::abort::AbortReason;
 use super::resources::Resources;
-use super::{Clients, Live};
+use super::{Books, Clients, Live, lock};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -20,12 +20,12 @@ pub(super) struct Watch {
     task: JoinHandle<Resources>,
 }
 
-pub(super) fn start(live: &Arc<Live>, engine: &Arc<Engine>, clients: &Clients) -> Watch {
+pub(super) fn start(live: &Arc<Live>, books: &Books, engine: &Arc<Engine>, clients: &Clients) -> Watch {
     let (stop, mut stopped) = oneshot::channel();
     let (live, engine, clients) = (Arc::clone(live), Arc::clone(engine), Arc::downgrade(clients));
+    let analysis = Arc::clone(&books.analysis);
     let task = tokio::spawn(async move {
         let mut resources = Resources::default();
-        let mut acked_before = 0;
         loop {
             tokio::select! {
                 _ = &mut stopped => break,
@@ -38,32 +38,11 @@ pub(super) fn start(live: &Arc<Live>, engine: &Arc<Engine>, clients: &Clients) -
             // While the finale holds the clients there is nothing new to count.
             let elapsed_s = live.elapsed().as_secs_f64();
             let Some(clients) = clients.upgrade() else { break };
-            let is_load = clients.try_lock().is_ok();
-            resources.sample(elapsed_s, is_load);
-            let Ok(counts) = clients.try_lock().map(|clients| clients.counts()) else { continue };
-            let acked = counts.ok;
-            let faults = engine
-                .in_force()
-                .iter()
-                .map(|fault| {
-                    format!("{} {}", fault.nemesis, fault.chosen.iter().map(|chosen| chosen.daemon.as_str()).collect::<Vec<_>>().join("+"))
-                })
-                .collect::<Vec<_>>();
-            let faults = if faults.is_empty() { "no fault".to_owned() } else { faults.join(", ") };
-            live.display.line(
-                live.elapsed(),
-                &format!(
-                    "{:>7.1} s  {:>6} acked/s · ok {} · info {} · fail {} · open {} · read {} · {faults}",
-                    live.elapsed().as_secs_f64(),
-                    acked.saturating_sub(acked_before),
-                    counts.ok,
-                    counts.info,
-                    counts.fail,
-                    counts.outstanding(),
-                    counts.records_polled,
-                ),
-            );
-            acked_before = acked;
+            let counts = clients.try_lock().ok().map(|clients| clients.counts());
+            resources.sample(elapsed_s, counts.is_some());
+            let point = lock(&analysis).last_second();
+            let pulse = live.vitals.look(elapsed_s, counts, point.as_ref(), &engine.in_force(), |key| live.key_name(key));
+            live.display.pulse(&pulse);
         }
         resources
     });

@@ -229,7 +229,7 @@ impl Live<'_> {
     /// A child's exit code, and where its run lies.
     fn child(&self, number: usize, given: Vec<String>) -> Result<(u8, PathBuf), Failure> {
         let runs = self.path.join("runs");
-        let mut all = vec!["test".to_owned(), "--progress=none".to_owned()];
+        let mut all = vec!["test".to_owned(), "--progress=none".to_owned(), "--ci=none".to_owned()];
         all.push(format!("--inventory={}", self.original.inventory.display()));
         all.push(format!("--results={}", runs.display()));
         all.extend(self.args.i_understand.iter().map(|name| format!("--i-understand={name}")));

@@ -26,6 +26,11 @@ const OURS: &[&str] = &[
     "dry_run",
     "results",
     "progress",
+    "tui",
+    "metrics",
+    "notify",
+    "notify_always",
+    "ci",
     "i_understand",
 ];
 const TIME_LIMIT: &str = "time_limit";

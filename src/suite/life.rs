@@ -22,7 +22,7 @@ use crate::store::RunDirectory;
 
 /// After these nothing is as the next step would want it.
 const LAST: &[u8] = &[exit::ENVIRONMENT, exit::ABORTED, exit::UNHEALED, exit::USAGE, exit::INTERNAL];
-const LATEST: &str = "latest-suite";
+pub(crate) const LATEST: &str = "latest-suite";
 
 /// Where the cluster is.
 pub(crate) enum Place {

@@ -18,7 +18,7 @@ pub(crate) mod transcript;
 use std::path::PathBuf;
 
 pub(crate) use file::load;
-pub(crate) use life::{Place, lab_down, lab_up, live};
+pub(crate) use life::{LATEST, Place, lab_down, lab_up, live};
 pub(crate) use matrix::{Matrix, live as live_matrix};
 
 pub(crate) use report::{LabResult, status};

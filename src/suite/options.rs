@@ -39,7 +39,7 @@ pub(super) fn words<A: Args>(table: &DeTable<'_>) -> Result<Vec<String>, Vec<Tro
 }
 
 /// What whoever has the run done says itself.
-const OURS: &[&str] = &["inventory", "results", "progress", "dry-run", "keep-lab"];
+const OURS: &[&str] = &["inventory", "results", "progress", "tui", "metrics", "notify", "notify-always", "ci", "dry-run", "keep-lab"];
 
 /// The words of a `kchaos test` that could be asked for; `place` is the table's, `by` who has it done.
 pub(crate) fn test_words(args: &DeTable<'_>, place: Range<usize>, by: &str) -> Result<Vec<String>, Vec<Trouble>> {

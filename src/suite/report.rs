@@ -164,6 +164,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_as_its_schema_says() {
+        crate::schema::conform::assert_conforms("suite", &serde_json::json!(result(&[0, 1, 254], exit::ENVIRONMENT, 2, false)));
+    }
+
+    #[test]
     fn the_suite_ends_with_the_strongest_of_all_that_happened() {
         assert_eq!(result(&[0, 0], 0, 0, false).exit_code, exit::VALID);
         assert_eq!(result(&[0, 6, 2], 0, 0, false).exit_code, exit::UNKNOWN);

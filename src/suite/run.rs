@@ -28,7 +28,7 @@ pub(crate) fn test(inventory: Option<&Path>, runs: &Path, output: &Path, words: 
     if let Some(inventory) = inventory {
         all.extend(["--inventory".to_owned(), inventory.display().to_string()]);
     }
-    all.extend(["--results".to_owned(), runs.display().to_string(), "--progress=none".to_owned()]);
+    all.extend(["--results".to_owned(), runs.display().to_string(), "--progress=none".to_owned(), "--ci=none".to_owned()]);
     all.extend(words.iter().cloned());
     let quiet = Transcript::quiet();
     quiet.begin(output)?;

@@ -13,7 +13,7 @@ use crate::report::words;
 pub(super) struct Band {
     fault_id: u32,
     nemesis: String,
-    hosts: String,
+    hosts: Vec<String>,
     from_ns: u64,
     to_ns: u64,
     proved: bool,
@@ -30,11 +30,16 @@ pub(super) fn bands(faults: &[FaultEvent], end_ns: u64) -> Vec<Band> {
         let is_end = |other: &&FaultEvent| matches!(other.moment, FaultMoment::Healed | FaultMoment::LeaseLapsed);
         let ended = same().filter(is_end).map(|other| other.when.before_ns).min();
         let chosen = same().find(|other| !other.chosen.is_empty()).map(|other| other.chosen.as_slice()).unwrap_or_default();
-        let hosts: Vec<&str> = chosen.iter().map(|chosen| chosen.host.as_str()).collect();
+        let mut hosts: Vec<String> = Vec::new();
+        for chosen in chosen {
+            if !hosts.contains(&chosen.host) {
+                hosts.push(chosen.host.clone());
+            }
+        }
         bands.push(Band {
             fault_id: event.fault_id,
             nemesis: event.nemesis.clone(),
-            hosts: hosts.join("+"),
+            hosts,
             from_ns: event.when.after_ns,
             to_ns: ended.unwrap_or(end_ns),
             proved: event.proof.as_ref().is_some_and(|proof| proof.proved),
@@ -59,7 +64,7 @@ pub(super) fn layer(bands: &[Band], end_ns: u64, bottom: f64) -> String {
         let _ = write!(content, "<path class=\"band-edge\" d=\"M{} 0V{bottom}M{} 0V{bottom}\"/>", Px(from), Px(to), bottom = Px(bottom));
         // A label has room until the next band begins.
         let room = bands.get(index + 1).map_or(PLOT, |next| x(next.from_ns)) - from;
-        let (name, host) = (format!("{} {}", band.fault_id, band.nemesis), format!("on {}", band.hosts));
+        let (name, host) = (format!("{} {}", band.fault_id, band.nemesis), format!("on {}", band.hosts.join("+")));
         if room >= 6.6 * name.chars().count().max(host.chars().count()) as f64 {
             svg::text(&mut content, "zt band-name", Anchor::Start, from + 5.0, 13.0, &name);
             svg::text(&mut content, "zt band-host", Anchor::Start, from + 5.0, 26.0, &host);
@@ -71,10 +76,34 @@ pub(super) fn layer(bands: &[Band], end_ns: u64, bottom: f64) -> String {
     plot(0.0, bottom, &content)
 }
 
+/// Every host that a fault hit.
+pub(super) fn hosts(bands: &[Band]) -> Vec<&str> {
+    let mut hosts: Vec<&str> = bands.iter().flat_map(|band| &band.hosts).map(String::as_str).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
+/// The faults of one host, as a strip of the timeline.
+pub(super) fn strip(bands: &[Band], host: &str, end_ns: u64) -> String {
+    let x = |ns: u64| PLOT * ns as f64 / end_ns as f64;
+    let mut content = String::new();
+    for band in bands.iter().filter(|band| band.hosts.iter().any(|other| other == host)) {
+        let (from, to) = (x(band.from_ns), x(band.to_ns));
+        let width = (to - from).max(1.5);
+        svg::area(&mut content, if band.proved { "hit" } else { "hit unproved" }, (from, 0.0), (width, 16.0), &band.tip());
+        let names = [format!("{} {}", band.fault_id, band.nemesis), band.fault_id.to_string()];
+        if let Some(name) = names.iter().find(|name| width >= 6.4 * name.chars().count() as f64 + 8.0) {
+            svg::text(&mut content, "zt cell-name", Anchor::Start, from + 5.0, 12.0, name);
+        }
+    }
+    content
+}
+
 impl Band {
     fn tip(&self) -> String {
         let proof = if self.proved { "" } else { ", not proved in force" };
         let (from, to) = (words::moment(self.from_ns), words::moment(self.to_ns));
-        format!("fault {} {} on {}: {from} to {to}{proof}", self.fault_id, self.nemesis, self.hosts)
+        format!("fault {} {} on {}: {from} to {to}{proof}", self.fault_id, self.nemesis, self.hosts.join(" and "))
     }
 }

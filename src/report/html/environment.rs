@@ -61,7 +61,7 @@ fn plain(value: &serde_json::Value) -> String {
 
 fn load(data: &RunData) -> String {
     let columns = [("phase", ""), ("from", ""), ("acked", ""), ("info", ""), ("failed", ""), ("read", ""), ("reread", "")];
-    let mut html = format!("<div><h3>Load by phase</h3>\n{}", svg::table_head("numbers", &columns));
+    let mut html = format!("<div><h3>Load by phase</h3>\n{}", svg::table_head("numbers", "Load by phase of the run", &columns));
     for (phase, load) in &data.verdict.load {
         let from = data.latency.phases.iter().find(|(other, _)| other == phase).map_or(String::new(), |(_, ns)| words::moment(*ns));
         let _ = writeln!(

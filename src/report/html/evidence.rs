@@ -1,5 +1,5 @@
-//! The evidence of one example: the steps of a cycle, the ops in words, and the part of the log, offset by offset. A cited op and an
-//! accused offset have a sign beside their colour.
+//! The evidence of one example in words: the steps of a cycle, the ops, and the part of the log, offset by offset, as a table beside its picture
+//! (`offset_line.rs`). A cited op and an accused offset have a sign beside their colour.
 
 use std::fmt::Write;
 
@@ -26,7 +26,7 @@ pub(super) fn render(html: &mut String, data: &RunData, evidence: &Evidence) {
 }
 
 fn ops(html: &mut String, evidence: &Evidence) {
-    html.push_str("<div class=\"scroll\"><table class=\"ops\"><tbody>\n");
+    html.push_str("<div class=\"scroll\"><table class=\"ops\"><caption>The ops that it cites, and those around them</caption><tbody>\n");
     for (op, at) in evidence.ops.iter().zip(evidence.moments()) {
         let (class, mark) = if op.cited { (" class=\"cited\"", "▸ ") } else { ("", "") };
         let _ = writeln!(
@@ -54,10 +54,15 @@ fn leaders(html: &mut String, evidence: &Evidence) {
 }
 
 fn log(html: &mut String, data: &RunData, line: &OffsetLine) {
-    let _ = write!(html, "<div class=\"scroll\"><table class=\"log\"><thead><tr><th>{}, offset</th>", Esc(data.key_name_short(line.key)));
+    let _ = write!(
+        html,
+        "<details class=\"more\"><summary>the same offsets as a table</summary>\
+         <div class=\"scroll\"><table class=\"log\"><caption>What stands at each offset, who sent it and who read it</caption><thead><tr><th scope=\"col\">{}, offset</th>",
+        Esc(data.key_name_short(line.key))
+    );
     for column in &line.columns {
         let mark = if column.accused { "<small>▼</small>" } else { "" };
-        let _ = write!(html, "<th{}>{mark}{}</th>", class(column), column.offset);
+        let _ = write!(html, "<th scope=\"col\"{}>{mark}{}</th>", class(column), column.offset);
     }
     html.push_str("</tr></thead><tbody>\n");
     row(html, "value", " class=\"value\"", line.columns.iter().map(|column| (column, held(column, |held| held.value.to_string()))));
@@ -74,10 +79,11 @@ fn log(html: &mut String, data: &RunData, line: &OffsetLine) {
     if !(gap.is_empty() && more.is_empty()) {
         let _ = writeln!(html, "<p class=\"muted\">{}</p>", format_args!("{gap}{more}"));
     }
+    html.push_str("</details>\n");
 }
 
 fn row<'a>(html: &mut String, name: &str, attributes: &str, cells: impl Iterator<Item = (&'a LineOffset, String)>) {
-    let _ = write!(html, "<tr{attributes}><th>{}</th>", Esc(name));
+    let _ = write!(html, "<tr{attributes}><th scope=\"row\">{}</th>", Esc(name));
     for (column, cell) in cells {
         let _ = write!(html, "<td{}>{cell}</td>", class(column));
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use kchaos_core::{Example, Finding, Validity};
 
 use super::text::{Esc, cut};
-use super::{evidence, svg};
+use super::{evidence, offset_line, svg};
 use crate::report::{RunData, words};
 use crate::slo::SloStatus;
 
@@ -60,21 +60,23 @@ fn anomaly(html: &mut String, data: &RunData, name: &str, finding: &Finding, is_
     // The first example of the worst finding is open; the rest waits, so that the timeline is not a mile away.
     let mut examples = finding.examples.iter().take(EXAMPLES_SHOWN);
     if is_worst && let Some(first) = examples.next() {
-        shown(html, data, first);
+        shown(html, data, name, first);
     }
     if examples.len() > 0 {
         let word = if examples.len() == 1 { "example" } else { "examples" };
         let more = if is_worst { "more " } else { "" };
         let _ =
             writeln!(html, "<details class=\"more\"><summary>{} {more}{word} of {}</summary>", examples.len(), words::count(finding.count));
-        examples.for_each(|example| shown(html, data, example));
+        examples.for_each(|example| shown(html, data, name, example));
         html.push_str("</details>\n");
     }
     html.push_str("</article>\n");
 }
 
-fn shown(html: &mut String, data: &RunData, example: &Example) {
-    html.push_str("<div class=\"example\">");
+fn shown(html: &mut String, data: &RunData, name: &str, example: &Example) {
+    let cited = example.evidence.as_deref().and_then(|evidence| evidence.ops.iter().find(|op| op.cited));
+    let at = cited.map_or_else(String::new, |op| format!(" data-at=\"{:.3}\"", op.time_ns as f64 / 1e9));
+    let _ = write!(html, "<div class=\"example\"{at}>");
     let _ = write!(html, "<p>{}</p><p class=\"muted\">", Esc(cut(&example.explanation, 1_200)));
     if let Some(key) = example.key {
         let _ = write!(html, "{} (key {key})", Esc(data.key_name(key)));
@@ -87,7 +89,8 @@ fn shown(html: &mut String, data: &RunData, example: &Example) {
     if !example.ops.is_empty() {
         let _ = write!(html, " · ops {}", numbers_text(&example.ops));
     }
-    html.push_str("</p>");
+    html.push_str("</p>\n");
+    html.push_str(&offset_line::render(data, name, example));
     match example.evidence.as_deref().filter(|evidence| !evidence.ops.is_empty()) {
         Some(shown) => {
             evidence::render(html, data, shown);
@@ -129,8 +132,7 @@ fn lines(data: &RunData, example: &Example) -> String {
 
 /// Checkers and promises of time, one line each.
 pub(super) fn checks(data: &RunData) -> String {
-    let mut html =
-        String::from("<div class=\"scroll\"><table><thead><tr><th>check</th><th>result</th><th>what it saw</th></tr></thead><tbody>\n");
+    let mut html = svg::table_head("", "Checkers and promises of time", &[("check", ""), ("result", ""), ("what it saw", "")]);
     for checker in &data.verdict.checkers {
         let sign = match checker.valid {
             Validity::Valid => "<span class=\"good\">✓ passed</span>",

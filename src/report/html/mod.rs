@@ -2,8 +2,8 @@
 //!
 //! The order is the order of a reader's questions: was a promise broken, and how do I see it again; what broke and what did clients feel;
 //! where did the time go; did the faults really happen; under what settings. Everything is drawn here, as inline SVG; the script only
-//! adds zoom and values under the pointer, and nothing is lost without it. Colour is never the only sign. Whatever comes from the run is
-//! escaped.
+//! adds zoom and values under the pointer, and nothing is lost without it. Colour is never the only sign, and every picture is told in words as
+//! well: in its label, or by the table below it. Whatever comes from the run is escaped.
 
 use std::fmt::Write;
 
@@ -20,6 +20,7 @@ mod evidence;
 mod faults;
 mod findings;
 mod latency;
+mod offset_line;
 mod recovery;
 mod scale;
 mod strips;
@@ -30,28 +31,20 @@ mod timeline;
 
 use text::cut;
 
+#[cfg(test)]
+mod tests;
+
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 pub(crate) fn render(data: &RunData) -> String {
-    let mut html = head(data);
+    let sections = sections(data);
+    let mut html = head(data, &sections);
     banner(&mut html, data);
     figures(&mut html, data);
-    let found = findings::render(data);
-    if !found.is_empty() {
-        section(&mut html, "findings", "What was found", &found);
-    }
-    section(&mut html, "time", "What happened", &timeline_section(data));
-    section(&mut html, "recovery", "Recovery: where the time went", &recovery::render(data));
-    section(&mut html, "latency", "Latency of writes", &(latency::render(&data.latency) + &super::sizes::html(&data.sizes)));
-    section(&mut html, "faults", "Faults, and how they were known", &faults::render(data));
-    section(&mut html, "unavailable", "Unavailable windows", &faults::unavailable(data));
-    if !data.verdict.checkers.is_empty() || !data.verdict.thresholds.is_empty() {
-        section(&mut html, "checks", "Checks", &findings::checks(data));
-    }
-    section(&mut html, "environment", "Environment", &environment::render(data));
-    if !data.files.is_empty() {
-        section(&mut html, "files", "Files of this run", &environment::files(data));
+    for Section { id, title, content, .. } in &sections {
+        let _ =
+            writeln!(html, "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n{content}</section>");
     }
     let _ = write!(
         html,
@@ -64,19 +57,54 @@ pub(crate) fn render(data: &RunData) -> String {
     html
 }
 
-fn head(data: &RunData) -> String {
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    /// What the list of sections calls it.
+    short: &'static str,
+    content: String,
+}
+
+/// In the order of a reader's questions; those that have nothing to say are left out.
+fn sections(data: &RunData) -> Vec<Section> {
+    let section = |id, title, short, content| Section { id, title, short, content };
+    let has_checks = !data.verdict.checkers.is_empty() || !data.verdict.thresholds.is_empty();
+    let latency = latency::render(&data.latency, &data.verdict.recovery) + &super::sizes::html(&data.sizes);
+    let checks = if has_checks { findings::checks(data) } else { String::new() };
+    let files = if data.files.is_empty() { String::new() } else { environment::files(data) };
+    let mut sections = vec![
+        section("findings", "What was found", "findings", findings::render(data)),
+        section("time", "What happened", "timeline", timeline_section(data)),
+        section("recovery", "Recovery: where the time went", "recovery", recovery::render(data)),
+        section("latency", "Latency of writes", "latency", latency),
+        section("faults", "Faults, and how they were known", "faults", faults::render(data)),
+        section("unavailable", "Unavailable windows", "unavailable", faults::unavailable(data)),
+        section("checks", "Checks", "checks", checks),
+        section("environment", "Environment", "environment", environment::render(data)),
+        section("files", "Files of this run", "files", files),
+    ];
+    sections.retain(|section| !section.content.is_empty());
+    sections
+}
+
+fn head(data: &RunData, sections: &[Section]) -> String {
     let what = what(data);
-    format!(
+    let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{word}: {title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <header><b>kchaos</b> <span>{title}</span><span>{started}</span><span>{length}</span></header>\n",
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#verdict\">Skip to the verdict</a>\n\
+         <header><b>kchaos</b> <span>{title}</span><span>{started}</span><span>{length}</span>\n<nav aria-label=\"Sections\">",
         word = word(data.verdict.valid),
         title = Esc(&what),
         started = Esc(started(&data.plan.started_at)),
         length = words::long_duration(data.end_ns()),
-    )
+    );
+    for Section { id, short, .. } in sections {
+        let _ = write!(html, "<a href=\"#{id}\">{short}</a> ");
+    }
+    html.push_str("</nav></header>\n<main>\n");
+    html
 }
 
 /// `2026-11-21 06:40:12 UTC`; what is not of that form stands as it is.
@@ -117,7 +145,7 @@ fn banner(html: &mut String, data: &RunData) {
     };
     let _ = write!(
         html,
-        "<section class=\"banner {class}\" aria-label=\"Verdict\">\n\
+        "<section id=\"verdict\" tabindex=\"-1\" class=\"banner {class}\" aria-label=\"Verdict\">\n\
          <svg class=\"sign\" viewBox=\"0 0 48 48\" aria-hidden=\"true\">{shape}</svg>\n<div>\n\
          <h1>{}</h1>\n<p class=\"sentence\">{}</p>\n",
         word(verdict.valid),
@@ -216,15 +244,18 @@ fn figure(html: &mut String, class: &str, name: &str, value: &str, note: &str) {
         writeln!(html, "<div class=\"figure {class}\"><span>{}</span><b>{}</b><small>{}</small></div>", Esc(name), Esc(value), Esc(note));
 }
 
-fn section(html: &mut String, id: &str, title: &str, content: &str) {
-    let _ = writeln!(html, "<section id=\"{id}\">\n<h2>{title}</h2>\n{content}</section>");
-}
-
 fn timeline_section(data: &RunData) -> String {
     format!(
-        "<div class=\"timeline scroll\">{}<div id=\"tip\" hidden></div></div>\n\
-         <p class=\"note\">Shaded: a fault in force, from the first moment it may have been to its proved mend. \
-         Seconds since the start of the run.<span id=\"zoom-help\" hidden> Drag to zoom, double-click to see all.</span></p>\n",
+        "<div id=\"zoom\" class=\"zoom\" role=\"group\" aria-label=\"Zoom of the timeline\" hidden>\
+         <button type=\"button\" data-do=\"in\" title=\"Zoom in (+)\">+<span class=\"unseen\"> zoom in</span></button>\
+         <button type=\"button\" data-do=\"out\" title=\"Zoom out (-)\">−<span class=\"unseen\"> zoom out</span></button>\
+         <button type=\"button\" data-do=\"left\" title=\"Earlier (left arrow)\">←<span class=\"unseen\"> earlier</span></button>\
+         <button type=\"button\" data-do=\"right\" title=\"Later (right arrow)\">→<span class=\"unseen\"> later</span></button>\
+         <button type=\"button\" data-do=\"all\" title=\"The whole run (0)\">all</button> <output id=\"range\"></output></div>\n\
+         <div class=\"timeline scroll\" id=\"plots\" tabindex=\"0\" role=\"group\" aria-label=\"Timeline\">{}<div id=\"tip\" hidden></div></div>\n\
+         <p class=\"note\">Shaded: a fault in force, from the first moment it may have been to its proved mend. Seconds since the start of the run.\
+         <span id=\"zoom-help\" hidden> Drag to zoom, double-click to see all; or, with the timeline in focus, <kbd>+</kbd> <kbd>-</kbd> <kbd>←</kbd> \
+         <kbd>→</kbd> <kbd>0</kbd>.</span></p>\n",
         timeline::render(data)
     )
 }

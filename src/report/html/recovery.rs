@@ -1,8 +1,8 @@
-//! Where the time went after each fault: quantiles by phase, and a bar for each fault and partition.
+//! Where the time went after each fault: a bar for each fault and partition, the same as a table, and quantiles by phase over all of them.
 
 use std::fmt::Write;
 
-use kchaos_checkers::recovery::{FaultRecovery, Found, KeyRecovery, Moment, Phase};
+use kchaos_checkers::recovery::{FaultRecovery, Found, KeyRecovery, Moment, Phase, Span};
 
 use super::scale::Linear;
 use super::svg::{self, Anchor};
@@ -21,6 +21,7 @@ pub(super) fn render(data: &RunData) -> String {
         return "<p class=\"note\">No fault of this run took a leader away.</p>".to_owned();
     }
     let mut html = bars(data);
+    html.push_str(&by_fault(data));
     html.push_str(&table(data));
     html.push_str(&missing(data));
     html
@@ -156,6 +157,82 @@ fn row(svg: &mut String, y: f64, name: &str, label: &str, parts: &Parts, scale: 
     svg::text(svg, "row strong", Anchor::Start, end + 7.0, y + 13.0, &text);
 }
 
+/// One row for each fault and partition: how long each phase lasted, or why there is none.
+fn by_fault(data: &RunData) -> String {
+    const PHASES: [(Phase, &str); 8] = [
+        (Phase::Detection, "detection"),
+        (Phase::Election, "election"),
+        (Phase::Propagation, "propagation"),
+        (Phase::Client, "client"),
+        (Phase::Recovery, "writes back after"),
+        (Phase::Read, "read after"),
+        (Phase::Isr, "in sync, from mend"),
+        (Phase::PreferredLeader, "old leader back"),
+    ];
+    let faults = &data.verdict.recovery.faults;
+    if faults.is_empty() {
+        return String::new();
+    }
+    let mut columns = vec![("fault", ""), ("partition, leaders", "text")];
+    columns.extend(PHASES.map(|(_, name)| (name, "")));
+    let mut html = format!("<h3>By fault</h3>\n{}", svg::table_head("numbers", "Recovery of each partition from each fault", &columns));
+    let mut rows = 0;
+    for fault in faults {
+        let name = format!("{} {}", fault.fault_id, fault.nemesis);
+        let of_the_fault = of_the_fault(fault);
+        if fault.keys.is_empty() {
+            let _ =
+                writeln!(html, "<tr><td>{}{of_the_fault}</td><td class=\"text\" colspan=\"9\">took no leader away</td></tr>", Esc(&name));
+            continue;
+        }
+        for (at, key) in fault.keys.iter().enumerate() {
+            rows += 1;
+            if rows > ROWS_SHOWN {
+                continue;
+            }
+            let name =
+                if at == 0 { format!("{}{of_the_fault}", Esc(&name)) } else { format!("<span class=\"muted\">{}</span>", Esc(&name)) };
+            let _ = write!(html, "<tr><td>{name}</td><td class=\"text\">{}</td>", Esc(label(data, key)));
+            for (phase, _) in PHASES {
+                html.push_str(&cell(key.phases.get(&phase), phase == Phase::Recovery));
+            }
+            html.push_str("</tr>\n");
+        }
+    }
+    html.push_str(svg::TABLE_END);
+    if rows > ROWS_SHOWN {
+        svg::note(&mut html, &format!("{} more are in verdict.json.", rows - ROWS_SHOWN));
+    }
+    html
+}
+
+/// What concerns no partition alone, and that a fault was not proved.
+fn of_the_fault(fault: &FaultRecovery) -> String {
+    let mut html = String::new();
+    if !fault.proved {
+        html.push_str("<div class=\"warn\">? not proved in force</div>");
+    }
+    for (phase, name) in [(Phase::Controller, "new controller"), (Phase::ZookeeperElection, "new ZooKeeper leader")] {
+        if let Some(Found::Seen(span)) = fault.phases.get(&phase) {
+            let _ = write!(html, "<div class=\"muted\">{name} in {}</div>", words::duration(span.middle_ns()));
+        }
+    }
+    html
+}
+
+fn cell(found: Option<&Found<Span>>, is_total: bool) -> String {
+    match found {
+        Some(Found::Seen(span)) => {
+            let bounds = format!("not less than {}, not more than {}", words::duration(span.at_least_ns), words::duration(span.at_most_ns));
+            let (open, close) = if is_total { ("<b>", "</b>") } else { ("", "") };
+            format!("<td title=\"{bounds}\">{open}{}{close}</td>", words::duration(span.middle_ns()))
+        }
+        Some(Found::Unseen { unseen }) => format!("<td title=\"{}\"><span class=\"bad\">✗ never</span></td>", Esc(unseen)),
+        Some(Found::NotApplicable { not_applicable }) => format!("<td title=\"{}\">–</td>", Esc(not_applicable)),
+        None => "<td>–</td>".to_owned(),
+    }
+}
+
 fn table(data: &RunData) -> String {
     let columns = [
         ("phase", ""),
@@ -168,7 +245,8 @@ fn table(data: &RunData) -> String {
         ("± interval", ""),
         ("never seen", ""),
     ];
-    let mut html = svg::table_head("numbers", &columns);
+    let mut html =
+        format!("<h3>Over all faults</h3>\n{}", svg::table_head("numbers", "Phases of recovery over all faults and partitions", &columns));
     for phase in Phase::ALL {
         let Some(summary) = data.verdict.recovery.phases.get(phase) else { continue };
         let class = if *phase == Phase::Recovery { " class=\"total\"" } else { "" };

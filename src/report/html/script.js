@@ -1,4 +1,4 @@
-// Niceties only: values under the pointer, zoom by dragging, and a copy button. The report is complete without this.
+// Niceties only: values under the pointer, zoom by dragging, buttons and keys, and a copy button. The report is complete without this.
 (() => {
   const $ = (id) => document.getElementById(id);
   const copy = $("copy"), command = $("command");
@@ -11,7 +11,8 @@
   const series = JSON.parse(data.textContent);
   const end = +picture.dataset.end, gutter = +picture.dataset.gutter, width = +picture.dataset.plot, bottom = +picture.dataset.bottom;
   const plots = [...picture.querySelectorAll("svg.plot")], labels = [...picture.querySelectorAll(".zt")], ticks = $("xticks"), cursor = $("cursor");
-  $("zoom-help").hidden = false;
+  const around = $("plots"), zooms = $("zoom"), range = $("range"), least = Math.min(end, 0.02);
+  $("zoom-help").hidden = zooms.hidden = false;
   let from = 0, to = end, grabbed = null;
   const ns = "http://www.w3.org/2000/svg";
   const make = (name, attributes, text) => {
@@ -23,8 +24,17 @@
   const select = make("rect", { class: "select", y: 0, height: bottom, width: 0, x: 0 });
   picture.append(select);
 
+  const show = (t) => { const digits = to - from < 1 ? 3 : to - from < 30 ? 2 : 1; return `${t.toFixed(digits)} s`; };
+  // All plots have one axis of time: a wish beyond its ends is moved back inside.
   const zoom = (a, b) => {
+    const wanted = Math.min(end, Math.max(least, b - a));
+    a = Math.min(end - wanted, Math.max(0, a)); b = a + wanted;
     from = a; to = b;
+    range.textContent = wanted < end ? `${show(a)} to ${show(b)}` : "the whole run";
+    for (const button of zooms.querySelectorAll("button")) {
+      const what = button.dataset.do;
+      button.disabled = what === "in" ? wanted <= least : wanted >= end;
+    }
     const left = (a / end) * width, span = ((b - a) / end) * width;
     for (const plot of plots) plot.setAttribute("viewBox", `${left} 0 ${span} ${plot.getAttribute("height")}`);
     // Text is not to be stretched, and the name of what began further left stands at the edge.
@@ -63,6 +73,7 @@
     const lines = [`${p.time.toFixed(1)} s`];
     if (i < series.ok.length) {
       lines.push(`acknowledged ${series.ok[i]}   unknown ${series.info[i]}   failed ${series.fail[i]}`);
+      if (series.unseen[i]) lines.push(`acknowledged and unread ${series.unseen[i]}`);
       lines.push(`p50 ${duration(series.p50[i])}   p99 ${duration(series.p99[i])}   max ${duration(series.max[i])}`);
     }
     tip.textContent = lines.join("\n");
@@ -80,4 +91,35 @@
     if (Math.abs(b.x - a.x) > 8) zoom(Math.min(a.time, b.time), Math.max(a.time, b.time));
   });
   picture.addEventListener("dblclick", () => zoom(0, end));
+
+  // By key and by button: around the middle, or a fifth of what is shown to either side.
+  const act = {
+    in: () => { const quarter = (to - from) / 4; zoom(from + quarter, to - quarter); },
+    out: () => { const half = (to - from) / 2; zoom(from - half, to + half); },
+    left: () => zoom(from - (to - from) / 5, to - (to - from) / 5),
+    right: () => zoom(from + (to - from) / 5, to + (to - from) / 5),
+    all: () => zoom(0, end),
+  };
+  const keys = { "+": "in", "=": "in", "-": "out", "_": "out", ArrowLeft: "left", ArrowRight: "right", 0: "all", Home: "all" };
+  zooms.addEventListener("click", (event) => { const button = event.target.closest("button"); if (button) act[button.dataset.do](); });
+  around.addEventListener("keydown", (event) => {
+    const what = keys[event.key];
+    if (!what || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act[what]();
+  });
+  around.setAttribute("aria-label", "Timeline; plus and minus zoom, the arrows move, zero shows the whole run");
+  zoom(0, end);
+
+  // From a finding to its moment.
+  for (const example of document.querySelectorAll(".example[data-at]")) {
+    const at = +example.dataset.at, button = document.createElement("button");
+    button.type = "button"; button.className = "jump"; button.textContent = "show in the timeline";
+    button.onclick = () => {
+      const reach = Math.min(end, Math.max(4, end / 20)) / 2;
+      zoom(at - reach, at + reach);
+      around.scrollIntoView({ block: "nearest" }); around.focus({ preventScroll: true });
+    };
+    example.append(button);
+  }
 })();

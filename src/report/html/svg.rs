@@ -38,13 +38,13 @@ pub(super) fn area(svg: &mut String, class: &str, (x, y): (f64, f64), (width, he
     }
 }
 
-/// A table's head: each column's name, and a class for columns that are not numbers.
-pub(super) fn table_head(class: &str, columns: &[(&str, &str)]) -> String {
-    let mut html = format!("<div class=\"scroll\"><table class=\"{class}\"><thead><tr>");
+/// A table's head: what it is a table of, for those who do not see where it stands; each column's name, and a class for columns that are not numbers.
+pub(super) fn table_head(class: &str, caption: &str, columns: &[(&str, &str)]) -> String {
+    let mut html = format!("<div class=\"scroll\"><table class=\"{class}\"><caption>{}</caption><thead><tr>", Esc(caption));
     for (name, of) in columns {
         let _ = match *of {
-            "" => write!(html, "<th>{name}</th>"),
-            of => write!(html, "<th class=\"{of}\">{name}</th>"),
+            "" => write!(html, "<th scope=\"col\">{name}</th>"),
+            of => write!(html, "<th scope=\"col\" class=\"{of}\">{name}</th>"),
         };
     }
     html.push_str("</tr></thead><tbody>\n");

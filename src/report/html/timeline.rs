@@ -9,7 +9,7 @@ use std::fmt::Write;
 use kchaos_checkers::latency_series::Point;
 use kchaos_core::Key;
 
-use super::bands::{self, bands};
+use super::bands::{self, Band, bands};
 use super::scale::{Decades, Linear};
 use super::strips::{PartitionStrip, Segment, Strips, strips};
 use super::svg::{self, Anchor};
@@ -21,6 +21,7 @@ const GUTTER: f64 = 116.0;
 pub(super) const PLOT: f64 = WIDTH - GUTTER - 20.0;
 /// More strips than this make a picture that nobody reads; partitions that a fault hit come first.
 const PARTITIONS_SHOWN: usize = 12;
+const HOSTS_SHOWN: usize = 12;
 
 struct Picture<'a> {
     data: &'a RunData,
@@ -36,18 +37,21 @@ pub(super) fn render(data: &RunData) -> String {
     let mut picture = Picture { data, end_ns, y: bands::labels_height(&bands), body: String::new() };
     picture.throughput();
     picture.latency();
+    picture.unseen();
     let omitted = picture.partitions(&strips);
     picture.owner("controller", &strips.controller, |broker| broker.map(|id| (broker_color(&strips, id), format!("broker {id}"))));
     let hosts = zookeeper_hosts(&strips);
     picture.owner("ZooKeeper leader", &strips.zookeeper, |host| {
         host.as_ref().map(|host| (strips.brokers.len() + hosts.iter().position(|other| *other == host).unwrap_or(0), host.clone()))
     });
+    let hosts_omitted = picture.hosts(&bands);
     let bottom = picture.y;
     picture.axis(bottom);
     let height = bottom + 24.0;
     let mut svg = format!(
         "<svg id=\"timeline\" class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
-         aria-label=\"Timeline of the run: throughput, latency, faults, leaders and in-sync replicas\" \
+         aria-label=\"Timeline of the run: writes per second, latency, unread values, leaders, replicas in sync, controller and faults by host. \
+         The tables below tell the same.\" \
          data-end=\"{}\" data-gutter=\"{GUTTER}\" data-plot=\"{PLOT}\" data-bottom=\"{}\">\n{HATCHES}",
         Px(height),
         end_ns as f64 / 1e9,
@@ -56,6 +60,9 @@ pub(super) fn render(data: &RunData) -> String {
     svg.push_str(&bands::layer(&bands, end_ns, bottom));
     svg.push_str(&picture.body);
     svg.push_str("<line id=\"cursor\" class=\"cursor\" y1=\"0\" y2=\"0\" hidden=\"\"/></svg>\n");
+    if hosts_omitted > 0 {
+        svg::note(&mut svg, &format!("{hosts_omitted} more hosts were hit and are not drawn; the table of faults has them."));
+    }
     if omitted > 0 {
         svg::note(&mut svg, &format!("{omitted} more partitions are not drawn; the tables below have them."));
     }
@@ -65,7 +72,9 @@ pub(super) fn render(data: &RunData) -> String {
 /// Patterns: what is bad is hatched as well as coloured.
 const HATCHES: &str = "<defs>\
 <pattern id=\"hatch-bad\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-<rect width=\"5\" height=\"5\" class=\"hatch-ground\"/><rect width=\"2.4\" height=\"5\" class=\"hatch-line\"/></pattern></defs>\n";
+<rect width=\"5\" height=\"5\" class=\"hatch-ground\"/><rect width=\"2.4\" height=\"5\" class=\"hatch-line\"/></pattern>\
+<pattern id=\"hatch-pale\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+<rect width=\"6\" height=\"6\" class=\"hatch-ground\"/><rect width=\"2\" height=\"6\" class=\"hatch-pale\"/></pattern></defs>\n";
 
 /// A nested picture that zooms along the axis of time only.
 pub(super) fn plot(y: f64, height: f64, content: &str) -> String {
@@ -193,6 +202,51 @@ impl Picture<'_> {
             is_open = true;
         }
         path
+    }
+
+    /// What readers had not been given yet: Jepsen's plots of unseen values and of real-time lag.
+    fn unseen(&mut self) {
+        let points = &self.data.latency.series.points;
+        let most = points.iter().map(|point| point.unseen).max().unwrap_or(0);
+        if most == 0 {
+            return;
+        }
+        self.title("Acknowledged and not yet read, at each second's end (unseen)", &[]);
+        let scale = Linear { max: most as f64 * 1.05, pixels: 48.0 };
+        for tick in scale.ticks(2.0) {
+            self.tick(self.y + 48.0 - scale.at(tick), &words::count(tick as u64));
+        }
+        let above: Vec<f64> = points.iter().map(|point| point.unseen as f64).collect();
+        let path = self.area(&vec![0.0; above.len()], &above, scale);
+        self.body.push_str(&plot(self.y, 48.0, &format!("<path class=\"area unseen-values\" d=\"{path}\"/>")));
+        self.y += 48.0;
+
+        let ages = || points.iter().map(|point| (point.unseen_age_ns > 0).then_some(point.unseen_age_ns));
+        let scale = Decades::around(ages().flatten(), 56.0);
+        self.title("How long the oldest of them had waited (real-time lag)", &[]);
+        // There is room for some five names.
+        let ticks = scale.ticks();
+        for (value, name) in ticks.iter().step_by(1 + ticks.len() / 6) {
+            self.tick(self.y + 56.0 - scale.at(*value), name);
+        }
+        let path = self.steps(ages(), scale);
+        self.body.push_str(&plot(self.y, 56.0, &format!("<path class=\"line real-time-lag\" d=\"{path}\"/>")));
+        self.y += 56.0;
+    }
+
+    /// The faults of each host; gives back how many hosts were left out.
+    fn hosts(&mut self, bands: &[Band]) -> usize {
+        let hosts = bands::hosts(bands);
+        if hosts.is_empty() {
+            return 0;
+        }
+        self.title("Faults by host", &[]);
+        for host in hosts.iter().take(HOSTS_SHOWN) {
+            self.gutter(host, 12.0);
+            self.body.push_str(&plot(self.y, 16.0, &bands::strip(bands, host, self.end_ns)));
+            self.y += 16.0 + 6.0;
+        }
+        hosts.len().saturating_sub(HOSTS_SHOWN)
     }
 
     /// Leader, waits and in-sync replicas of each partition; gives back how many were left out.
@@ -336,11 +390,12 @@ pub(super) fn series_json(data: &RunData) -> String {
     };
     let micros = |ns: Option<u64>| ns.map(|ns| ns / 1_000);
     format!(
-        "{{\"width\":{},\"ok\":{},\"info\":{},\"fail\":{},\"p50\":{},\"p99\":{},\"max\":{}}}",
+        "{{\"width\":{},\"ok\":{},\"info\":{},\"fail\":{},\"unseen\":{},\"p50\":{},\"p99\":{},\"max\":{}}}",
         series.width_ns as f64 / 1e9,
         column(&|point| Some(point.ok)),
         column(&|point| Some(point.info)),
         column(&|point| Some(point.fail)),
+        column(&|point| Some(point.unseen)),
         column(&|point| micros(point.p50_ns)),
         column(&|point| micros(point.p99_ns)),
         column(&|point| micros(point.max_ns)),

@@ -201,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_as_its_schema_says() {
+        for gone in [None, Some(Gone::Budget), Some(Gone::Refused)] {
+            let mut result = result(&[0, 1, 5], 4, gone);
+            result.runs[1].anomalies.insert("lost-write".into(), 3);
+            crate::schema::conform::assert_conforms("suite", &serde_json::json!(result));
+        }
+    }
+
+    #[test]
     fn one_that_is_not_valid_is_enough_whatever_comes_after_it() {
         assert_eq!(result(&[0, 0], 2, None).exit_code, exit::VALID);
         assert_eq!(result(&[0, 1, 0], 3, None).exit_code, exit::INVALID);

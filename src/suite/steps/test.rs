@@ -63,7 +63,7 @@ impl Step for Test {
         let runs = scene.directory.join("runs");
         let mut words = vec!["test".to_owned()];
         words.extend(scene.inventory_words());
-        words.extend(["--results".to_owned(), runs.display().to_string(), "--progress=plain".to_owned()]);
+        words.extend(["--results".to_owned(), runs.display().to_string(), "--progress=plain".to_owned(), "--ci=none".to_owned()]);
         words.extend(self.words.iter().cloned());
         let code = child::kchaos(&words, &scene.transcript, &scene.abort).await?;
         let code = code.and_then(|code| u8::try_from(code).ok());
