@@ -9,6 +9,7 @@ use kchaos_synth::{Injection, Workload};
 use crate::history::HistoryFormat;
 
 mod bank;
+mod compare;
 mod conclude;
 mod coverage;
 mod elections;
@@ -20,9 +21,11 @@ mod offsets;
 mod order;
 mod peek;
 mod register;
+mod runs;
 mod safety;
 mod security;
 mod selftest;
+mod serve;
 mod shrink;
 mod soak;
 mod suite;
@@ -31,15 +34,18 @@ mod transactions;
 mod values;
 mod view;
 
+pub(crate) use compare::CompareArgs;
 pub(crate) use conclude::ConcludeArgs;
 pub(crate) use coverage::CoverageArgs;
 pub(crate) use everyday::{CompletionsArgs, InitArgs, InitManager, ManArgs, SchemaArgs};
 pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabUpArgs, LabZooKeeperTls};
 pub(crate) use load::{LoadArgs, named};
 pub(crate) use peek::{From, PeekArgs, from as peek_from};
+pub(crate) use runs::{ExportArgs, InfoArgs, PruneArgs, RunsArgs, RunsCommand};
 pub(crate) use safety::{DoctorArgs, HaltArgs, HealArgs, PlanArgs, StatusArgs};
 pub(crate) use security::LabSecurityArg;
 pub(crate) use selftest::SelftestArgs;
+pub(crate) use serve::ServeArgs;
 pub(crate) use shrink::ShrinkArgs;
 pub(crate) use suite::SuiteArgs;
 pub(crate) use tell::{Ci, TellArgs};
@@ -124,6 +130,13 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// The manual, as pages for man
     Man(ManArgs),
+    /// The runs of a results directory: list them, look at one, remove old ones, make an archive (docs/results.md)
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Hold a run against one or several of before: throughput, latency, recovery, unavailability; and fail where it became worse (docs/results.md)
+    Compare(CompareArgs),
+    /// The runs of a results directory in a browser, read-only: table, trend, reports, comparison, daemon logs, a run while it goes on (docs/results.md)
+    Serve(ServeArgs),
     /// A client on a host, told by standard input (`kchaos test --client-hosts` starts it)
     #[command(hide = true)]
     Worker,

@@ -296,3 +296,71 @@ fn a_reader_that_goes_away_is_no_panic() {
         assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
     }
 }
+
+#[test]
+fn runs_that_are_not_there_or_half_written_are_told_and_nothing_goes_without_yes() {
+    let results = tempfile::tempdir().expect("a directory");
+    let path = results.path().to_str().expect("a path").to_owned();
+    let at = |name: &str, file: &str, text: &str| {
+        let run = results.path().join(name);
+        std::fs::create_dir_all(&run).expect("a run");
+        std::fs::write(run.join(file), text).expect("a file");
+    };
+    let list = |arguments: &[&str]| kchaos(&[&["runs", "list", "--results", &path], arguments].concat());
+    assert!(String::from_utf8_lossy(&list(&[]).stdout).contains("holds no run yet"));
+    at("20261101T020000Z-append-none", "plan.json", r#"{"run_id":"a","workload":"append"}"#);
+    at("20261101T020000Z-append-none", "verdict.json", r#"{"valid":true,"sentence":"All 9 acknowledged writes were read back."}"#);
+    at("20261102T020000Z-append-none", "plan.json", r#"{"run_id":"b","wor"#);
+    let json: serde_json::Value = serde_json::from_slice(&list(&["--format", "json"]).stdout).expect("JSON");
+    let verdicts: Vec<_> = json["runs"].as_array().expect("runs").iter().map(|run| run["verdict"].as_str()).collect();
+    assert_eq!(verdicts, [Some("broken"), Some("valid")]);
+    assert!(String::from_utf8_lossy(&list(&["--verdict", "invalid"]).stdout).contains("none of 2 runs"));
+    check(&["runs", "list", "--results", "/nowhere"], 254, &["/nowhere"]);
+    check(&["runs", "list", "--results", &path, "--verdict", "invlid"], 254, &["invlid", "did you mean"]);
+    check(&["runs", "info", "20261103", "--results", &path], 254, &["20261103", "the nearest"]);
+    check(&["runs", "prune", "--results", &path], 254, &["--keep"]);
+    check(&["runs", "prune", "--results", &path, "--keep", "0"], 0, &[]);
+    assert_eq!(list(&[]).stdout.iter().filter(|byte| **byte == b'\n').count(), 5, "nothing is gone");
+    check(&["runs", "prune", "--results", &path, "--keep", "0", "--yes"], 0, &[]);
+    assert!(!results.path().join("20261101T020000Z-append-none").exists());
+    assert!(results.path().join("20261102T020000Z-append-none").exists(), "what failed stays");
+    let archive = results.path().join("run.tar.gz");
+    let archive = archive.to_str().expect("a path");
+    check(&["runs", "export", "20261102", "--results", &path, "-o", archive], 0, &[]);
+    check(&["runs", "export", "20261102", "--results", &path, "-o", archive], 254, &["--force"]);
+}
+
+#[test]
+fn what_cannot_be_compared_or_served_is_refused_with_why() {
+    let results = tempfile::tempdir().expect("a directory");
+    let path = results.path().to_str().expect("a path").to_owned();
+    let at = |name: &str, plan: &str, verdict: &str| {
+        let run = results.path().join(name);
+        std::fs::create_dir_all(&run).expect("a run");
+        std::fs::write(run.join("plan.json"), plan).expect("a plan");
+        std::fs::write(run.join("verdict.json"), verdict).expect("a verdict");
+    };
+    let recovered = |ns: u64| {
+        let quantiles = format!(r#"{{"p50_ns":{ns},"p95_ns":{ns},"p99_ns":{ns},"max_ns":{ns}}}"#);
+        format!(r#"{{"valid":true,"recovery":{{"phases":{{"recovery":{{"n":3,"unseen":0,"middle":{quantiles}}}}}}}}}"#)
+    };
+    at("20261101T020000Z-append-none", r#"{"run_id":"a","workload":"append"}"#, &recovered(2_000_000_000));
+    at("20261102T020000Z-append-none", r#"{"run_id":"b","workload":"append"}"#, &recovered(3_000_000_000));
+    at("20261103T020000Z-queue-none", r#"{"run_id":"c","workload":"queue"}"#, r#"{"valid":"unknown","exit_code":2}"#);
+    let compare =
+        |arguments: &[&str], code: i32, words: &[&str]| check(&[&["compare", "--results", &path], arguments].concat(), code, words);
+    compare(&["20261101", "20261102"], 0, &[]);
+    compare(&["20261101", "20261102", "--format", "json", "--fail-on", "recovery.p99:+60%"], 0, &[]);
+    compare(&["20261101", "20261102", "--fail-on", "recovery.p99:+20%"], 6, &[]);
+    compare(&["--baseline", &path, "20261102", "--fail-on", "recovery.p50:+20%"], 6, &["1 of 3 runs"]);
+    compare(&["20261101", "20261102", "--fail-on", "recovery.p98:+20%"], 254, &["recovery.p98", "did you mean"]);
+    compare(&["20261101", "20261102", "--fail-on", "recovery.p99:20%"], 254, &["at character 14"]);
+    compare(&["20261101", "queue"], 254, &["another workload", "is unknown", "--anyway"]);
+    compare(&["20261101", "queue", "--anyway"], 0, &[]);
+    compare(&["20261101", "20261101"], 254, &["nothing to hold"]);
+    compare(&["20261101"], 254, &["nothing to hold"]);
+    compare(&["20261101", "20261109"], 254, &["20261109", "the nearest"]);
+    check(&["serve", "--results", "/nowhere"], 254, &["/nowhere"]);
+    check(&["serve", "--results", &path, "--listen", "0.0.0.0:0"], 254, &["--to-anybody", "ssh -L"]);
+    check(&["serve", "--results", &path, "--listen", "here"], 254, &["--listen"]);
+}

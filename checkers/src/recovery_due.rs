@@ -8,6 +8,7 @@
 //! [`CELLS_MAX`]; writes beyond that are counted. A boundary lies in the middle of the interval in which it was seen.
 //!
 //! Limits: of a fault that leads to no election within a minute there are no phases, and nothing is kept. Unknown and failed writes have no latency.
+//! Where a deposed leader goes on acknowledging (acks=1), its first ack after the election ends what is kept: writes due after it are in no phase.
 
 use std::collections::{BTreeMap, HashMap};
 

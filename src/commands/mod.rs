@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod check;
+mod compare;
 mod completions;
 mod conclude;
 mod convert;
@@ -19,8 +20,10 @@ mod peek;
 mod plan;
 mod proved;
 mod report;
+mod runs;
 mod schema;
 mod selftest;
+mod serve;
 mod shrink;
 mod status;
 mod suite;
@@ -71,6 +74,9 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Man(args) => man::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Runs(command) => runs::run(&command),
+        Command::Compare(args) => compare::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Worker => kchaos_workloads::serve_worker(std::io::stdin(), std::io::stdout(), Arc::new(crate::clock::HostClock))
             .map(|()| crate::exit::VALID)
             .map_err(|why| Failure::usage(anyhow::anyhow!("{why}"))),

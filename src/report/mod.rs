@@ -168,7 +168,7 @@ fn keep<T: Default>(read: Result<T, ReportError>, missing: &mut Vec<String>) -> 
 }
 
 /// The directory's files and those of `logs/<host>/`, sorted.
-fn files(directory: &Path) -> Vec<(String, u64)> {
+pub(crate) fn files(directory: &Path) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(folder) = open.pop() {

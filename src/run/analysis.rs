@@ -19,8 +19,8 @@ use crate::store::Lines;
 const HOLD_BACK_NS: u64 = 2_000_000_000;
 /// Ops for which there is room at all times.
 const KEPT_OPS: usize = 16_384;
-/// How often the latencies of each second are written down.
-const LOG_EVERY_NS: u64 = 10_000_000_000;
+/// How often the latencies of each second are written down: who looks on (`kchaos serve`) is that much behind.
+const LOG_EVERY_NS: u64 = 2_000_000_000;
 /// How often `--fail-fast` asks the checkers.
 const SUSPECTS_EVERY_NS: u64 = 1_000_000_000;
 /// A value that a reader passed may still come through another reader; one that stays unread this long is worth the finale's reread.

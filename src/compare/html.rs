@@ -1,0 +1,119 @@
+//! A comparison as a page: the same table, with a picture of each change.
+
+use std::fmt::Write;
+
+use super::table::cells;
+use super::{Comparison, Judged, Row};
+use crate::report::Esc;
+use crate::runs::{self, Run};
+use crate::serve::{STYLE, verdict_mark};
+
+/// A change by so much and more fills its half of the bar.
+const FULL_SHARE: f64 = 0.5;
+
+/// A file by itself.
+pub(crate) fn page(comparison: &Comparison) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
+         <title>kchaos compare: {title}</title><style>{STYLE}</style></head><body><main>\n<h1>Compared with before</h1>\n{content}</main></body></html>\n",
+        title = Esc(&comparison.run.id),
+        content = fragment(comparison, &|run| format!("<b>{}</b>", Esc(&run.id))),
+    )
+}
+
+/// What stands within a page; `link` says how a run is named.
+pub(crate) fn fragment(comparison: &Comparison, link: &dyn Fn(&Run) -> String) -> String {
+    let mut html = String::new();
+    let is_worse = comparison.rows.iter().any(|row| row.judged() == Judged::Worse);
+    let tone = if is_worse || !comparison.unlike.is_empty() { "unknown" } else { "valid" };
+    let tone = if comparison.held.iter().any(|held| !held.is_met) { "invalid" } else { tone };
+    let _ = write!(html, "<section class=\"lead {tone}\"><p class=\"sentence\">{}</p>", Esc(comparison.sentence()));
+    for held in &comparison.held {
+        let _ = write!(html, "<p>{} {}</p>", if held.is_met { "✓" } else { "✗" }, Esc(&held.text));
+    }
+    html.push_str("</section>\n");
+    if !comparison.unlike.is_empty() {
+        html.push_str("<section class=\"lead unknown\"><p><b>These are not alike, so the figures may say little:</b></p><ul>");
+        comparison.unlike.iter().for_each(|why| {
+            let _ = write!(html, "<li>{}</li>", Esc(why));
+        });
+        html.push_str("</ul></section>\n");
+    }
+    html.push_str("<div class=\"wide\"><table class=\"pair\"><thead><tr><th scope=\"col\">side</th><th scope=\"col\">run</th><th scope=\"col\">began (UTC)</th><th scope=\"col\">verdict</th></tr></thead><tbody>");
+    for (side, run) in comparison.baseline.iter().map(|run| ("before", run)).chain([("now", &comparison.run)]) {
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\">{side}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
+            link(run),
+            Esc(runs::when(run.started)),
+            verdict_mark(run)
+        );
+    }
+    html.push_str("</tbody></table></div>\n");
+    figures(&mut html, comparison);
+    if !comparison.notes.is_empty() {
+        html.push_str("<h2>Also different</h2><ul class=\"note\">");
+        comparison.notes.iter().for_each(|note| {
+            let _ = write!(html, "<li>{}</li>", Esc(note));
+        });
+        html.push_str("</ul>\n");
+    }
+    html
+}
+
+fn figures(html: &mut String, comparison: &Comparison) {
+    let is_band = comparison.baseline.len() > 1;
+    let band_head = if is_band { "<th scope=\"col\" class=\"number\">band</th>" } else { "" };
+    let _ = write!(
+        html,
+        "<div class=\"wide\"><table class=\"compare\"><thead><tr><th scope=\"col\">figure</th><th scope=\"col\" class=\"number\">before</th>{band_head}\
+         <th scope=\"col\" class=\"number\">now</th><th scope=\"col\" class=\"number\">change</th><th scope=\"col\"><span class=\"unseen\">change as a picture</span>\
+         </th><th scope=\"col\">judged</th></tr></thead>"
+    );
+    let columns = 6 + usize::from(is_band);
+    let mut group = "";
+    for row in &comparison.rows {
+        if row.figure.group != group {
+            group = row.figure.group;
+            let _ = write!(html, "<tbody><tr class=\"group\"><th colspan=\"{columns}\" scope=\"rowgroup\">{}</th></tr>", Esc(group));
+        }
+        let [_, before, band, now, change] = cells(row);
+        let judged = row.judged();
+        let band = if is_band { format!("<td class=\"number\">{}</td>", Esc(band)) } else { String::new() };
+        let _ = writeln!(
+            html,
+            "<tr class=\"{word}\"><th scope=\"row\" title=\"{name}\">{label}</th><td class=\"number\">{before}</td>{band}<td class=\"number\">{now}</td>\
+             <td class=\"number\">{change}</td><td>{bar}</td><td class=\"judged\">{sign} {word}</td></tr>",
+            word = judged.word(),
+            name = Esc(&row.figure.name),
+            label = Esc(&row.figure.label),
+            before = Esc(before),
+            now = Esc(now),
+            change = Esc(change),
+            bar = bar(row),
+            sign = judged.sign(),
+        );
+    }
+    html.push_str("</table></div>\n");
+    let _ = writeln!(
+        html,
+        "<p class=\"note\">A bar to the right: more than before, to the left: less; a full one is half as much again, or half. {}</p>",
+        if is_band {
+            "Before is the median of the runs of before; what lies within their band, or within 5 %, is the same."
+        } else {
+            "Within 5 % is called the same; several runs of before make a band instead."
+        }
+    );
+}
+
+/// To the right of the middle what grew, to the left what shrank.
+fn bar(row: &Row) -> String {
+    let Some(change) = row.change() else { return String::new() };
+    let width = (change.abs() / FULL_SHARE).min(1.0) * 48.0;
+    let x = if change >= 0.0 { 50.0 } else { 50.0 - width };
+    format!(
+        "<svg class=\"bar\" viewBox=\"0 0 100 12\" width=\"200\" height=\"12\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><line x1=\"50\" x2=\"50\" y1=\"0\" y2=\"12\"/>\
+         <rect x=\"{x:.1}\" y=\"2\" width=\"{width:.1}\" height=\"8\"/></svg>"
+    )
+}
