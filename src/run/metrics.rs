@@ -203,7 +203,8 @@ impl Families<'_> {
     }
 
     fn histograms(&mut self, name: &str, help: &str, by_op: &BTreeMap<&'static str, Counted>) -> fmt::Result {
-        const NO_EXEMPLARS: Option<&std::collections::HashMap<usize, Exemplar<Vec<(String, String)>, f64>>> = None;
+        type Exemplars = std::collections::HashMap<usize, Exemplar<Vec<(String, String)>, f64>>;
+        const NO_EXEMPLARS: Option<&Exemplars> = None;
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         let bounds_s: Vec<f64> = BOUNDS_NS.iter().map(|bound| *bound as f64 / 1e9).chain([f64::INFINITY]).collect();
         for (op, counted) in by_op {
