@@ -60,15 +60,19 @@ step 'the whole tool'
 # What takes half an hour has a command of its own (scripts/test-safety.sh).
 skip=(--skip safety:: --skip kills::)
 case "$*" in *safety* | *kills*) skip=() ;; esac
-# Twelve minutes of twins whose like is tried in every `make test` by others; `make test-nightly` tries them as well.
+# A quarter of an hour of twins whose like is tried in every `make test` by others; `make test-nightly` tries them as well.
 nightly=(
     bank::a_bank_without_transactions
     client_hosts::acks_1
+    client_hosts::clients_on_two_hosts
     conditions::
     disks::a_disk_that_fails_under_one_broker
+    disks::power_loss_of_all_brokers
     elections::
     faults::cuts_are_proved_in_force_and_mended_with_iptables
+    groups::a_group_that_commits_what_it_has_not_processed
     groups::offsets_beside_the_transaction
+    leftovers::a_cut_by_iptables
     moments::
     offsets::records_deleted
     order::
