@@ -20,9 +20,7 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for pid in self.sessions() {
-            self.kill("KILL", pid);
-        }
+        self.kill_sessions();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -147,10 +145,9 @@ impl Server {
         pids.into_iter().for_each(|pid| self.kill(signal, pid));
     }
 
+    /// Ends what runs there too: a command that was stopped would stay for ever, with nobody to end it.
     pub(crate) fn kill_sessions(&self) {
-        for pid in self.sessions() {
-            self.kill("KILL", pid);
-        }
+        self.signal_sessions("KILL");
     }
 
     /// To the listening sshd itself.
