@@ -2,7 +2,7 @@
 # The tests against real clusters, one after another: they share the machine, and there is one lab at a time.
 # The lab's own tests run in a sandbox. The others use one lab with a ZooKeeper session of 6 s: the one that is up, which is left as it is, or one
 # that is brought up here and taken down at the end, however it ends.
-# A second lab, with other settings, is for `disks::flushing`; with a lab that was up already it is left out.
+# A second lab, with other settings, is for `disks::flushing`, at night; with a lab that was up already it is left out.
 # Words after the script's name choose among the tests of the whole tool (tests/live), and only these run then.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -82,8 +82,11 @@ nightly=(
     shrink::
     soak::
     suites::a_suite_kills_a_leader
+    wide::a_rolling_restart
 )
+is_short=
 if [ $# -eq 0 ] && [ "${KCHAOS_LIVE-}" != all ]; then
+    is_short=yes
     for test in "${nightly[@]}"; do skip+=(--skip "$test"); done
 fi
 tests=$(built tests/live/main.rs)
@@ -91,7 +94,7 @@ tests=$(built tests/live/main.rs)
 # (scripts/test-racks.sh), upgrades (scripts/test-upgrade.sh) and security (scripts/test-security.sh).
 "$tests" --include-ignored --test-threads=1 --nocapture --skip disks::flushing --skip fuse:: --skip late:: --skip kraft:: --skip racks:: --skip steps:: --skip security::secured --skip security_elsewhere:: "${skip[@]}" "$@"
 
-if [ -n "$ours" ] && { [ $# -eq 0 ] || [[ " $* " == *disks* ]]; }; then
+if [ -n "$ours" ] && [ -z "$is_short" ] && { [ $# -eq 0 ] || [[ " $* " == *disks* ]]; }; then
     step 'a lab whose brokers sync every message and whose daemons have clocks of their own'
     "$kchaos" lab down
     "$kchaos" lab up --zookeeper-session-timeout 6s --disks loop --clock faketime --set log.flush.interval.messages=1

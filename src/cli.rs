@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kchaos_synth::{Injection, Workload};
 
 use crate::history::HistoryFormat;
+use crate::preset::Typed;
 
 mod bank;
 mod compare;
 mod conclude;
+mod config;
 mod coverage;
 mod elections;
 mod everyday;
@@ -36,6 +38,7 @@ mod view;
 
 pub(crate) use compare::CompareArgs;
 pub(crate) use conclude::ConcludeArgs;
+pub(crate) use config::{ConfigCommand, ConfigFileArgs, ConfigShowArgs, PresetArgs};
 pub(crate) use coverage::CoverageArgs;
 pub(crate) use everyday::{CompletionsArgs, InitArgs, InitManager, ManArgs, SchemaArgs};
 pub(crate) use lab::{LabClock, LabCommand, LabDisks, LabFirewall, LabKraft, LabManagerArg, LabUpArgs, LabZooKeeperTls};
@@ -48,7 +51,7 @@ pub(crate) use selftest::SelftestArgs;
 pub(crate) use serve::ServeArgs;
 pub(crate) use shrink::ShrinkArgs;
 pub(crate) use suite::SuiteArgs;
-pub(crate) use tell::{Ci, TellArgs};
+pub(crate) use tell::TellArgs;
 pub(crate) use values::Time;
 pub(crate) use values::duration;
 use values::injection;
@@ -118,6 +121,9 @@ pub(crate) enum Command {
     /// The inventory: which hosts and daemons there are
     #[command(subcommand)]
     Inventory(InventoryCommand),
+    /// Presets of options for `kchaos test`: show what comes of one, check them, list them (docs/presets.md)
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// What there is to choose from
     List(ListArgs),
     /// Write a run's report.html again
@@ -205,6 +211,8 @@ pub(crate) struct TestArgs {
     pub(crate) profile: Option<String>,
     #[command(flatten)]
     pub(crate) inventory: InventoryArg,
+    #[command(flatten)]
+    pub(crate) preset: PresetArgs,
     /// Leave the lab that this run brought up
     #[arg(long)]
     pub(crate) keep_lab: bool,
@@ -236,6 +244,8 @@ pub(crate) struct TestArgs {
     // Last: what follows a heading of its own stands under it.
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[arg(skip)]
+    pub(crate) typed: Typed,
 }
 
 impl TestArgs {

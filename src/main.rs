@@ -20,6 +20,7 @@ mod mutants;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod peek;
+mod preset;
 mod recorder;
 mod report;
 mod run;
@@ -36,17 +37,22 @@ mod tell;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+
+use preset::NotUnderstood;
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match preset::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(NotUnderstood::Preset(failure)) => {
+            eprintln!("kchaos: {failure}");
+            return ExitCode::from(failure.code);
+        }
+        Err(NotUnderstood::Words(error)) => {
             // What cannot be printed on a closed terminal is not worth a panic.
             let _ = error.print();
             // clap's own 2 would read as "unknown".

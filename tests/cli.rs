@@ -9,6 +9,8 @@ fn kchaos(arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(elsewhere.path())
         .env_remove("KCHAOS_INVENTORY")
+        .env_remove("KCHAOS_CONFIG")
+        .env_remove("KCHAOS_RESULTS")
         // A lab that is up is an inventory too.
         .env("KCHAOS_LAB_DIR", elsewhere.path().join("lab"))
         .env("COLUMNS", "120")
@@ -363,4 +365,39 @@ fn what_cannot_be_compared_or_served_is_refused_with_why() {
     check(&["serve", "--results", "/nowhere"], 254, &["/nowhere"]);
     check(&["serve", "--results", &path, "--listen", "0.0.0.0:0"], 254, &["--to-anybody", "ssh -L"]);
     check(&["serve", "--results", &path, "--listen", "here"], 254, &["--listen"]);
+}
+
+const PRESETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/kchaos-config.toml");
+
+/// What is printed, with the file under its own name alone.
+fn of_presets(arguments: &[&str]) -> String {
+    let output = kchaos(&[arguments, &["--config", PRESETS]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .replace(PRESETS, "kchaos-config.toml")
+        .replace(PRESETS.trim_end_matches("kchaos-config.toml"), "")
+}
+
+#[test]
+fn the_presets_that_come_with_kchaos_are_right() {
+    assert_eq!(of_presets(&["config", "check"]), "kchaos-config.toml: 3 presets, each is one that kchaos test takes\n");
+    insta::assert_snapshot!("config-list", of_presets(&["config", "list"]));
+}
+
+#[test]
+fn each_option_is_shown_with_whoever_said_it() {
+    let typed = ["--preset", "nightly", "--rate", "500", "--inventory", "here.toml", "-X", "sasl.password=hidden"];
+    insta::assert_snapshot!("config-show", of_presets(&[&["config", "show", "--origin"][..], &typed].concat()));
+    let all = of_presets(&["config", "show", "--preset", "nightly", "--all", "--format", "json"]);
+    let all: serde_json::Value = serde_json::from_str(&all).expect("JSON");
+    let rate = all.as_array().expect("a list").iter().find(|one| one["option"] == "rate").expect("a rate");
+    assert_eq!((&rate["values"][0], &rate["origin"], &rate["preset"]), (&"2000".into(), &"preset".into(), &"staging".into()));
+}
+
+#[test]
+fn a_preset_that_is_wrong_is_254_and_told_where() {
+    check(&["test", "--preset", "nightly"], 254, &["kchaos-config.toml", "docs/presets.md"]);
+    check(&["test", "--preset", "nigthly", "--config", PRESETS], 254, &["did you mean \"nightly\""]);
+    check(&["config", "show", "--nemesis", "kill-leeder"], 254, &["did you mean kill-leader"]);
 }

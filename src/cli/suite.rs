@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Format, InventoryArg};
+use super::{Format, InventoryArg, TellArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct SuiteArgs {
@@ -28,4 +28,6 @@ pub(crate) struct SuiteArgs {
     /// With json, standard output is suite.json alone, and everything else goes to standard error
     #[arg(long, default_value = "text")]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) tell: TellArgs,
 }

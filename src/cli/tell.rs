@@ -1,14 +1,14 @@
-//! Flags of whom a run tells of its end.
+//! Flags of whom a run or a suite tells of its end.
 
 use clap::{Args, ValueEnum};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TellArgs {
-    /// Tell a web hook when the state differs from that of the last run of the same workload, nemeses and cluster in --results.
-    /// Its address is a secret: env:NAME or file:PATH (docs/notify.md)
+    /// Tell a web hook when the state differs from that of the last of its kind in --results: a run of the same workload, nemeses and cluster, or
+    /// the same suite. Its address is a secret: env:NAME or file:PATH (docs/notify.md)
     #[arg(long, value_name = "env:NAME|file:PATH")]
     pub(crate) notify: Option<String>,
-    /// Tell it of every run
+    /// Tell it every time
     #[arg(long, requires = "notify")]
     pub(crate) notify_always: bool,
     /// Annotations and a job summary for a CI service (docs/ci.md)

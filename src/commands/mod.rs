@@ -4,6 +4,7 @@ pub(crate) mod check;
 mod compare;
 mod completions;
 mod conclude;
+mod config;
 mod convert;
 mod coverage;
 mod discover;
@@ -68,6 +69,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
         Command::Inventory(InventoryCommand::Check { inventory, format }) => inventory::check(&inventory, format),
         Command::Inventory(InventoryCommand::Discover(args)) => discover::run(&args),
         Command::Inventory(InventoryCommand::InstallHelper(args)) => install_helper::run(&args),
+        Command::Config(command) => config::run(&command),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Completions(args) => completions::run(&args),

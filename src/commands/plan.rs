@@ -64,7 +64,8 @@ pub(super) fn of_test(test: TestArgs) -> Result<u8, Failure> {
 pub(super) fn run(args: PlanArgs) -> Result<u8, Failure> {
     let PlanArgs { show, format, test } = args;
     let inventory = super::require_inventory(&test.inventory)?;
-    let setup = Setup::resolve(test, std::env::args().collect(), Arc::clone(&inventory))?;
+    let command = test.typed.command.clone();
+    let setup = Setup::resolve(test, command, Arc::clone(&inventory))?;
     let told = super::within_network(&inventory, tell(&setup, show))??;
     match format {
         Format::Json => crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?),

@@ -1,14 +1,13 @@
 //! `kchaos suite`: a file of steps, from the lab's coming up to one verdict.
 
-use std::path::Path;
-
 use anyhow::anyhow;
 use kchaos_cluster::inventory::find_inventory;
 
-use crate::cli::{Ci, SuiteArgs};
+use crate::cli::SuiteArgs;
 use crate::exit::{self, Failure};
 use crate::run::nearest;
 use crate::suite::{self, Place, Suite};
+use crate::tell::Tell;
 
 pub(super) fn run(args: &SuiteArgs) -> Result<u8, Failure> {
     let mut suite = suite::load(&args.file, args.short)?;
@@ -18,23 +17,13 @@ pub(super) fn run(args: &SuiteArgs) -> Result<u8, Failure> {
         crate::say!("{}", suite.plan());
         return Ok(exit::VALID);
     }
+    let tell = Tell::of(&args.tell)?;
     let code = match &suite.matrix {
         Some(matrix) => suite::live_matrix(&suite, matrix, &place, args),
         None => suite::live(&suite, &place, args),
     }?;
-    if Ci::Auto.is_github() {
-        tell_github(&args.results.join(suite::LATEST).join("suite.json"));
-    }
+    tell.suite_end(&args.results.join(suite::LATEST));
     Ok(code)
-}
-
-/// What cannot be told changes no verdict.
-fn tell_github(result: &Path) {
-    let read = || -> anyhow::Result<serde_json::Value> { Ok(serde_json::from_slice(&std::fs::read(result)?)?) };
-    match read() {
-        Ok(result) => crate::tell::github_suite(&result),
-        Err(error) => eprintln!("{}: {error}", result.display()),
-    }
 }
 
 /// What is typed wins over the suite, and the suite over where any command would look.

@@ -33,7 +33,7 @@ pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
 }
 
 fn in_cluster(args: TestArgs, inventory: &Arc<Inventory>, home: &super::lab::Home) -> Result<u8, Failure> {
-    let command = std::env::args().collect();
+    let command = args.typed.command.clone();
     let results = args.results.clone();
     let tell = Tell::of(&args.tell)?;
     let display = Arc::new(Display::of(&args.view)?);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::report::words;
-use crate::runs::{Run, Summary};
+use crate::runs::{Distribution, Run, Summary};
 
 /// Of phases of recovery, those that people compare first.
 pub(crate) const QUANTILES: [&str; 3] = ["p50", "p99", "max"];
@@ -75,15 +75,6 @@ struct LatencyBrief {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Distribution {
-    n: u64,
-    p50_ns: u64,
-    p99_ns: u64,
-    max_ns: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct SeriesBrief {
     width_ns: u64,
     points: Vec<PointBrief>,
@@ -109,6 +100,9 @@ pub(crate) fn of(run: &Run) -> Vec<(Figure, f64)> {
     if let Some(brief) = &run.brief {
         for (phase, summary) in &brief.recovery.phases {
             recovery(phase, summary, &mut figures);
+        }
+        for (phase, due) in brief.recovery.writes_due.iter().filter(|(_, due)| due.n > 0) {
+            writes_due(phase, due, &mut figures);
         }
         let unavailable = &brief.recovery.unavailable;
         if unavailable.acks > 0 {
@@ -158,6 +152,11 @@ fn latencies(op: &str, phase: &str, distribution: &Distribution, figures: &mut V
     }
 }
 
+/// In the order in which an election goes on.
+fn place_of(phase: &str) -> u32 {
+    crate::slo::METRICS.iter().position(|(name, _)| *name == phase).map_or(99, |at| at as u32)
+}
+
 fn recovery(phase: &str, summary: &Summary, figures: &mut Vec<(Figure, f64)>) {
     if summary.n == 0 {
         return;
@@ -167,14 +166,24 @@ fn recovery(phase: &str, summary: &Summary, figures: &mut Vec<(Figure, f64)>) {
     let is_first = phase == "recovery";
     let (group, at) = if is_first { ("Recovery", 0) } else { ("Parts of recovery", 5) };
     let values = [summary.middle.p50_ns, summary.middle.p99_ns, summary.middle.max_ns];
-    let known = crate::slo::METRICS.iter().position(|(name, _)| *name == phase).map_or(99, |at| at as u32);
     for ((quantile, value), nth) in QUANTILES.iter().zip(values).zip(0..).filter(|_| is_whole) {
         let label = if is_first { (*quantile).to_owned() } else { format!("{phase} {quantile}") };
-        let order = (at, known * 8 + nth);
+        let order = (at, place_of(phase) * 8 + nth);
         figures.push((figure(format!("{phase}.{quantile}"), (group, label), Unit::Nanoseconds, order), value as f64));
     }
     if is_first {
         figures.push((figure("recovery.unseen".into(), (group, "never came back".into()), Unit::Count, (at, 7)), summary.unseen as f64));
+    }
+}
+
+fn writes_due(phase: &str, due: &Distribution, figures: &mut Vec<(Figure, f64)>) {
+    let group = "Writes due in a phase of the election";
+    for ((quantile, value), nth) in QUANTILES.iter().zip([due.p50_ns, due.p99_ns, due.max_ns]).zip(0..) {
+        let order = (8, place_of(phase) * 8 + nth);
+        figures.push((
+            figure(format!("due.{phase}.{quantile}"), (group, format!("{phase} {quantile}")), Unit::Nanoseconds, order),
+            value as f64,
+        ));
     }
 }
 

@@ -315,6 +315,9 @@ impl Setup {
         for (note, n) in cluster.notes.iter().zip(1..) {
             facts.insert(format!("note_{n}"), note.clone());
         }
+        if let Some(preset) = &self.args.typed.preset {
+            facts.insert("preset".into(), format!("{} of {}", preset.name, preset.file.display()));
+        }
         facts.insert("clients".into(), self.clients());
         if let Some(how) = self.privilege() {
             facts.insert("privilege on the hosts".into(), how);

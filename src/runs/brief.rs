@@ -54,6 +54,18 @@ pub(crate) struct Recovery {
     /// By the phase's name: `recovery`, `election`.
     pub(crate) phases: BTreeMap<String, Summary>,
     pub(crate) unavailable: Unavailable,
+    /// Latency of writes, by the phase of the election in which they were due.
+    pub(crate) writes_due: BTreeMap<String, Distribution>,
+}
+
+/// Of latencies: `latency.json` and `verdict.json` tell them alike.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Distribution {
+    pub(crate) n: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) max_ns: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -26,7 +26,8 @@ pub(crate) const ALL: &[Schema] = &[
     Schema { name: "coverage", of: "kchaos coverage --format json", text: include_str!("../../schemas/coverage.json") },
     Schema { name: "doctor", of: "kchaos doctor --format json", text: include_str!("../../schemas/doctor.json") },
     Schema { name: "progress", of: "a line of kchaos test --progress json", text: include_str!("../../schemas/progress.json") },
-    Schema { name: "notify", of: "what the web hook of --notify is told", text: include_str!("../../schemas/notify.json") },
+    Schema { name: "notify", of: "what the web hook of kchaos test --notify is told", text: include_str!("../../schemas/notify.json") },
+    Schema { name: "notify-suite", of: "the same of kchaos suite --notify", text: include_str!("../../schemas/notify-suite.json") },
 ];
 
 pub(crate) fn named(name: &str) -> Option<&'static Schema> {

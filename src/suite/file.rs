@@ -31,7 +31,7 @@ impl Trouble {
         Self { span, text: text.into() }
     }
 
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.span == other.span && self.text == other.text
     }
 

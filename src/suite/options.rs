@@ -1,6 +1,7 @@
 //! Tables of a file that stand for the options of a command: each long option is a key, so that what `kchaos test` and `kchaos lab up` learn a suite can say
 //! at once.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use clap::{ArgAction, Args};
@@ -17,25 +18,28 @@ pub(super) fn words<A: Args>(table: &DeTable<'_>) -> Result<Vec<String>, Vec<Tro
     let command = A::augment_args(clap::Command::new("kchaos"));
     let (mut words, mut troubles) = (Vec::new(), Vec::new());
     for (key, value) in table {
-        let name: &str = key.get_ref();
-        let found = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(name) || arg.get_short().is_some_and(|short| name.chars().eq(std::iter::once(short))));
-        match found {
-            None => {
-                let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
-                troubles.push(Trouble::at(key.span(), format!("unknown option{}", nearest(name, known.iter().copied()))));
-            }
-            Some(arg) => {
-                let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
-                match given(name, value, is_flag) {
-                    Ok(given) => words.extend(given),
-                    Err(why) => troubles.push(Trouble::at(value.span(), why)),
-                }
-            }
+        match option(&command, key, value) {
+            Ok((_, given)) => words.extend(given),
+            Err(trouble) => troubles.push(trouble),
         }
     }
     if troubles.is_empty() { Ok(words) } else { Err(troubles) }
+}
+
+/// An option of the command that a key names, long or short, and its words.
+pub(crate) fn option<'c>(
+    command: &'c clap::Command,
+    key: &Spanned<Cow<'_, str>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<(&'c clap::Arg, Vec<String>), Trouble> {
+    let name: &str = key.get_ref();
+    let is_short = |short| name.chars().eq(std::iter::once(short));
+    let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(name) || arg.get_short().is_some_and(is_short)) else {
+        let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        return Err(Trouble::at(key.span(), format!("unknown option{}", nearest(name, known.iter().copied()))));
+    };
+    let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
+    given(name, value, is_flag).map(|words| (arg, words)).map_err(|why| Trouble::at(value.span(), why))
 }
 
 /// What whoever has the run done says itself.

@@ -1,15 +1,14 @@
-//! Whom a run tells of its end, beyond its own directory and terminal: a CI service, a web hook. Nothing here changes a verdict.
+//! Whom a run or a suite tells of its end, beyond its own directory and terminal: a CI service, a web hook. Nothing here changes a verdict.
 
 mod github;
 mod notify;
+mod suite;
 
 use std::path::Path;
 
 use crate::cli::TellArgs;
 use crate::exit::Failure;
 use crate::report::RunData;
-
-pub(crate) use github::suite as github_suite;
 
 /// What was asked for, resolved before the run: a night's run must not end with a web hook whose address was never there.
 pub(crate) struct Tell {
@@ -37,11 +36,32 @@ impl Tell {
             github::summarize(&github::summary(&data));
         }
         if let Some(notice) = &self.notice {
-            match notice.end(&data) {
-                Ok(Some(told)) => eprintln!("{told}"),
-                Ok(None) => {}
-                Err(why) => eprintln!("the web hook was not told: {why}"),
-            }
+            say(notice.end(&data));
         }
+    }
+
+    /// The same of a suite, from its directory.
+    pub(crate) fn suite_end(&self, suite: &Path) {
+        if !self.is_github && self.notice.is_none() {
+            return;
+        }
+        let result = match suite::Ended::read(suite) {
+            Ok(result) => result,
+            Err(error) => return eprintln!("nobody was told of the suite's end: {error:#}"),
+        };
+        if self.is_github {
+            github::suite(&result.whole);
+        }
+        if let Some(notice) = &self.notice {
+            say(result.tell(notice));
+        }
+    }
+}
+
+fn say(told: Result<Option<String>, String>) {
+    match told {
+        Ok(Some(told)) => eprintln!("{told}"),
+        Ok(None) => {}
+        Err(why) => eprintln!("the web hook was not told: {why}"),
     }
 }

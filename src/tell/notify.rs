@@ -2,7 +2,7 @@
 //!
 //! Whoever knows the address may write to whatever stands behind it, so it is a secret: it comes by reference, and no message says any of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -66,13 +66,18 @@ impl Notice {
         Ok(Self { address, reference: reference.to_owned(), is_always })
     }
 
-    /// Tells it if there is something to tell, and says that it did.
+    /// Tells it of a run if there is something to tell, and says that it did.
     pub(super) fn end(&self, data: &RunData) -> Result<Option<String>, String> {
         let (state, before) = (exit::name(data.verdict.exit_code), last_state(data));
-        if !(self.is_always || is_news(state, before.as_deref())) {
+        self.tell(state, before.as_deref(), &payload(data, state, before.clone()))
+    }
+
+    /// The same of a thing of any kind.
+    pub(super) fn tell(&self, state: &str, before: Option<&str>, payload: &impl Serialize) -> Result<Option<String>, String> {
+        if !(self.is_always || is_news(state, before)) {
             return Ok(None);
         }
-        let body = serde_json::to_vec(&payload(data, state, before.clone())).map_err(|error| error.to_string())?;
+        let body = serde_json::to_vec(payload).map_err(|error| error.to_string())?;
         let mut tried = self.send(&body);
         for pause in AGAIN_AFTER {
             if tried.is_ok() {
@@ -143,15 +148,21 @@ fn payload<'a>(data: &'a RunData, state: &'static str, before: Option<String>) -
     }
 }
 
-/// The state of the newest run before this one that has the same workload, nemeses and cluster, from the directories beside its own.
+/// The state of the newest run before this one that has the same workload, nemeses and cluster.
 fn last_state(data: &RunData) -> Option<String> {
-    let own = std::fs::canonicalize(&data.path).ok()?;
-    let runs = std::fs::read_dir(own.parent()?).ok()?;
-    let mut older: Vec<_> = runs.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir() && !path.is_symlink()).collect();
-    // Names begin with the time.
+    older(&data.path).iter().find_map(|run| state_of(run, &data.plan))
+}
+
+/// The directories beside this one that are older, the newest first: names begin with the time.
+pub(super) fn older(path: &Path) -> Vec<PathBuf> {
+    let Ok(own) = std::fs::canonicalize(path) else { return Vec::new() };
+    let Some(Ok(beside)) = own.parent().map(std::fs::read_dir) else { return Vec::new() };
+    let mut older: Vec<_> =
+        beside.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir() && !path.is_symlink()).collect();
     older.retain(|path| path.file_name() < own.file_name());
     older.sort();
-    older.iter().rev().find_map(|run| state_of(run, &data.plan))
+    older.reverse();
+    older
 }
 
 fn state_of(run: &Path, like: &Plan) -> Option<String> {
@@ -168,14 +179,14 @@ fn state_of(run: &Path, like: &Plan) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
     /// Answers `statuses` one after another, and tells what it was sent.
-    fn hook(statuses: &'static [u16]) -> (String, Receiver<Value>) {
+    pub(in crate::tell) fn hook(statuses: &'static [u16]) -> (String, Receiver<Value>) {
         let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
         let address = format!("http://{}/services/canary-7f3a", server.server_addr().to_ip().unwrap());
         let (sender, received) = channel();
@@ -191,7 +202,7 @@ mod tests {
         (address, received)
     }
 
-    fn notice(address: &str, is_always: bool) -> Notice {
+    pub(in crate::tell) fn notice(address: &str, is_always: bool) -> Notice {
         Notice { address: Secret::new(address), reference: "env:HOOK".into(), is_always }
     }
 
