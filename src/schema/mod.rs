@@ -15,7 +15,11 @@ pub(crate) struct Schema {
 }
 
 pub(crate) const ALL: &[Schema] = &[
-    Schema { name: "verdict", of: "verdict.json of a run", text: include_str!("../../schemas/verdict.json") },
+    Schema {
+        name: "verdict",
+        of: "verdict.json of a run; kchaos conclude --format json",
+        text: include_str!("../../schemas/verdict.json"),
+    },
     Schema { name: "plan", of: "plan.json of a run", text: include_str!("../../schemas/plan.json") },
     Schema { name: "latency", of: "latency.json of a run", text: include_str!("../../schemas/latency.json") },
     Schema { name: "start", of: "start.json of a run", text: include_str!("../../schemas/start.json") },
@@ -26,11 +30,14 @@ pub(crate) const ALL: &[Schema] = &[
     Schema { name: "check", of: "kchaos check --format json", text: include_str!("../../schemas/check.json") },
     Schema { name: "suite", of: "suite.json, of steps or of a matrix", text: include_str!("../../schemas/suite.json") },
     Schema { name: "selftest", of: "selftest.json", text: include_str!("../../schemas/selftest.json") },
+    Schema { name: "selftest-cases", of: "kchaos selftest --list --format json", text: include_str!("../../schemas/selftest-cases.json") },
     Schema {
         name: "selftest-record",
         of: "a line of the file of kchaos selftest --record",
         text: include_str!("../../schemas/selftest-record.json"),
     },
+    Schema { name: "shrink", of: "shrink.json", text: include_str!("../../schemas/shrink.json") },
+    Schema { name: "shrink-dry-run", of: "kchaos shrink --dry-run --format json", text: include_str!("../../schemas/shrink-dry-run.json") },
     Schema { name: "coverage", of: "kchaos coverage --format json", text: include_str!("../../schemas/coverage.json") },
     Schema { name: "doctor", of: "kchaos doctor --format json", text: include_str!("../../schemas/doctor.json") },
     Schema { name: "dry-run", of: "kchaos plan --format json", text: include_str!("../../schemas/dry-run.json") },
@@ -43,7 +50,9 @@ pub(crate) const ALL: &[Schema] = &[
         of: "kchaos inventory check --format json",
         text: include_str!("../../schemas/inventory-check.json"),
     },
+    Schema { name: "discover", of: "kchaos inventory discover --format json", text: include_str!("../../schemas/discover.json") },
     Schema { name: "lab-status", of: "kchaos lab status --format json", text: include_str!("../../schemas/lab-status.json") },
+    Schema { name: "list", of: "kchaos list --format json", text: include_str!("../../schemas/list.json") },
     Schema {
         name: "runs-list",
         of: "kchaos runs list --format json; /api/runs of kchaos serve",
