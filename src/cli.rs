@@ -440,6 +440,8 @@ pub(crate) struct ListArgs {
     pub(crate) what: Option<ListWhat>,
     #[command(flatten)]
     pub(crate) inventory: InventoryArg,
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
     /// The table of docs/faults.md: what of the product was proved where, by the records in this file
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) proved: Option<PathBuf>,

@@ -109,6 +109,19 @@ fn the_registries_are_listed() {
 }
 
 #[test]
+fn the_registries_are_listed_for_programs_too() {
+    let json = |arguments: &[&str]| {
+        let output = kchaos(&[arguments, &["--format", "json"]].concat());
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_else(|why| panic!("{arguments:?}: {why}"))
+    };
+    let all = json(&["list"]);
+    assert!(all["nemeses"].as_array().is_some_and(|names| names.contains(&"kill-leader".into())), "{all}");
+    assert_eq!(json(&["list", "checkers"]), serde_json::json!({"checkers": all["checkers"]}));
+    let cases = json(&["selftest", "--list", "--only", "unclean-election"]);
+    assert_eq!((cases.as_array().map(Vec::len), cases[0]["twin"]["expect"].as_str()), (Some(1), Some("valid")), "{cases}");
+}
+
+#[test]
 fn an_inventory_that_is_not_there_is_named() {
     check(&["status", "--inventory", "nowhere.toml"], 254, &["nowhere.toml"]);
 }

@@ -11,7 +11,7 @@ pub(crate) const FILE_NAME: &str = "undo-journal.jsonl";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub enum State {
     /// Written before anything is done: something of this fault may be on these hosts.
     Open,
     /// Seen to be mended and disarmed.
@@ -20,23 +20,23 @@ pub(crate) enum State {
 
 /// One line.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Entry {
-    pub(crate) time_ns: u64,
-    pub(crate) run: String,
-    pub(crate) fault_id: u32,
-    pub(crate) nemesis: String,
-    pub(crate) state: State,
+pub struct Entry {
+    pub time_ns: u64,
+    pub run: String,
+    pub fault_id: u32,
+    pub nemesis: String,
+    pub state: State,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) hosts: Vec<Intent>,
+    pub hosts: Vec<Intent>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Intent {
-    pub(crate) host: String,
-    pub(crate) daemon: String,
-    pub(crate) evidence: String,
+pub struct Intent {
+    pub host: String,
+    pub daemon: String,
+    pub evidence: String,
     /// What mends it, in `sh`: the same lies on the host.
-    pub(crate) undo: String,
+    pub undo: String,
 }
 
 #[derive(Clone)]

@@ -48,6 +48,7 @@ pub use fault::{Need, Scope};
 pub use halt::{Glance, Halt, HaltOptions, Halted, Leftovers, Released, glance, halt_hosts, leftovers, release_hosts};
 pub use heal::{HealOptions, HostReport, HostState, heal_cluster};
 pub use host::HostPaths;
+pub use journal::{Entry as JournalEntry, Intent as JournalIntent, State as JournalState};
 pub use lock::{Held, LockOptions, lock_hosts, unlock_hosts};
 #[cfg(feature = "mutants")]
 pub use mutants::mutants;

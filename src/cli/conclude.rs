@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{InventoryArg, Progress, key_value};
+use super::{Format, InventoryArg, Progress, key_value};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConcludeArgs {
@@ -18,4 +18,7 @@ pub(crate) struct ConcludeArgs {
     /// How progress is shown on standard error
     #[arg(long, default_value = "auto")]
     pub(crate) progress: Progress,
+    /// With json, standard output is verdict.json
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
 }

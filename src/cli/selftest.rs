@@ -35,7 +35,7 @@ pub(crate) struct SelftestArgs {
     /// Where selftests and their runs are kept
     #[arg(long, default_value = "results", env = "KCHAOS_RESULTS")]
     pub(crate) results: PathBuf,
-    /// With json, standard output is selftest.json alone, and everything else goes to standard error
+    /// With json, standard output is selftest.json alone (with --list, the cases), and everything else goes to standard error
     #[arg(long, default_value = "text")]
     pub(crate) format: Format,
 }

@@ -34,7 +34,7 @@ pub(crate) struct ShrinkArgs {
     /// Where it is kept, with its runs
     #[arg(long, default_value = "results", env = "KCHAOS_RESULTS")]
     pub(crate) results: PathBuf,
-    /// With json, standard output is shrink.json alone, and everything else goes to standard error
+    /// With json, standard output is shrink.json alone (with --dry-run, the candidates), and everything else goes to standard error
     #[arg(long, default_value = "text")]
     pub(crate) format: Format,
 }

@@ -26,7 +26,7 @@ pub(super) fn run(args: &ConcludeArgs) -> Result<u8, Failure> {
     };
     // What cannot be done now is left as it is, and may be tried again.
     let ended = super::within_network(&inventory, life)??;
-    let code = conclude(&directory, &setup, ended)?;
+    let code = conclude(&directory, &setup, ended, args.format)?;
     debug_assert!(exit::PRIORITY.contains(&code));
     Ok(code)
 }

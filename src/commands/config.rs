@@ -1,6 +1,8 @@
 //! `kchaos config`: what comes of a preset, whether the file is right, what there is in it.
 
-use serde_json::json;
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use crate::cli::{ConfigCommand, ConfigFileArgs, ConfigShowArgs, Format};
 use crate::exit::{self, Failure};
@@ -51,10 +53,9 @@ fn check(args: &ConfigFileArgs) -> Result<u8, Failure> {
     let path = file_of(args.config.as_deref());
     let file = File::read(&path)?;
     file.check()?;
-    let names: Vec<&String> = file.presets.keys().collect();
     match args.format {
-        Format::Json => crate::say!("{}", json!({"file": path.display().to_string(), "presets": names})),
-        Format::Text => crate::say!("{}: {} presets, each is one that kchaos test takes", path.display(), names.len()),
+        Format::Json => crate::say!("{}", checked(&path, &file)),
+        Format::Text => crate::say!("{}: {} presets, each is one that kchaos test takes", path.display(), file.presets.len()),
     }
     Ok(exit::VALID)
 }
@@ -62,11 +63,7 @@ fn check(args: &ConfigFileArgs) -> Result<u8, Failure> {
 fn list(args: &ConfigFileArgs) -> Result<u8, Failure> {
     let file = File::read(&file_of(args.config.as_deref()))?;
     match args.format {
-        Format::Json => {
-            let presets =
-                file.presets.iter().map(|(name, preset)| json!({"name": name, "inherits": preset.inherits, "about": preset.about}));
-            crate::say!("{}", serde_json::to_string_pretty(&presets.collect::<Vec<_>>()).map_err(anyhow::Error::from)?);
-        }
+        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&listed(&file)).map_err(anyhow::Error::from)?),
         Format::Text => {
             let width = file.presets.keys().map(String::len).max().unwrap_or(0);
             for (name, preset) in &file.presets {
@@ -77,4 +74,36 @@ fn list(args: &ConfigFileArgs) -> Result<u8, Failure> {
         }
     }
     Ok(exit::VALID)
+}
+
+fn checked(path: &Path, file: &File) -> Value {
+    json!({"file": path.display().to_string(), "presets": file.presets.keys().collect::<Vec<_>>()})
+}
+
+fn listed(file: &File) -> Value {
+    file.presets.iter().map(|(name, preset)| json!({"name": name, "inherits": preset.inherits, "about": preset.about})).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn what_is_said_of_presets_conforms() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/kchaos-config.toml");
+        let file = File::read(&path).unwrap();
+        assert_conforms("config-check", &checked(&path, &file));
+        assert_conforms("config-list", &listed(&file));
+        let words = ["kchaos", "config", "show", "--preset", "nightly", "--rate", "5", "--all", "--config"];
+        let words = words.into_iter().map(Into::into).chain([path.into_os_string()]).collect();
+        let Ok(Cli { command: Command::Config(ConfigCommand::Show(args)) }) = crate::preset::parse(words) else {
+            panic!("it is understood")
+        };
+        let options = show::options(&args.test).unwrap();
+        let origin_of = |name: &str| options.iter().find(|shown| shown.option == name).map(|shown| shown.origin);
+        assert_eq!(["rate", "nemesis", "acks"].map(origin_of), [Origin::CommandLine, Origin::Preset, Origin::Default].map(Some));
+        assert_conforms("config-show", &json!(options));
+    }
 }

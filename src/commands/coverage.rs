@@ -1,10 +1,10 @@
 //! `kchaos coverage`: what the runs of a directory exercised.
 
 use anyhow::anyhow;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{CoverageArgs, Format};
-use crate::coverage;
+use crate::coverage::{self, Covered};
 use crate::exit::{self, Failure};
 
 pub(super) fn run(args: &CoverageArgs) -> Result<u8, Failure> {
@@ -14,11 +14,28 @@ pub(super) fn run(args: &CoverageArgs) -> Result<u8, Failure> {
     }
     match args.format {
         Format::Text => crate::say_raw!("{}", coverage::table(&covered)),
-        Format::Json => {
-            let told =
-                json!({"runs": covered.runs, "exercised": covered.exercised, "unread": covered.unread, "never": coverage::never(&covered)});
-            crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?);
-        }
+        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&told(&covered)).map_err(anyhow::Error::from)?),
     }
     Ok(exit::VALID)
+}
+
+/// For programs.
+fn told(covered: &Covered) -> Value {
+    json!({"runs": covered.runs, "exercised": covered.exercised, "unread": covered.unread, "never": coverage::never(covered)})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coverage::Exercised;
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn what_was_covered_conforms() {
+        assert_conforms("coverage", &told(&Covered::default()));
+        let exercised = vec![Exercised { fault_id: 1, nemesis: "kill-leader".to_owned(), ..Exercised::default() }];
+        let told = told(&Covered { runs: 1, exercised, unread: vec!["x: it holds no plan.json".to_owned()] });
+        assert_conforms("coverage", &told);
+        assert!(told["never"].as_array().is_some_and(|never| !never.is_empty() && !never.contains(&json!("kill-leader"))));
+    }
 }

@@ -1,14 +1,15 @@
 //! `kchaos inventory discover`: a first inventory, from what the cluster and its hosts tell.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use kchaos_cluster::discover::{Discovered, Wish, discover};
 use kchaos_cluster::inventory::{Inventory, KafkaSection, Privilege, SshSection};
+use serde_json::{Value, json};
 
-use crate::cli::key_value;
+use crate::cli::{Format, key_value};
 use crate::exit::{self, Failure};
 
 #[derive(Debug, Args)]
@@ -45,6 +46,9 @@ pub(crate) struct DiscoverArgs {
     /// Where to write it; one that is there is not overwritten [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// With json, standard output says what was found, without secrets, and the inventory itself is written to --output alone
+    #[arg(long, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,14 +68,12 @@ pub(super) fn run(args: &DiscoverArgs) -> Result<u8, Failure> {
     let wish = wish(args)?;
     let found = super::within_network(&wish.inventory(), discover(wish))?.map_err(Failure::environment)?;
     let text = written(&found)?;
-    let is_whole = match Inventory::parse(args.output.as_deref().unwrap_or("kchaos.toml".as_ref()), &text) {
-        Ok(_) => true,
-        Err(error) => {
-            eprintln!("it is not whole yet:\n{error}");
-            false
-        }
-    };
+    let lacks = Inventory::parse(args.output.as_deref().unwrap_or("kchaos.toml".as_ref()), &text).err().map(|error| error.to_string());
+    if let Some(lacks) = &lacks {
+        eprintln!("it is not whole yet:\n{lacks}");
+    }
     match &args.output {
+        None if args.format == Format::Json => {}
         None => crate::say!("{}", text.trim_end()),
         Some(path) => {
             std::fs::write(path, &text).with_context(|| format!("write {}", path.display()))?;
@@ -82,7 +84,18 @@ pub(super) fn run(args: &DiscoverArgs) -> Result<u8, Failure> {
             );
         }
     }
-    Ok(if is_whole { exit::VALID } else { exit::ENVIRONMENT })
+    if args.format == Format::Json {
+        let told = told(&found, lacks.as_deref(), args.output.as_deref());
+        crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?);
+    }
+    Ok(if lacks.is_none() { exit::VALID } else { exit::ENVIRONMENT })
+}
+
+/// For programs.
+fn told(found: &Discovered, lacks: Option<&str>, output: Option<&Path>) -> Value {
+    let file = output.map(|path| path.display().to_string());
+    let is_whole = lacks.is_none();
+    json!({"file": file, "is_whole": is_whole, "lacks": lacks, "notes": found.notes, "inventory": found.inventory.without_secrets()})
 }
 
 /// What brokers tell to anybody, of a cluster that nobody logs in to.
@@ -139,4 +152,22 @@ fn written(found: &Discovered) -> Result<String, Failure> {
     text.push('\n');
     text.push_str(&toml::to_string(&found.inventory).map_err(anyhow::Error::from)?);
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn what_was_found_conforms_and_holds_no_secret() {
+        let properties = BTreeMap::from([("sasl.password".to_owned(), "hunter2".to_owned())]);
+        let kafka = KafkaSection { bootstrap: vec!["b1:9092".to_owned()], properties, replace_version: None };
+        let wish = Wish { name: "a".into(), kafka, ssh: None, hosts: Vec::new(), network_namespace: None };
+        let found = Discovered { inventory: wish.inventory(), notes: vec!["hosts were not asked".to_owned()] };
+        assert_conforms("discover", &told(&found, None, Some(Path::new("kchaos.toml"))));
+        let told = told(&found, Some("host: none"), None);
+        assert_conforms("discover", &told);
+        assert!(told["inventory"]["kafka"]["bootstrap"][0] == "b1:9092" && !told.to_string().contains("hunter2"), "{told}");
+    }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kchaos_cluster::cluster::Cluster;
-use kchaos_nemeses::{Doors, Halt, HaltOptions, Halted, Held, HostPaths, HostReport, HostState};
+use kchaos_nemeses::{Doors, Halt, HaltOptions, Halted, Held, HostPaths, HostReport, HostState, Released};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::cli::{Format, HaltArgs};
 use crate::exit::{self, Failure};
@@ -49,8 +50,7 @@ async fn halt(args: &HaltArgs, doors: &Arc<dyn Doors>, options: &HaltOptions) ->
         .collect();
     match args.format {
         Format::Json => {
-            let told = serde_json::json!({ "hosts": hosts, "runs_not_ended": runs });
-            crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?);
+            crate::say!("{}", serde_json::to_string_pretty(&halted_json(&hosts, &runs)).map_err(anyhow::Error::from)?);
         }
         Format::Text => hosts.iter().for_each(|host| crate::say!("{}", line(host))),
     }
@@ -67,6 +67,10 @@ async fn halt(args: &HaltArgs, doors: &Arc<dyn Doors>, options: &HaltOptions) ->
         eprintln!("NOT EVERY HOST is halted and mended; when it can be reached again: kchaos halt");
     }
     Ok(if is_halted { exit::VALID } else { exit::UNHEALED })
+}
+
+fn halted_json(hosts: &[HaltedHost], runs: &[Held]) -> Value {
+    json!({ "hosts": hosts, "runs_not_ended": runs })
 }
 
 fn line(host: &HaltedHost) -> String {
@@ -114,14 +118,7 @@ async fn release(args: &HaltArgs, doors: &Arc<dyn Doors>, options: &HaltOptions)
     let is_free = hosts.iter().all(|(_, answer)| answer.is_ok());
     match args.format {
         Format::Json => {
-            let told: Vec<_> = hosts
-                .iter()
-                .map(|(host, answer)| {
-                    let was = answer.as_ref().ok().cloned().flatten();
-                    serde_json::json!({ "host": host, "released": answer.is_ok(), "was": was, "error": answer.as_ref().err() })
-                })
-                .collect();
-            crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?);
+            crate::say!("{}", serde_json::to_string_pretty(&released_json(&hosts)).map_err(anyhow::Error::from)?);
         }
         Format::Text => {
             for (host, answer) in &hosts {
@@ -137,4 +134,41 @@ async fn release(args: &HaltArgs, doors: &Arc<dyn Doors>, options: &HaltOptions)
         eprintln!("not every host is released, and runs are refused until it is: kchaos halt --release");
     }
     Ok(if is_free { exit::VALID } else { exit::UNHEALED })
+}
+
+fn released_json(hosts: &[Released]) -> Value {
+    let one = |(host, answer): &Released| {
+        let was = answer.as_ref().ok().cloned().flatten();
+        json!({ "host": host, "released": answer.is_ok(), "was": was, "error": answer.as_ref().err() })
+    };
+    hosts.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::conform::assert_conforms;
+
+    fn halt() -> Halt {
+        Halt { since_unix_s: 1_795_399_200, by: "user@machine, pid 17".to_owned(), reason: "no reason was given".to_owned() }
+    }
+
+    #[test]
+    fn what_was_halted_conforms_on_every_host() {
+        let mended = |state| HostReport { host: "b1".to_owned(), state, notes: vec!["run x holds its lock".to_owned()] };
+        let whole = HaltedHost { host: "b1".to_owned(), halt: Some(halt()), error: None, mended: mended(HostState::Clean) };
+        let down = HostState::Unreachable("it is down".to_owned());
+        let failed = HaltedHost { host: "b2".to_owned(), halt: None, error: Some("it is down".to_owned()), mended: mended(down) };
+        let runs = [Held { run: "x".to_owned(), holder: "user@machine, pid 17".to_owned(), seconds: 12 }];
+        assert_conforms("halt", &halted_json(&[whole, failed], &runs));
+        assert_conforms("halt", &halted_json(&[], &[]));
+    }
+
+    #[test]
+    fn what_was_released_conforms_on_every_host() {
+        let answers = [Ok(Some(halt())), Ok(None), Err("it is down".to_owned())];
+        let hosts: Vec<Released> = answers.into_iter().map(|answer| ("b1".to_owned(), answer)).collect();
+        assert_conforms("halt", &released_json(&hosts));
+        assert_conforms("halt", &released_json(&[]));
+    }
 }

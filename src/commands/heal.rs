@@ -35,3 +35,20 @@ pub(crate) fn line(host: &HostReport) -> String {
         HostState::Unhealed(what) => format!("{}: NOT HEALED: {}", host.host, what.join("; ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn what_was_mended_conforms_whatever_the_state() {
+        let what = || vec!["kill of kafka:1 was open: started".to_owned()];
+        let states =
+            [HostState::Clean, HostState::Healed(what()), HostState::Unhealed(what()), HostState::Unreachable("it is down".to_owned())];
+        let mut hosts = states.map(|state| HostReport { host: "b1".to_owned(), state, notes: Vec::new() });
+        hosts[1].notes.push("run x holds its lock".to_owned());
+        assert_conforms("heal", &serde_json::json!(hosts));
+        assert_conforms("heal", &serde_json::json!([]));
+    }
+}

@@ -41,3 +41,43 @@ fn add(host: &mut HostCheck, helper: Option<&Result<String, String>>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kchaos_cluster::cluster::{DaemonCheck, OptIn};
+    use kchaos_cluster::ssh::ProvenKey;
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn what_was_found_on_a_host_conforms() {
+        let mut hosts = vec![HostCheck::default()];
+        for opt_in in [OptIn::Given, OptIn::NoFile, OptIn::NamesOthers(vec!["other".to_owned()])] {
+            let word = |word: &str| word.to_owned();
+            let daemon = |state, pid: Option<i32>| DaemonCheck { daemon: "kafka:1".to_owned(), state, pid, start_time: pid.map(|_| 99) };
+            hosts.push(HostCheck {
+                host: "b1".to_owned(),
+                way: "root@10.99.0.11 port 22".to_owned(),
+                host_key: Some(ProvenKey {
+                    key_type: word("ssh-ed25519"),
+                    fingerprint: word("SHA256:x"),
+                    known_from: word("known_hosts:1"),
+                }),
+                is_root: true,
+                opt_in,
+                boot_id: "x".to_owned(),
+                kernel: "6.1".to_owned(),
+                tools: [("tc".to_owned(), true), ("nft".to_owned(), false)].into(),
+                nftables_works: true,
+                daemons: vec![daemon("running", Some(7)), daemon("stopped", Some(7)), daemon("gone", None), daemon("unknown", None)],
+                ..HostCheck::default()
+            });
+        }
+        add(&mut hosts[1], Some(&Ok("kchaos-helper 1".to_owned())));
+        add(&mut hosts[2], Some(&Err("it is not there".to_owned())));
+        assert!(hosts[1].helper.is_some() && !hosts[2].is_ready());
+        assert_conforms("inventory-check", &json!(hosts));
+    }
+}

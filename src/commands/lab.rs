@@ -172,3 +172,56 @@ fn failure(error: LabError) -> Failure {
     let code = if error.is_usage() { exit::USAGE } else { exit::ENVIRONMENT };
     Failure { code, error: anyhow!(error) }
 }
+
+#[cfg(test)]
+mod tests {
+    use kchaos_lab::{DaemonStatus, HostStatus, LabPhase, LabStatus};
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn the_status_of_a_lab_conforms_in_each_phase() {
+        let mut lab = LabStatus {
+            name: "lab".to_owned(),
+            phase: LabPhase::Making,
+            kafka_version: "3.9.1".to_owned(),
+            cluster_id: None,
+            zookeeper_session_timeout_ms: 18_000,
+            kraft: None,
+            inventory: "/lab/kchaos.toml".into(),
+            network_namespace: "/run/netns/kchaos-net".into(),
+            made_unix_ms: 1_795_399_200_000,
+            up_after_ms: None,
+            hosts: Vec::new(),
+            memory_kib: 0,
+        };
+        assert_conforms("lab-status", &json!(lab));
+        let daemon = |pid: Option<i32>| DaemonStatus {
+            daemon: "kafka:1".to_owned(),
+            port: 9092,
+            pid,
+            pid_on_host: pid,
+            listening: pid.is_some(),
+            memory_kib: 310_000,
+        };
+        let host = |pid: Option<i32>| HostStatus {
+            name: "kafka1".to_owned(),
+            address: std::net::Ipv4Addr::new(10, 99, 0, 11),
+            namespace: "kchaos-kafka1".to_owned(),
+            namespace_exists: pid.is_some(),
+            pid,
+            processes: 3,
+            sshd_listening: true,
+            memory_kib: 320_000,
+            daemons: vec![daemon(pid), daemon(None)],
+        };
+        lab.hosts = vec![host(Some(7)), host(None)];
+        (lab.cluster_id, lab.up_after_ms) = (Some("x".to_owned()), Some(21_000));
+        for (phase, kraft) in [(LabPhase::Up, Kraft::Separate(3)), (LabPhase::Stale, Kraft::Combined(1))] {
+            (lab.phase, lab.kraft) = (phase, Some(kraft));
+            assert_conforms("lab-status", &json!(lab));
+        }
+    }
+}

@@ -234,7 +234,11 @@ fn indented(out: &mut String, script: &str) -> std::fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use kchaos_core::Chosen;
+    use serde_json::json;
+
     use super::*;
+    use crate::schema::conform::assert_conforms;
 
     fn fault(wait_ms: u64, duration_ms: u64, beside: bool) -> PlannedFault {
         PlannedFault { nemesis: "kill-leader".into(), wait_ms, duration_ms, beside, ..PlannedFault::default() }
@@ -264,5 +268,34 @@ mod tests {
         check(Vec::new(), Some(60), (60_000, 60_000));
         let exact = PlannedFault { at_ms: Some(7_000), ..fault(0, 3_000, false) };
         check(vec![exact], Some(60), (10_000, 110_000));
+    }
+
+    #[test]
+    fn what_would_be_done_conforms() {
+        let ends = Ends { at_best_ms: 1, at_worst_ms: 2, lease_ms: 30_000 };
+        let mut told = Told {
+            seed: 7,
+            cluster: "a".to_owned(),
+            command: vec!["kchaos".to_owned(), "test".to_owned()],
+            ends,
+            client_hosts: Vec::new(),
+            faults: Vec::new(),
+            steps: Vec::new(),
+            not_ready: Vec::new(),
+            warnings: Vec::new(),
+        };
+        assert_conforms("dry-run", &json!(told));
+        let chosen = Chosen { host: "b1".to_owned(), daemon: "kafka:1".to_owned(), evidence: "leads".to_owned(), keys_led: vec![0] };
+        let leg = RehearsedLeg { chosen, about: "start it".to_owned(), commands: vec!["k_kill 7".to_owned()], undo: "k_start".to_owned() };
+        let exact = PlannedFault { at_ms: Some(7_000), ..fault(0, 3_000, true) };
+        told.faults = vec![
+            Rehearsed { fault: fault(5_000, 10_000, false), legs: vec![leg], untold: None },
+            Rehearsed { fault: exact, legs: Vec::new(), untold: Some("the hosts cannot be reached".to_owned()) },
+        ];
+        told.client_hosts.push("c1".to_owned());
+        told.steps.push("restart kafka".to_owned());
+        told.not_ready.push(Line::fails("lease", "b1", "no setsid", "install util-linux"));
+        told.warnings.push(Line::warning("disk", "b1", "1 GiB free", ""));
+        assert_conforms("dry-run", &json!(told));
     }
 }

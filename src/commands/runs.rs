@@ -1,6 +1,6 @@
 //! `kchaos runs`: the runs of a results directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::{ExportArgs, Format, InfoArgs, PruneArgs, RunsArgs, RunsCommand};
 use crate::exit::{self, Failure};
 use crate::report::words;
-use crate::runs::{self, Fate, Filter, Limits};
+use crate::runs::{self, Fate, Filter, Limits, Run};
 
 pub(super) fn run(command: &RunsCommand) -> Result<u8, Failure> {
     match command {
@@ -32,10 +32,7 @@ fn list(args: &RunsArgs) -> Result<u8, Failure> {
     let mut shown: Vec<_> = all.iter().filter(|run| filter.takes(run)).cloned().collect();
     shown.truncate(args.limit.unwrap_or(usize::MAX));
     match args.format {
-        Format::Json => {
-            let told: Vec<Value> = shown.iter().map(runs::Run::json).collect();
-            say_json(&json!({"results": results.display().to_string(), "of": all.len(), "runs": told}))?;
-        }
+        Format::Json => say_json(&listed(results, all.len(), &shown))?,
         Format::Text if all.is_empty() => crate::say!("{} holds no run yet", results.display()),
         Format::Text if shown.is_empty() => crate::say!("{}", runs::nothing_matches(&all)),
         Format::Text => crate::say_raw!("{}", runs::table(&shown)),
@@ -43,26 +40,32 @@ fn list(args: &RunsArgs) -> Result<u8, Failure> {
     Ok(exit::VALID)
 }
 
+fn listed(results: &Path, of: usize, shown: &[Run]) -> Value {
+    json!({"results": results.display().to_string(), "of": of, "runs": shown.iter().map(Run::json).collect::<Vec<_>>()})
+}
+
 fn info(args: &InfoArgs) -> Result<u8, Failure> {
     let run = runs::resolve(&args.results.results, &args.run)?;
     let files = crate::report::files(&run.path);
     match args.format {
         Format::Text => crate::say_raw!("{}", runs::info(&run, &files)),
-        Format::Json => {
-            let mut told = run.json();
-            told["plan"] = json!({
-                "schedule": run.plan.schedule, "steps": run.plan.steps, "options": run.plan.options, "command": run.plan.command,
-                "acks": run.plan.acks, "idempotence": run.plan.idempotence, "slo": run.plan.slo, "facts": run.plan.facts,
-            });
-            told["thresholds"] = json!(run.brief.as_ref().map(|brief| &brief.thresholds));
-            told["load"] = json!(run.brief.as_ref().map(|brief| &brief.load));
-            told["reasons"] = json!(run.brief.as_ref().map(|brief| &brief.reasons));
-            told["notes"] = json!(run.brief.as_ref().map(|brief| &brief.notes));
-            told["files"] = files.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect();
-            say_json(&told)?;
-        }
+        Format::Json => say_json(&informed(&run, &files))?,
     }
     Ok(exit::VALID)
+}
+
+fn informed(run: &Run, files: &[(String, u64)]) -> Value {
+    let mut told = run.json();
+    told["plan"] = json!({
+        "schedule": run.plan.schedule, "steps": run.plan.steps, "options": run.plan.options, "command": run.plan.command,
+        "acks": run.plan.acks, "idempotence": run.plan.idempotence, "slo": run.plan.slo, "facts": run.plan.facts,
+    });
+    told["thresholds"] = json!(run.brief.as_ref().map(|brief| &brief.thresholds));
+    told["load"] = json!(run.brief.as_ref().map(|brief| &brief.load));
+    told["reasons"] = json!(run.brief.as_ref().map(|brief| &brief.reasons));
+    told["notes"] = json!(run.brief.as_ref().map(|brief| &brief.notes));
+    told["files"] = files.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect();
+    told
 }
 
 fn prune(args: &PruneArgs) -> Result<u8, Failure> {
@@ -76,23 +79,22 @@ fn prune(args: &PruneArgs) -> Result<u8, Failure> {
     let goes: Vec<_> = units.iter().zip(&fates).filter(|(_, fate)| matches!(fate, Fate::Goes(_))).map(|(unit, _)| unit).collect();
     let pruned = if args.yes { runs::carry_out(results, &goes) } else { runs::Pruned::default() };
     match args.format {
-        Format::Json => {
-            let told: Vec<Value> = units
-                .iter()
-                .zip(&fates)
-                .map(|(unit, fate)| {
-                    let (goes, Fate::Goes(why) | Fate::Stays(why)) = (matches!(fate, Fate::Goes(_)), fate);
-                    json!({"id": unit.id, "runs": unit.runs, "bytes": unit.bytes, "goes": goes, "why": why})
-                })
-                .collect();
-            let bytes: u64 = goes.iter().map(|unit| unit.bytes).sum();
-            say_json(&json!({"is_done": args.yes, "units": told, "would_free_bytes": bytes,
-                             "removed": pruned.removed, "freed_bytes": pruned.bytes, "failed": pruned.failed}))?;
-        }
+        Format::Json => say_json(&fated(args.yes, &units, &fates, &pruned))?,
         Format::Text => tell_pruned(args, &units, &fates, &goes, &pruned),
     }
     pruned.failed.iter().for_each(|failed| eprintln!("kchaos: not removed: {failed}"));
     Ok(if pruned.failed.is_empty() { exit::VALID } else { exit::ENVIRONMENT })
+}
+
+fn fated(is_done: bool, units: &[runs::Unit], fates: &[Fate], pruned: &runs::Pruned) -> Value {
+    let is_going = |fate: &Fate| matches!(fate, Fate::Goes(_));
+    let told = units.iter().zip(fates).map(|(unit, fate)| {
+        let (Fate::Goes(why) | Fate::Stays(why)) = fate;
+        json!({"id": unit.id, "runs": unit.runs, "bytes": unit.bytes, "goes": is_going(fate), "why": why})
+    });
+    let bytes: u64 = units.iter().zip(fates).filter(|(_, fate)| is_going(fate)).map(|(unit, _)| unit.bytes).sum();
+    json!({"is_done": is_done, "units": told.collect::<Vec<_>>(), "would_free_bytes": bytes,
+           "removed": pruned.removed, "freed_bytes": pruned.bytes, "failed": pruned.failed})
 }
 
 fn tell_pruned(args: &PruneArgs, units: &[runs::Unit], fates: &[Fate], goes: &[&runs::Unit], pruned: &runs::Pruned) {
@@ -133,8 +135,60 @@ fn export(args: &ExportArgs) -> Result<u8, Failure> {
         Format::Text => {
             crate::say!("{}: {} files, {} in {}", output.display(), archived.files, words::bytes(archived.bytes), words::bytes(bytes));
         }
-        Format::Json => say_json(&json!({"archive": output.display().to_string(), "run": run.id, "files": archived.files,
-                                         "bytes": archived.bytes, "archive_bytes": bytes, "left_out": archived.left_out}))?,
+        Format::Json => say_json(&exported(&run, &output, &archived, bytes))?,
     }
     Ok(exit::VALID)
+}
+
+fn exported(run: &Run, output: &Path, archived: &runs::Archived, bytes: u64) -> Value {
+    json!({"archive": output.display().to_string(), "run": run.id, "files": archived.files,
+           "bytes": archived.bytes, "archive_bytes": bytes, "left_out": archived.left_out})
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::runs::{Archived, Pruned};
+    use crate::schema::conform::assert_conforms;
+    use crate::slo::{SloOutcome, SloStatus};
+
+    #[test]
+    fn runs_conform_whatever_became_of_them_in_the_list_and_one_by_one() {
+        let results = runs::tests::results();
+        let mut all = runs::below(results.path()).unwrap();
+        assert_conforms("runs-list", &listed(results.path(), 0, &[]));
+        for run in &mut all {
+            assert_conforms("runs-info", &informed(run, &crate::report::files(&run.path)));
+            run.plan.steps = serde_json::from_value(json!([{"step": "restart", "of": "kafka"}])).unwrap();
+            run.plan.options.insert("rate".into(), json!(500));
+            if let Some(brief) = &mut run.brief {
+                let (slo, text) = ("send.p99<1s".to_owned(), "send.p99 was 2 s".to_owned());
+                brief.thresholds.push(SloOutcome { slo, status: SloStatus::Missed, measured_ns: None, limit_ns: 1, n: 2, text });
+                brief.reasons.push(kchaos_core::Reason { name: "no-effect".into(), text: "no fault was in force".into() });
+                brief.notes.push("clients: 4".to_owned());
+            }
+            assert_conforms("runs-info", &informed(run, &[]));
+        }
+        assert!(all.iter().any(|run| run.brief.is_none()) && all.iter().any(|run| run.brief.is_some()));
+        assert_conforms("runs-list", &listed(results.path(), 9, &all));
+    }
+
+    #[test]
+    fn what_goes_and_what_is_packed_conforms() {
+        let results = runs::tests::results();
+        let units = runs::units(results.path()).unwrap();
+        let limits = Limits { keep: Some(1), older_than: None, max_bytes: None, failed_too: true };
+        let fates = runs::choose(&units, &limits, Utc::now());
+        let told = fated(false, &units, &fates, &Pruned::default());
+        assert_conforms("runs-prune", &told);
+        assert!(told["would_free_bytes"].as_u64() > Some(0), "{told}");
+        let pruned = Pruned { removed: 2, bytes: 70, failed: vec!["x: it is gone".to_owned()] };
+        assert_conforms("runs-prune", &fated(true, &units, &fates, &pruned));
+        let run = &runs::below(results.path()).unwrap()[0];
+        assert_conforms("runs-export", &exported(run, Path::new("run.tar.zst"), &Archived::default(), 0));
+        let archived = Archived { files: 2, bytes: 70, left_out: vec!["x: neither a file nor a directory".to_owned()] };
+        assert_conforms("runs-export", &exported(run, Path::new("run.tar.zst"), &archived, 40));
+    }
 }

@@ -1,11 +1,12 @@
 //! `kchaos selftest`: does kchaos see what is known to be wrong, and leave alone what is known to be right?
 
 use anyhow::anyhow;
+use serde_json::{Value, json};
 
-use crate::cli::SelftestArgs;
+use crate::cli::{Format, SelftestArgs};
 use crate::exit::{self, Failure};
 use crate::run::nearest;
-use crate::selftest::{self, Case};
+use crate::selftest::{self, Case, Form};
 
 pub(super) fn run(args: &SelftestArgs) -> Result<u8, Failure> {
     if let Some(runs) = args.clean {
@@ -28,7 +29,10 @@ pub(super) fn run(args: &SelftestArgs) -> Result<u8, Failure> {
         return Ok(exit::VALID);
     }
     if args.list {
-        cases.iter().for_each(|case| crate::say!("{}", told(case)));
+        match args.format {
+            Format::Text => cases.iter().for_each(|case| crate::say!("{}", told(case))),
+            Format::Json => crate::say!("{}", serde_json::to_string_pretty(&json(&cases)).map_err(anyhow::Error::from)?),
+        }
         return Ok(exit::VALID);
     }
     refuse_second_lab()?;
@@ -47,7 +51,7 @@ fn refuse_second_lab() -> Result<(), Failure> {
 }
 
 fn told(case: &Case) -> String {
-    let form = |name: &str, form: &selftest::Form| {
+    let form = |name: &str, form: &Form| {
         let plan = form.plan.iter().flat_map(|plan| plan.lines()).filter(|line| !line.is_empty());
         let plan: String = plan.map(|line| format!("\n          {line}")).collect();
         let file = if plan.is_empty() { "" } else { " --plan with" };
@@ -62,4 +66,33 @@ fn told(case: &Case) -> String {
         form("bad", &case.bad),
         form("twin", &case.twin)
     )
+}
+
+/// For programs.
+fn json(cases: &[Case]) -> Value {
+    let form = |form: &Form| {
+        let find: Value =
+            form.find.iter().map(|(name, bound)| (name.clone(), json!({"at_least": bound.at_least, "at_most": bound.at_most}))).collect();
+        json!({"kafka": form.kafka(), "lab": form.lab, "test": form.words, "plan": form.plan, "expect": exit::name(form.expect),
+               "find": find, "find_any": form.find_any, "attempts": form.attempts})
+    };
+    let case = |case: &Case| {
+        json!({"name": case.name, "wrong": case.wrong, "versions": case.versions, "reference": case.reference,
+               "bad": form(&case.bad), "twin": form(&case.twin)})
+    };
+    cases.iter().map(case).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn the_list_of_the_corpus_conforms() {
+        let cases = selftest::built_in().unwrap_or_else(|failure| panic!("{failure}"));
+        let told = json(&cases);
+        assert_conforms("selftest-cases", &told);
+        assert_eq!(told.as_array().map(Vec::len), Some(cases.len()));
+    }
 }

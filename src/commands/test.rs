@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kchaos_cluster::inventory::Inventory;
 
-use crate::cli::TestArgs;
+use crate::cli::{Format, TestArgs};
 use crate::exit::{self, Failure};
 use crate::run::{self, Abort, Display, Setup, conclude, conclude_failed};
 use crate::store::RunDirectory;
@@ -49,7 +49,7 @@ fn in_cluster(args: TestArgs, inventory: &Arc<Inventory>, home: &super::lab::Hom
     let ended = super::within_network(inventory, life)?;
     display.end();
     let code = match ended {
-        Ok(ended) => conclude(&directory, &setup, ended),
+        Ok(ended) => conclude(&directory, &setup, ended, Format::Text),
         Err(failure) => conclude_failed(&directory, failure),
     };
     // A lab's network has no way out.

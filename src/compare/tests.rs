@@ -4,6 +4,7 @@ use super::*;
 use crate::report::RunData;
 use crate::report::fixture::Variant;
 use crate::runs::tests::{made_up, save};
+use crate::schema::conform::assert_conforms;
 
 /// A run whose recovery and sends took as much longer.
 pub(crate) fn slower(factor: f64) -> RunData {
@@ -47,6 +48,7 @@ fn what_became_worse_is_told_first_and_noise_is_called_noise() {
     assert_eq!(alone.exit_code(), exit::VALID);
     insta::assert_snapshot!("two", text(&alone));
     assert_eq!(comparison.json()["figures"][0]["name"], "recovery.p50");
+    [&comparison, &alone].into_iter().for_each(|one| assert_conforms("compare", &one.json()));
     let page = page(&comparison);
     assert!(page.contains("worse") && page.contains(&now.id) && page.matches("<rect").count() > 5);
 }
@@ -79,6 +81,7 @@ fn what_is_not_alike_is_refused_with_why() {
     std::fs::remove_file(cut_off.join("verdict.json")).unwrap();
     let comparison = Comparison::of(vec![before], Run::load(&cut_off, "x"));
     assert!(comparison.unlike[0].contains("is cut off"), "{:?}", comparison.unlike);
+    assert_conforms("compare", &comparison.json());
 }
 
 #[test]

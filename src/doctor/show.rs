@@ -37,4 +37,12 @@ mod tests {
         assert_eq!(text(&lines), expect);
         assert_eq!(groups(&lines)[1].to_string(), "b1: no setsid: install util-linux");
     }
+
+    #[test]
+    fn what_is_told_to_programs_conforms() {
+        let lines =
+            [Line::ok("ssh", "b1", "reached"), Line::warning("disk", "b1", "1 GiB free", ""), Line::fails("lease", "b1", "no setsid", "x")];
+        crate::schema::conform::assert_conforms("doctor", &serde_json::json!(lines));
+        crate::schema::conform::assert_conforms("doctor", &serde_json::json!([]));
+    }
 }

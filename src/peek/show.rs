@@ -128,5 +128,7 @@ mod tests {
             ..Peeked::default()
         };
         insta::assert_snapshot!(text(&peeked));
+        crate::schema::conform::assert_conforms("peek", &serde_json::json!(peeked));
+        crate::schema::conform::assert_conforms("peek", &serde_json::json!(Peeked::default()));
     }
 }

@@ -14,6 +14,7 @@ use kchaos_workloads::FinalOrder;
 
 use super::metrics::Scrape;
 use super::{AbortReason, Ended, Setup};
+use crate::cli::Format;
 use crate::coverage;
 use crate::exit::{self, Failure};
 use crate::judged::{CheckerOutcome, EvidenceLine, FaultCount, HostOutcome, HostState, ResourcesUsed, RunVerdict, StepOutcome, StepState};
@@ -22,7 +23,7 @@ use crate::slo::{SloOutcome, SloStatus};
 use crate::store::RunDirectory;
 
 /// Judges a run that came to its end, writes all of it down, says it on the terminal, and gives the exit code.
-pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) -> Result<u8, Failure> {
+pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended, format: Format) -> Result<u8, Failure> {
     let faults = fault_count(&ended);
     let check =
         ended.analysed.check.as_ref().ok_or_else(|| Failure { code: exit::INTERNAL, error: anyhow!("the run was never judged") })?;
@@ -81,7 +82,7 @@ pub(crate) fn conclude(directory: &RunDirectory, setup: &Setup, ended: Ended) ->
         directory.write("metrics.txt", told.render().as_bytes())?;
     }
     verdict.evidence = evidence(&directory.file(setup.args.history_format.file_name()), &verdict.evidence_wanted());
-    write_reports(directory, &verdict)
+    write_reports(directory, &verdict, format)
 }
 
 /// A run that never came to its trouble: what stopped it is written down all the same.
@@ -90,16 +91,19 @@ pub(crate) fn conclude_failed(directory: &RunDirectory, failure: Failure) -> Res
     verdict.reasons.push(kchaos_core::Reason { name: report::NOT_RUN.into(), text: failure.to_string() });
     verdict.checkers.push(CheckerOutcome { name: "experiment".into(), valid: Validity::Unknown, text: failure.to_string() });
     verdict.conclude(vec![(failure.code, failure.to_string())]);
-    write_reports(directory, &verdict)?;
+    write_reports(directory, &verdict, Format::Text)?;
     Err(failure)
 }
 
-fn write_reports(directory: &RunDirectory, verdict: &RunVerdict) -> Result<u8, Failure> {
+fn write_reports(directory: &RunDirectory, verdict: &RunVerdict, format: Format) -> Result<u8, Failure> {
     directory.write_json("verdict.json", verdict)?;
     let data = RunData::load(directory.path()).map_err(anyhow::Error::from)?;
     directory.write("junit.xml", report::junit(&data).map_err(anyhow::Error::from)?.as_bytes())?;
     directory.write("report.html", report::html(&data).as_bytes())?;
-    crate::say_raw!("{}", report::terminal(&data, report::Style::of_stdout()));
+    match format {
+        Format::Text => crate::say_raw!("{}", report::terminal(&data, report::Style::of_stdout())),
+        Format::Json => crate::say!("{}", serde_json::to_string_pretty(verdict).map_err(anyhow::Error::from)?),
+    }
     Ok(verdict.exit_code)
 }
 

@@ -62,14 +62,18 @@ impl Start {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::conform::assert_conforms;
 
     #[test]
-    fn what_is_written_down_is_read_as_it_was() {
+    fn what_is_written_down_conforms_and_is_read_as_it_was() {
         let key = |daemon: &str| ("kafka1".to_owned(), daemon.to_owned());
         let running = DaemonState::Running(Pid { pid: 7, start_time: 99 });
         let daemons: Daemons = [(key("kafka:1"), running), (key("zookeeper:1"), DaemonState::Gone)].into();
         let marks: Marks = [(("kafka1".to_owned(), PathBuf::from("/var/log/kafka/server.log")), 512)].into();
-        let text = serde_json::to_string(&Start::of(&daemons, &marks)).unwrap();
+        let written = serde_json::json!(Start::of(&daemons, &marks));
+        assert_conforms("start", &written);
+        assert_conforms("start", &serde_json::json!(Start::default()));
+        let text = written.to_string();
         let start: Start = serde_json::from_str(&text).unwrap();
         assert_eq!((start.daemons(), start.marks()), (daemons, marks));
     }

@@ -19,7 +19,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use kchaos_core::{Plan, Validity};
 use serde_json::{Value, json};
 
-pub(crate) use archive::{Packing, pack, write as export};
+pub(crate) use archive::{Archived, Packing, pack, write as export};
 pub(crate) use brief::{Brief, Distribution, Summary};
 pub(crate) use filter::{Filter, age, moment, nothing_matches, verdict};
 pub(crate) use prune::{Fate, Limits, Pruned, Unit, carry_out, choose, units};

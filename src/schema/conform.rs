@@ -135,6 +135,7 @@ fn each(schema: &Value, call: &mut impl FnMut(&Map<String, Value>)) {
 
 #[cfg(test)]
 mod tests {
+    use kchaos_nemeses::{JournalEntry, JournalIntent, JournalState};
     use serde_json::json;
 
     use super::*;
@@ -163,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn every_schema_is_told_of_and_stands_in_the_documentation() {
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")).unwrap().count();
+        assert_eq!(super::super::ALL.len(), files, "each file of schemas/ has a line in ALL");
+        let page = include_str!("../../docs/schemas.md");
+        for schema in super::super::ALL {
+            assert!(page.contains(&format!("`{}`", schema.name)), "docs/schemas.md lacks {}", schema.name);
+        }
+    }
+
+    #[test]
     fn what_a_run_writes_conforms() {
         for variant in [Variant::Valid, Variant::Invalid, Variant::Unknown] {
             let data = run(variant);
@@ -172,9 +183,17 @@ mod tests {
             assert_conforms("latency", &json!(LatencyFile { recovery, sizes: data.sizes, latency: data.latency }));
             data.faults.iter().for_each(|event| assert_conforms("fault", &json!(event)));
             data.timeline.iter().for_each(|seen| assert_conforms("observation", &json!(seen)));
-            let covered = json!({"runs": 1, "exercised": data.verdict.coverage, "unread": [], "never": []});
-            assert_conforms("coverage", &covered);
         }
+    }
+
+    #[test]
+    fn a_line_of_the_undo_journal_conforms() {
+        let word = |text: &str| text.to_owned();
+        let intent = JournalIntent { host: word("b1"), daemon: word("kafka:1"), evidence: word("leads"), undo: word("k_start") };
+        let (run, nemesis) = (word("20261123T020000Z-1"), word("kill-leader"));
+        let open = JournalEntry { time_ns: 7, run, fault_id: 1, nemesis, state: JournalState::Open, hosts: vec![intent] };
+        assert_conforms("undo-journal", &json!(open));
+        assert_conforms("undo-journal", &json!(JournalEntry { state: JournalState::Done, hosts: Vec::new(), ..open }));
     }
 
     #[test]

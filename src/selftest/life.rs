@@ -335,8 +335,11 @@ impl Selftest {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::case::built_in;
     use super::*;
+    use crate::schema::conform::assert_conforms;
 
     fn concluded(runs: &[(&str, u32, Came)], wanted: usize) -> Selftest {
         let done = |(form, attempt, came): &(&'static str, u32, Came)| Done {
@@ -367,6 +370,21 @@ mod tests {
         assert_eq!(concluded(&[("bad", 1, missed), ("bad", 2, missed), ("twin", 1, good)], 2).exit_code, exit::INVALID);
         assert_eq!(concluded(&[("bad", 1, good), ("twin", 1, Came::Accused)], 2).exit_code, exit::INVALID);
         assert_eq!(concluded(&[("bad", 1, good), ("twin", 1, Came::Unproved)], 2).exit_code, exit::UNKNOWN);
+    }
+
+    #[test]
+    fn what_is_written_down_conforms() {
+        let mut result = concluded(&[("bad", 1, Came::Missed), ("bad", 2, Came::Accused), ("twin", 1, Came::Unproved)], 2);
+        assert_conforms("selftest", &json!(result));
+        let started_at = "2026-11-23T02:00:00.000Z".to_owned();
+        result = Selftest { started_at, took_ms: 7, kchaos_version: "0.1.0", directory: "results/x".into(), ..result };
+        for run in &mut result.runs {
+            run.found.insert("lost-write".to_owned(), 3);
+            run.form = "clean";
+            run.came = Came::AsExpected;
+        }
+        assert_conforms("selftest", &json!(result));
+        assert_conforms("selftest", &json!(concluded(&[], 0)));
     }
 
     #[test]

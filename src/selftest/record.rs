@@ -119,6 +119,14 @@ mod tests {
     }
 
     #[test]
+    fn every_line_of_a_record_conforms() {
+        let mut records = read(Path::new(RECORDS)).unwrap_or_else(|failure| panic!("{failure}"));
+        records[0].came = Came::Accused;
+        records[1].came = Came::Unproved;
+        records.iter().for_each(|record| crate::schema::conform::assert_conforms("selftest-record", &serde_json::json!(record)));
+    }
+
+    #[test]
     fn what_proved_nothing_counts_for_neither_side() {
         let case = &built_in().unwrap_or_else(|failure| panic!("{failure}"))[0];
         let record = |form: &str, came| Record {

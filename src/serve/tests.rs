@@ -1,6 +1,7 @@
 use super::*;
 use crate::report::fixture::Variant;
 use crate::runs::tests::{made_up, results, save};
+use crate::schema::conform::assert_conforms;
 
 const HOST: Option<&str> = Some("127.0.0.1:8089");
 const INVALID: &str = "20261122T064012Z-append-3-nemeses";
@@ -69,6 +70,23 @@ fn every_page_is_there_and_says_what_it_should() {
         for word in words {
             assert!(body.contains(word), "{url} does not say {word}: {body}");
         }
+    }
+}
+
+#[test]
+fn what_programs_are_told_conforms() {
+    let results = results();
+    let site = site(&results);
+    let json = |url: &str| serde_json::from_str::<serde_json::Value>(&get(&site, url).1).unwrap_or_else(|why| panic!("{url}: {why}"));
+    let all = json("/api/runs");
+    assert_conforms("runs-list", &all);
+    for run in all["runs"].as_array().unwrap() {
+        assert_conforms("runs-info", &json(&format!("/api/runs/{}", run["id"].as_str().unwrap().replace('/', "%2f"))));
+    }
+    let compared = "/api/compare?before=20261121T064012Z-append-3-nemeses&now=";
+    assert_conforms("compare", &json(&format!("{compared}{INVALID}")));
+    for wrong in ["/api/runs?since=yesterday", "/api/runs/nowhere", &format!("{compared}nowhere")] {
+        assert_conforms("error", &json(wrong));
     }
 }
 

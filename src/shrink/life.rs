@@ -94,38 +94,6 @@ struct Live<'a> {
     result: Shrink,
 }
 
-/// What would be tried in which order, if nothing smaller failed.
-pub(crate) fn rehearse(original: &Original, tries: u32) -> String {
-    let mut rehearsal = Rehearsal { whole: original.whole.clone(), told: Vec::new() };
-    reduce(original.whole.clone(), 1, &mut rehearsal);
-    let runs = (rehearsal.told.len() as u64 - 1) * u64::from(tries) + 1;
-    let mut text = format!("{}: {}\n", original.run.display(), original.symptoms.told());
-    for (number, told) in (1..).zip(&rehearsal.told) {
-        let _ = writeln!(text, "{number:>4}  {told}");
-    }
-    let minutes = runs as f64 * original.took_s / 60.0;
-    let _ = writeln!(
-        text,
-        "Shown is the order if nothing smaller than the whole failed: {runs} runs ({tries} of each), some {minutes:.0} minutes as long as the first one. \
-         What fails is kept, and what comes then begins from there."
-    );
-    text
-}
-
-struct Rehearsal {
-    whole: Candidate,
-    told: Vec<String>,
-}
-
-impl Bench for Rehearsal {
-    fn attempt(&mut self, candidate: &Candidate, what: &str) -> Option<Came> {
-        self.told.push(format!("{what}: {}", candidate.told(&self.whole)));
-        Some(if self.told.len() == 1 { Came::Fails } else { Came::Holds })
-    }
-
-    fn kept(&mut self, _: &Candidate, _: Tally) {}
-}
-
 /// All of it, to the exit code.
 pub(crate) fn live(original: Original, args: &ShrinkArgs) -> Result<u8, Failure> {
     let mut live = Live::new(original, args)?;
@@ -377,5 +345,44 @@ impl Bench for Live<'_> {
         if let Err(failure) = written.map_err(Failure::from).and_then(|()| self.write()) {
             self.stop = Some(Stop { code: failure.code, why: failure.to_string() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::candidate::{RATE, fault};
+    use super::*;
+    use crate::schema::conform::assert_conforms;
+
+    #[test]
+    fn what_is_written_down_conforms_from_the_first_moment_to_the_last() {
+        let mut result = Shrink { looked_for: Symptoms { exit_code: exit::INVALID, ..Symptoms::default() }, ..Shrink::default() };
+        assert_conforms("shrink", &json!(result));
+        let mut faults = vec![fault("kill-leader", 4_000, 13_000), fault("pause-leader", 25_000, 900)];
+        faults[1].beside = true;
+        let clients = BTreeMap::from([("producers", 3), ("consumers", 2), ("group-members", 2), (RATE, 500)]);
+        let plan = Candidate { faults, time_limit_ms: 25_900, clients };
+        let tally = Tally { tries: 3, failed: 1, held: 1, otherwise: 1, unproved: 0 };
+        result.verdict = "shrunk";
+        result.looked_for.anomalies.insert("lost-write".to_owned());
+        result.looked_for.thresholds.insert("send.p99 < 1 s".to_owned());
+        result.smallest = Some(Smallest { plan: plan.clone(), tally, command: "kchaos test --plan smallest.toml".to_owned() });
+        for (number, came) in [Came::Fails, Came::Holds, Came::Otherwise, Came::Unproved].into_iter().enumerate() {
+            result.tries.push(Try {
+                number,
+                what: "shorter faults".to_owned(),
+                plan: plan.clone(),
+                came,
+                text: "3 lost-write".to_owned(),
+                exit_code: exit::USAGE,
+                anomalies: BTreeMap::from([("lost-write".to_owned(), 3)]),
+                command: "kchaos test".to_owned(),
+                run: String::new(),
+                seconds: 40.5,
+            });
+        }
+        assert_conforms("shrink", &json!(Shrink { whole: plan, tally, ..result }));
     }
 }
