@@ -27,7 +27,8 @@ pub(in super::super) fn page(run: &Run) -> String {
     if run.path.join("report.html").is_file() {
         let _ = writeln!(
             html,
-            "<iframe class=\"report\" src=\"{link}files/report.html\" title=\"Report of {}\" sandbox=\"allow-scripts\"></iframe>",
+            "<iframe class=\"report\" src=\"{link}files/report.html\" title=\"Report of {}\" sandbox=\"allow-scripts\"></iframe>\n\
+             <p class=\"paper\">The report is a page of its own, and prints from there: {link}files/report.html</p>",
             Esc(&run.id)
         );
     } else {
