@@ -66,7 +66,7 @@ pub(crate) fn fragment(comparison: &Comparison, link: &dyn Fn(&Run) -> String) -
 fn figures(html: &mut String, comparison: &Comparison) {
     let is_band = comparison.baseline.len() > 1;
     let mut heads = vec![("figure", ""), ("before", "number"), ("band", "number"), ("now", "number"), ("change", "number")];
-    heads.extend([("change as a picture", "unseen"), ("judged", "")]);
+    heads.extend([("change as a picture", "picture"), ("judged", "")]);
     heads.retain(|(name, _)| is_band || *name != "band");
     html.push_str(&table_head("compare", "Figures of before and now, by group", &heads));
     let columns = heads.len();
@@ -85,7 +85,7 @@ fn figures(html: &mut String, comparison: &Comparison) {
         let _ = writeln!(
             html,
             "<tr class=\"{word}\"><th scope=\"row\">{label} <span class=\"id\">{name}</span></th><td class=\"number\">{before}</td>{band}<td class=\"number\">{now}</td>\
-             <td class=\"number\">{change}</td><td>{bar}</td><td class=\"judged\">{sign} {word}</td></tr>",
+             <td class=\"number\">{change}</td><td class=\"picture\">{bar}</td><td class=\"judged\">{sign} {word}</td></tr>",
             word = judged.word(),
             name = Esc(&row.figure.name),
             label = Esc(&row.figure.label),

@@ -100,7 +100,7 @@ fn form(html: &mut String, all: &[Run], address: &Address) {
     select(html, ("nemesis", "Nemesis"), &nemeses, &address.all("nemesis"));
     let _ = write!(
         html,
-        "<label>Since <input name=\"since\" size=\"12\" placeholder=\"7d or 2026-11-23\" value=\"{}\"></label> <button>Show</button>",
+        "<label>Since <input name=\"since\" size=\"15\" placeholder=\"7d or 2026-11-23\" value=\"{}\"></label> <button>Show</button>",
         Esc(address.get("since").unwrap_or_default())
     );
     let query = if address.raw_query.is_empty() { String::new() } else { format!("?{}", address.raw_query) };

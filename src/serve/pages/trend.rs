@@ -35,7 +35,7 @@ pub(in super::super) fn page(site: &Site, address: &Address) -> String {
         (Err(why), _) | (_, Err(why)) => return plain("The trend cannot be shown", &why),
     };
     let mut html = String::from(
-        "<h1>Trend</h1><p class=\"sentence\">How long recovery and sends took, run after run. A point leads to its run.</p>\n",
+        "<h1>Trend</h1><p class=\"sentence\">How long recovery and sends took, run after run. A point leads to its run, and so does the table below.</p>\n",
     );
     form(&mut html, &all, address);
     let mut kinds: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
@@ -68,7 +68,7 @@ fn form(html: &mut String, all: &[Run], address: &Address) {
     select(html, ("nemesis", "Nemesis"), &each_once(all.iter().flat_map(|run| run.plan.nemeses.clone())), &address.all("nemesis"));
     let _ = writeln!(
         html,
-        "<label>Since <input name=\"since\" size=\"12\" placeholder=\"30d or 2026-11-23\" value=\"{}\"></label> <button>Show</button></form>",
+        "<label>Since <input name=\"since\" size=\"15\" placeholder=\"30d or 2026-11-23\" value=\"{}\"></label> <button>Show</button></form>",
         Esc(address.get("since").unwrap_or_default())
     );
 }
@@ -124,7 +124,8 @@ fn table(html: &mut String, (name, runs): (&str, &[&Run]), measured: &[Measured]
     let figures: Vec<(String, &str)> = figures.filter(|(_, figure)| measured.iter().any(|of| value(of, figure).is_some())).collect();
     let mut columns = vec![("began (UTC)", ""), ("verdict", "")];
     columns.extend(figures.iter().map(|(label, _)| (label.as_str(), "number")));
-    html.push_str("<details><summary>The same as a table</summary>");
+    html.push_str("<details><summary>The same as a table");
+    let _ = write!(html, "<span class=\"unseen\">: {}</span></summary>", Esc(name));
     html.push_str(&table_head("", &format!("{name}: its runs, the newest first"), &columns));
     for (run, of) in runs.iter().zip(measured).rev() {
         let _ = write!(
