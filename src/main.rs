@@ -34,6 +34,8 @@ mod spool;
 mod store;
 mod suite;
 mod tell;
+#[cfg(test)]
+mod usable;
 
 use std::process::ExitCode;
 

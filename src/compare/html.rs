@@ -6,7 +6,7 @@ use super::table::cells;
 use super::{Comparison, Judged, Row};
 use crate::report::Esc;
 use crate::runs::{self, Run};
-use crate::serve::{STYLE, verdict_mark};
+use crate::serve::{STYLE, TABLE_END, table_head, verdict_mark};
 
 /// A change by so much and more fills its half of the bar.
 const FULL_SHARE: f64 = 0.5;
@@ -14,7 +14,8 @@ const FULL_SHARE: f64 = 0.5;
 /// A file by itself.
 pub(crate) fn page(comparison: &Comparison) -> String {
     format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\">\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
          <title>kchaos compare: {title}</title><style>{STYLE}</style></head><body><main>\n<h1>Compared with before</h1>\n{content}</main></body></html>\n",
         title = Esc(&comparison.run.id),
@@ -40,7 +41,7 @@ pub(crate) fn fragment(comparison: &Comparison, link: &dyn Fn(&Run) -> String) -
         });
         html.push_str("</ul></section>\n");
     }
-    html.push_str("<div class=\"wide\"><table class=\"pair\"><thead><tr><th scope=\"col\">side</th><th scope=\"col\">run</th><th scope=\"col\">began (UTC)</th><th scope=\"col\">verdict</th></tr></thead><tbody>");
+    html.push_str(&table_head("pair", "The runs that are compared", &[("side", ""), ("run", ""), ("began (UTC)", ""), ("verdict", "")]));
     for (side, run) in comparison.baseline.iter().map(|run| ("before", run)).chain([("now", &comparison.run)]) {
         let _ = write!(
             html,
@@ -50,7 +51,7 @@ pub(crate) fn fragment(comparison: &Comparison, link: &dyn Fn(&Run) -> String) -
             verdict_mark(run)
         );
     }
-    html.push_str("</tbody></table></div>\n");
+    html.push_str(TABLE_END);
     figures(&mut html, comparison);
     if !comparison.notes.is_empty() {
         html.push_str("<h2>Also different</h2><ul class=\"note\">");
@@ -64,27 +65,27 @@ pub(crate) fn fragment(comparison: &Comparison, link: &dyn Fn(&Run) -> String) -
 
 fn figures(html: &mut String, comparison: &Comparison) {
     let is_band = comparison.baseline.len() > 1;
-    let band_head = if is_band { "<th scope=\"col\" class=\"number\">band</th>" } else { "" };
-    let _ = write!(
-        html,
-        "<div class=\"wide\"><table class=\"compare\"><thead><tr><th scope=\"col\">figure</th><th scope=\"col\" class=\"number\">before</th>{band_head}\
-         <th scope=\"col\" class=\"number\">now</th><th scope=\"col\" class=\"number\">change</th><th scope=\"col\"><span class=\"unseen\">change as a picture</span>\
-         </th><th scope=\"col\">judged</th></tr></thead>"
-    );
-    let columns = 6 + usize::from(is_band);
+    let mut heads = vec![("figure", ""), ("before", "number"), ("band", "number"), ("now", "number"), ("change", "number")];
+    heads.extend([("change as a picture", "picture"), ("judged", "")]);
+    heads.retain(|(name, _)| is_band || *name != "band");
+    html.push_str(&table_head("compare", "Figures of before and now, by group", &heads));
+    let columns = heads.len();
     let mut group = "";
     for row in &comparison.rows {
         if row.figure.group != group {
+            // The body that the table opens is the first group's.
+            let next = if group.is_empty() { "" } else { "</tbody><tbody>" };
+            let _ =
+                write!(html, "{next}<tr class=\"group\"><th colspan=\"{columns}\" scope=\"rowgroup\">{}</th></tr>", Esc(row.figure.group));
             group = row.figure.group;
-            let _ = write!(html, "<tbody><tr class=\"group\"><th colspan=\"{columns}\" scope=\"rowgroup\">{}</th></tr>", Esc(group));
         }
         let [_, before, band, now, change] = cells(row);
         let judged = row.judged();
         let band = if is_band { format!("<td class=\"number\">{}</td>", Esc(band)) } else { String::new() };
         let _ = writeln!(
             html,
-            "<tr class=\"{word}\"><th scope=\"row\" title=\"{name}\">{label}</th><td class=\"number\">{before}</td>{band}<td class=\"number\">{now}</td>\
-             <td class=\"number\">{change}</td><td>{bar}</td><td class=\"judged\">{sign} {word}</td></tr>",
+            "<tr class=\"{word}\"><th scope=\"row\">{label} <span class=\"id\">{name}</span></th><td class=\"number\">{before}</td>{band}<td class=\"number\">{now}</td>\
+             <td class=\"number\">{change}</td><td class=\"picture\">{bar}</td><td class=\"judged\">{sign} {word}</td></tr>",
             word = judged.word(),
             name = Esc(&row.figure.name),
             label = Esc(&row.figure.label),
@@ -95,7 +96,7 @@ fn figures(html: &mut String, comparison: &Comparison) {
             sign = judged.sign(),
         );
     }
-    html.push_str("</table></div>\n");
+    html.push_str(TABLE_END);
     let _ = writeln!(
         html,
         "<p class=\"note\">A bar to the right: more than before, to the left: less; a full one is half as much again, or half. {}</p>",
@@ -113,7 +114,7 @@ fn bar(row: &Row) -> String {
     let width = (change.abs() / FULL_SHARE).min(1.0) * 48.0;
     let x = if change >= 0.0 { 50.0 } else { 50.0 - width };
     format!(
-        "<svg class=\"bar\" viewBox=\"0 0 100 12\" width=\"200\" height=\"12\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><line x1=\"50\" x2=\"50\" y1=\"0\" y2=\"12\"/>\
+        "<svg class=\"bar\" viewBox=\"0 0 100 12\" width=\"160\" height=\"12\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><line x1=\"50\" x2=\"50\" y1=\"0\" y2=\"12\"/>\
          <rect x=\"{x:.1}\" y=\"2\" width=\"{width:.1}\" height=\"8\"/></svg>"
     )
 }

@@ -49,7 +49,10 @@ fn what_became_worse_is_told_first_and_noise_is_called_noise() {
     insta::assert_snapshot!("two", text(&alone));
     assert_eq!(comparison.json()["figures"][0]["name"], "recovery.p50");
     [&comparison, &alone].into_iter().for_each(|one| assert_conforms("compare", &one.json()));
+    crate::usable::page("one and one", &page(&alone));
     let page = page(&comparison);
+    crate::usable::page("one and three", &page);
+    assert!(page.contains("recovery.p99"), "what --fail-on takes is seen without a pointer");
     assert!(page.contains("worse") && page.contains(&now.id) && page.matches("<rect").count() > 5);
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn html(sizes: &[SizeLatency]) -> String {
             [size.p50_ns, size.p99_ns, size.max_ns].map(|ns| if size.ok == 0 { "–".to_owned() } else { words::duration(ns) });
         let _ = writeln!(
             html,
-            "<tr><td>{}</td><td>{}</td><td>{p50}</td><td>{p99}</td><td>{max}</td><td class=\"text\">{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{p50}</td><td>{p99}</td><td>{max}</td><td class=\"text\">{}</td></tr>",
             size.name(),
             words::count(size.ok),
             size.others()
@@ -119,6 +119,6 @@ mod tests {
         let lines = lines(&[small.clone(), large]);
         assert!(lines[1].contains("up to 10 KiB") && lines[1].contains("40"), "{lines:?}");
         assert!(lines[2].contains("up to 100 MiB") && lines[2].ends_with("3 refused"), "{lines:?}");
-        assert!(html(&[small]).contains("<td>up to 10 KiB</td>"));
+        assert!(html(&[small]).contains("<th scope=\"row\">up to 10 KiB</th>"));
     }
 }

@@ -38,6 +38,15 @@ impl Address {
         self.query.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    /// The same query, in which some is said anew; what is said to be nothing is left out.
+    pub(super) fn again(&self, anew: &[(&str, &str)]) -> String {
+        let kept = self.query.iter().filter(|(name, _)| anew.iter().all(|(other, _)| other != name));
+        let pairs =
+            kept.map(|(name, value)| (name.as_str(), value.as_str())).chain(anew.iter().copied()).filter(|(_, value)| !value.is_empty());
+        let pairs: Vec<String> = pairs.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+    }
+
     pub(super) fn all(&self, name: &str) -> Vec<String> {
         let values = self.query.iter().filter(|(key, value)| key == name && !value.is_empty());
         values.flat_map(|(_, value)| value.split(',')).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
@@ -137,6 +146,8 @@ mod tests {
         assert_eq!(address.pieces(), ["runs", "a/runs/b", "files", "logs", "b1", "x.log"]);
         assert_eq!((address.get("at"), address.get("none"), address.get("q")), (Some("41.2"), None, Some("a b&")));
         assert_eq!(address.all("verdict"), ["valid", "unknown"]);
+        assert_eq!(address.again(&[("at", ""), ("verdict", "x y")]), "?q=a%20b%26&verdict=x%20y");
+        assert_eq!(Address::default().again(&[("at", "")]), "");
         for url in ["", "runs", "http://elsewhere/", "/runs/%", "/runs/%2", "/runs/%zz", "/runs/%00", "/runs/%ff%fe", "/?a=%00"] {
             assert_eq!(Address::of(url), None, "{url}");
         }

@@ -127,7 +127,7 @@ impl Site {
             [] => Answer::elsewhere(pages::link_to(run)),
             [""] if run.state == State::Running => Answer::elsewhere(format!("{}live", pages::link_to(run))),
             ["" | "about"] => Answer::html(200, pages::run(run)),
-            ["live"] => Answer::html(200, pages::live(run)),
+            ["live"] => Answer::html(200, pages::live(run, address)),
             ["logs"] => Answer::html(200, pages::logs(run, address)),
             ["archive.tar.zst"] => {
                 let name = runs::name_of(&run.path);

@@ -44,7 +44,10 @@ impl Chart<'_> {
         let most = self.lines.iter().flat_map(|line| line.values.iter().flatten()).copied().fold(0.0, f64::max);
         let top = round_up(most);
         let y = |value: f64| TOP + (HEIGHT - TOP) * (1.0 - value / top);
-        let mut svg = format!("<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">", Esc(self.label));
+        let mut svg = format!(
+            "<div class=\"wide\"><svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">",
+            Esc(self.in_words())
+        );
         for nth in 0..=4 {
             let value = top * f64::from(nth) / 4.0;
             let _ = write!(
@@ -66,8 +69,21 @@ impl Chart<'_> {
             }
         }
         self.names(&mut svg, names);
-        svg.push_str("</svg>\n");
+        svg.push_str("</svg></div>\n");
         svg
+    }
+
+    /// Of each line how far it goes, and where it ends.
+    fn in_words(&self) -> String {
+        let mut words = self.label.to_owned();
+        for line in self.lines {
+            let values = || line.values.iter().flatten().copied();
+            let Some(last) = values().last() else { continue };
+            let (least, most) = values().fold((last, last), |(least, most), value| (least.min(value), most.max(value)));
+            let [least, most, last] = [least, most, last].map(self.told);
+            let _ = write!(words, "; {}: {least} to {most}, {last} at last", line.name);
+        }
+        words
     }
 
     fn x(&self, nth: usize) -> f64 {
@@ -126,7 +142,8 @@ impl Chart<'_> {
             };
             let tip = format!("<title>{}: {} {}</title>", Esc(&column.tip), line.name, Esc((self.told)(*value)));
             let _ = match &column.link {
-                Some(link) => write!(svg, "<a href=\"{link}\">{tip}{shape}</a>"),
+                // For pointers: whoever has none goes by the table below, and not through each point of a picture.
+                Some(link) => write!(svg, "<a href=\"{link}\" tabindex=\"-1\" aria-hidden=\"true\">{tip}{shape}</a>"),
                 None => write!(svg, "<g>{tip}{shape}</g>"),
             };
         }
@@ -165,6 +182,7 @@ mod tests {
         let svg = Chart { label: "x", columns: &columns, lines: &lines, told: &|value| format!("{value}") }.draw();
         assert_eq!(svg.matches('M').count(), 2, "{svg}");
         assert!(svg.contains("&lt;a&gt;") && !svg.contains("NaN"), "{svg}");
+        assert!(svg.contains("aria-label=\"x; p50: 1 to 3, 3 at last\""), "{svg}");
         let nothing = [Line { name: "p50", class: "a", values: vec![Some(0.0), None, None] }];
         let svg = Chart { label: "x", columns: &columns, lines: &nothing, told: &|value| format!("{value}") }.draw();
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

@@ -1,6 +1,10 @@
 //! Lines of daemon logs by their time. Kafka and ZooKeeper write the host's local time without its zone; GC logs write it with it; what librdkafka said is on
 //! the run's own clock.
+//!
+//! ZooKeeper writes a line, and its older versions three, each time it is asked `srvr`, which our own observer does several times a second: those are counted and
+//! left out unless they are asked for.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -19,6 +23,18 @@ pub(super) struct Around {
     pub(super) within_ms: i64,
     pub(super) zone_min: i64,
     pub(super) started_unix_ms: i64,
+    /// What ZooKeeper writes of `srvr` as well.
+    pub(super) with_looks: bool,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// In the order of time.
+    pub(super) lines: Vec<Line>,
+    /// How many were too many.
+    pub(super) left_out: usize,
+    /// How many are of `srvr`, whether they are among the lines or not.
+    pub(super) looks: usize,
 }
 
 #[derive(Debug, PartialEq)]
@@ -43,8 +59,8 @@ pub(super) fn hosts(run: &Path) -> Vec<String> {
     hosts
 }
 
-/// In the order of time, and how many were too many. `hosts` are names that [`hosts`] gave.
-pub(super) fn around(run: &Path, hosts: &[String], asked: &Around) -> (Vec<Line>, usize) {
+/// What was written around a moment. `hosts` are names that [`hosts`] gave.
+pub(super) fn around(run: &Path, hosts: &[String], asked: &Around) -> Found {
     let mut lines = Vec::new();
     for host in hosts {
         if host == CLIENTS {
@@ -57,10 +73,34 @@ pub(super) fn around(run: &Path, hosts: &[String], asked: &Around) -> (Vec<Line>
             read(&entry.path(), (host, &entry.file_name().to_string_lossy()), asked, &mut lines);
         }
     }
+    let looks = looks(&lines);
+    let count = looks.iter().filter(|is_look| **is_look).count();
+    if !asked.with_looks {
+        let mut looks = looks.into_iter();
+        lines.retain(|_| looks.next() != Some(true));
+    }
     lines.sort_by_key(|line| line.unix_ms);
     let left_out = lines.len().saturating_sub(LINES_MAX);
     lines.truncate(LINES_MAX);
-    (lines, left_out)
+    Found { lines, left_out, looks: count }
+}
+
+/// Of each line whether it tells of `srvr`: that it was asked, and by older versions (3.4) that whoever asked it came and went without a session.
+fn looks(lines: &[Line]) -> Vec<bool> {
+    let word = |line: &Line, before: &str| {
+        let (_, rest) = line.text.split_once(before)?;
+        rest.split_whitespace().next().map(str::to_owned)
+    };
+    let asked = |line: &Line| word(line, "Processing srvr command from ");
+    let askers: BTreeSet<(&str, String)> = lines.iter().filter_map(|line| Some((line.host.as_str(), asked(line)?))).collect();
+    let is_askers = |line: &Line, who: Option<String>| who.is_some_and(|who| askers.contains(&(line.host.as_str(), who)));
+    let is_look = |line: &Line| {
+        asked(line).is_some()
+            || is_askers(line, word(line, "Accepted socket connection from "))
+            || (line.text.contains("(no session established for client)")
+                && is_askers(line, word(line, "Closed socket connection for client ")))
+    };
+    lines.iter().map(is_look).collect()
 }
 
 fn read(path: &Path, (host, name): (&str, &str), asked: &Around, lines: &mut Vec<Line>) {
@@ -169,9 +209,10 @@ mod tests {
         put("b2", "server.log", "[2026-11-23 02:00:40,900] WARN \u{ff}\n");
         fs::write(run.path().join("clients.log"), "41.250000 1 5 FAIL down\n").unwrap();
         std::os::unix::fs::symlink("/etc/hostname", run.path().join("logs/b2/other.log")).unwrap();
-        let asked = Around { at_unix_ms: 1_795_399_241_000, within_ms: 1_000, zone_min: 0, started_unix_ms: 1_795_399_200_000 };
-        let (lines, left_out) = around(run.path(), &hosts(run.path()), &asked);
-        let told: Vec<String> = lines.iter().map(|line| format!("{} {}", line.host, line.text)).collect();
+        let asked =
+            Around { at_unix_ms: 1_795_399_241_000, within_ms: 1_000, zone_min: 0, started_unix_ms: 1_795_399_200_000, with_looks: false };
+        let found = around(run.path(), &hosts(run.path()), &asked);
+        let told: Vec<String> = found.lines.iter().map(|line| format!("{} {}", line.host, line.text)).collect();
         assert_eq!(
             told,
             [
@@ -181,6 +222,41 @@ mod tests {
                 "b1 \tat x"
             ]
         );
-        assert_eq!(left_out, 0);
+        assert_eq!((found.left_out, found.looks), (0, 0));
+    }
+
+    #[test]
+    fn our_own_looks_at_zookeeper_are_counted_and_left_out_unless_they_are_asked_for() {
+        let run = tempfile::tempdir().unwrap();
+        let put = |host: &str, lines: &[&str]| {
+            let directory = run.path().join("logs").join(host);
+            fs::create_dir_all(&directory).unwrap();
+            let lines = lines.iter().map(|line| format!("2026-11-23 02:00:41,123 [myid:1] - INFO  [main] - {line}\n"));
+            fs::write(directory.join("zookeeper.log"), lines.collect::<String>()).unwrap();
+        };
+        // As 3.4 says it, and 3.5 and later.
+        let of_others = [
+            "Accepted socket connection from /10.0.0.9:50001",
+            "Processing mntr command from /10.0.0.9:50001",
+            "Closed socket connection for client /10.0.0.9:50001 (no session established for client)",
+            "Closed socket connection for client /10.0.0.1:40312 which had sessionid 0x1",
+            "LEADING - LEADER ELECTION TOOK - 31",
+        ];
+        let of_ours = [
+            "Accepted socket connection from /10.0.0.1:40312",
+            "Processing srvr command from /10.0.0.1:40312",
+            "Closed socket connection for client /10.0.0.1:40312 (no session established for client)",
+        ];
+        put("z1", &[of_ours.as_slice(), &of_others].concat());
+        // The same port of another host is another connection.
+        put("z2", &["Processing srvr command from /10.0.0.1:40314", of_ours[0]]);
+        let mut asked = Around { at_unix_ms: 1_795_399_241_000, within_ms: 1_000, zone_min: 0, started_unix_ms: 0, with_looks: false };
+        let hosts = hosts(run.path());
+        let found = around(run.path(), &hosts, &asked);
+        let told: Vec<&str> = found.lines.iter().map(|line| line.text.split_once("[main] - ").unwrap().1).collect();
+        assert_eq!((told, found.looks), ([of_others.as_slice(), &of_ours[..1]].concat(), 4));
+        asked.with_looks = true;
+        let found = around(run.path(), &hosts, &asked);
+        assert_eq!((found.lines.len(), found.looks), (10, 4));
     }
 }

@@ -10,6 +10,7 @@ mod live;
 mod logs;
 mod pages;
 mod store;
+mod table;
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::report::Esc;
 use crate::runs::{self, Packing, Run};
 use answer::Body;
 use store::Store;
+pub(crate) use table::{TABLE_END, table_head};
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 /// A download holds one of them as long as it takes.
@@ -115,3 +117,5 @@ pub(crate) fn tone(run: &Run) -> &'static str {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod usable;

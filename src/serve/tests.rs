@@ -3,16 +3,16 @@ use crate::report::fixture::Variant;
 use crate::runs::tests::{made_up, results, save};
 use crate::schema::conform::assert_conforms;
 
-const HOST: Option<&str> = Some("127.0.0.1:8089");
-const INVALID: &str = "20261122T064012Z-append-3-nemeses";
-const OF_SUITE: &str = "20261123T010000Z-suite-night%2Fruns%2F20261123T010100Z-append-3-nemeses";
+pub(super) const HOST: Option<&str> = Some("127.0.0.1:8089");
+pub(super) const INVALID: &str = "20261122T064012Z-append-3-nemeses";
+pub(super) const OF_SUITE: &str = "20261123T010000Z-suite-night%2Fruns%2F20261123T010100Z-append-3-nemeses";
 
-fn site(results: &tempfile::TempDir) -> Site {
+pub(super) fn site(results: &tempfile::TempDir) -> Site {
     Site::new(results.path().to_owned(), Vec::new())
 }
 
 /// Status and body.
-fn get(site: &Site, url: &str) -> (u16, String) {
+pub(super) fn get(site: &Site, url: &str) -> (u16, String) {
     let answer = site.answer("GET", url, HOST);
     let body = match answer.body {
         Body::Bytes(bytes) => String::from_utf8(bytes).unwrap(),

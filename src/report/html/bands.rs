@@ -16,6 +16,8 @@ pub(super) struct Band {
     hosts: Vec<String>,
     from_ns: u64,
     to_ns: u64,
+    /// It lasted to the end of the run.
+    is_open: bool,
     proved: bool,
 }
 
@@ -42,6 +44,7 @@ pub(super) fn bands(faults: &[FaultEvent], end_ns: u64) -> Vec<Band> {
             hosts,
             from_ns: event.when.after_ns,
             to_ns: ended.unwrap_or(end_ns),
+            is_open: ended.is_none(),
             proved: event.proof.as_ref().is_some_and(|proof| proof.proved),
         });
     }
@@ -64,7 +67,8 @@ pub(super) fn layer(bands: &[Band], end_ns: u64, bottom: f64) -> String {
         let _ = write!(content, "<path class=\"band-edge\" d=\"M{} 0V{bottom}M{} 0V{bottom}\"/>", Px(from), Px(to), bottom = Px(bottom));
         // A label has room until the next band begins.
         let room = bands.get(index + 1).map_or(PLOT, |next| x(next.from_ns)) - from;
-        let (name, host) = (format!("{} {}", band.fault_id, band.nemesis), format!("on {}", band.hosts.join("+")));
+        let doubt = if band.proved { "" } else { " (not proved)" };
+        let (name, host) = (format!("{} {}{doubt}", band.fault_id, band.nemesis), format!("on {}", band.hosts.join("+")));
         if room >= 6.6 * name.chars().count().max(host.chars().count()) as f64 {
             svg::text(&mut content, "zt band-name", Anchor::Start, from + 5.0, 13.0, &name);
             svg::text(&mut content, "zt band-host", Anchor::Start, from + 5.0, 26.0, &host);
@@ -101,6 +105,16 @@ pub(super) fn strip(bands: &[Band], host: &str, end_ns: u64) -> String {
 }
 
 impl Band {
+    /// When it began, when it ended, and what of it is said at either end.
+    pub(super) fn ends(&self) -> [(u64, String); 2] {
+        let whose = format!("fault {} {} on {}", self.fault_id, self.nemesis, self.hosts.join(" and "));
+        let began = if self.proved { "in force" } else { "may be in force: not proved" };
+        [
+            (self.from_ns, format!("{whose} {began}")),
+            (self.to_ns, format!("{whose} {}", if self.is_open { "not mended" } else { "mended" })),
+        ]
+    }
+
     fn tip(&self) -> String {
         let proof = if self.proved { "" } else { ", not proved in force" };
         let (from, to) = (words::moment(self.from_ns), words::moment(self.to_ns));

@@ -66,7 +66,7 @@ fn load(data: &RunData) -> String {
         let from = data.latency.phases.iter().find(|(other, _)| other == phase).map_or(String::new(), |(_, ns)| words::moment(*ns));
         let _ = writeln!(
             html,
-            "<tr><td>{}</td><td>{from}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td>{from}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             phase.name(),
             words::count(load.ok),
             words::count(load.info),

@@ -26,12 +26,12 @@ pub(super) fn render(html: &mut String, data: &RunData, evidence: &Evidence) {
 }
 
 fn ops(html: &mut String, evidence: &Evidence) {
-    html.push_str("<div class=\"scroll\"><table class=\"ops\"><caption>The ops that it cites, and those around them</caption><tbody>\n");
+    html.push_str("<div class=\"scroll\"><table class=\"ops\"><caption>The ops that it cites (▸) and those around them: op, moment, who, what, and with what</caption><tbody>\n");
     for (op, at) in evidence.ops.iter().zip(evidence.moments()) {
         let (class, mark) = if op.cited { (" class=\"cited\"", "▸ ") } else { ("", "") };
         let _ = writeln!(
             html,
-            "<tr{class}><td>{mark}op {}</td><td>{at}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr{class}><th scope=\"row\">{mark}op {}</th><td>{at}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             op.index,
             Esc(&op.who),
             Esc(&op.what),
@@ -107,7 +107,7 @@ fn held(column: &LineOffset, of: impl Fn(&Held) -> String) -> String {
 }
 
 fn sent(held: &Held) -> String {
-    let Some(sent) = held.sent else { return "<span class=\"bad\">nobody</span>".to_owned() };
+    let Some(sent) = held.sent else { return "<span class=\"bad\">✗ nobody</span>".to_owned() };
     let outcome = match sent.outcome {
         Outcome::Acknowledged => "<small>acknowledged</small>",
         Outcome::Info => "<span class=\"warn\">? unknown</span>",

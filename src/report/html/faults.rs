@@ -41,7 +41,7 @@ pub(super) fn render(data: &RunData) -> String {
     for (at, fault) in schedule.iter().enumerate().skip(tried).take(PLANNED_SHOWN) {
         let _ = writeln!(
             html,
-            "<tr><td>{}</td><td class=\"strong\">{}<div class=\"muted\">{}</div></td><td colspan=\"4\" class=\"muted\">planned, and not tried</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td class=\"strong\">{}<div class=\"muted\">{}</div></td><td colspan=\"4\" class=\"muted\">planned, and not tried</td></tr>",
             at + 1,
             Esc(&fault.nemesis),
             plan_words(fault)
@@ -90,7 +90,7 @@ fn steps(data: &RunData) -> String {
         let took = step.end_ns.map_or_else(|| "–".to_owned(), |end_ns| words::duration(end_ns.saturating_sub(step.begin_ns)));
         let _ = writeln!(
             html,
-            "<tr><td>{}</td><td class=\"strong\">{}</td><td><span class=\"{class}\">{sign} {}</span></td><td class=\"number\">{}</td>\
+            "<tr><th scope=\"row\">{}</th><td class=\"strong\">{}</td><td><span class=\"{class}\">{sign} {}</span></td><td class=\"number\">{}</td>\
              <td class=\"number\">{took}</td><td>{}</td></tr>",
             step.number,
             Esc(&step.step),
@@ -109,7 +109,7 @@ fn row(html: &mut String, id: u32, events: &[&FaultEvent], (planned, met): (Opti
     let (in_effect, healed, lapsed) = (of(FaultMoment::InEffect), of(FaultMoment::Healed), of(FaultMoment::LeaseLapsed));
     let nemesis = events.first().map_or("", |event| event.nemesis.as_str());
     let planned = planned.map_or_else(String::new, |fault| format!("<div class=\"muted\">{}</div>", plan_words(fault)));
-    let _ = write!(html, "<tr><td>{id}</td><td><span class=\"strong\">{}</span>{planned}</td><td>", Esc(nemesis));
+    let _ = write!(html, "<tr><th scope=\"row\">{id}</th><td><span class=\"strong\">{}</span>{planned}</td><td>", Esc(nemesis));
     let chosen = events.iter().find(|event| !event.chosen.is_empty()).map(|event| event.chosen.as_slice()).unwrap_or_default();
     for chosen in chosen {
         let _ = write!(
@@ -191,7 +191,7 @@ pub(super) fn unavailable(data: &RunData) -> String {
         let total = unavailable.total_ns.get(key).copied().unwrap_or(0);
         let _ = write!(
             html,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1} %</td><td>{}</td><td>{}</td><td class=\"text\">",
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{:.1} %</td><td>{}</td><td>{}</td><td class=\"text\">",
             Esc(data.key_name_short(*key)),
             windows.len(),
             words::duration(longest),

@@ -127,7 +127,7 @@ fn lines(data: &RunData, example: &Example) -> String {
             let _ = writeln!(body, "  {line}");
         }
     }
-    if body.is_empty() { body } else { format!("<pre tabindex=\"0\">{body}</pre>") }
+    if body.is_empty() { body } else { format!("<pre tabindex=\"0\" role=\"group\" aria-label=\"Lines of the history\">{body}</pre>") }
 }
 
 /// Checkers and promises of time, one line each.
@@ -141,7 +141,7 @@ pub(super) fn checks(data: &RunData) -> String {
         };
         let _ = writeln!(
             html,
-            "<tr><td class=\"strong\">{}</td><td>{sign}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\" class=\"strong\">{}</th><td>{sign}</td><td>{}</td></tr>",
             Esc(&checker.name),
             Esc(cut(&checker.text, 500))
         );
@@ -152,8 +152,12 @@ pub(super) fn checks(data: &RunData) -> String {
             SloStatus::Missed => "<span class=\"bad\">✗ missed</span>",
             SloStatus::Unmeasured => "<span class=\"warn\">? unmeasured</span>",
         };
-        let _ =
-            writeln!(html, "<tr><td class=\"strong\">{}</td><td>{sign}</td><td>{}</td></tr>", Esc(&threshold.slo), Esc(&threshold.text));
+        let _ = writeln!(
+            html,
+            "<tr><th scope=\"row\" class=\"strong\">{}</th><td>{sign}</td><td>{}</td></tr>",
+            Esc(&threshold.slo),
+            Esc(&threshold.text)
+        );
     }
     html.push_str(svg::TABLE_END);
     html

@@ -63,7 +63,7 @@ fn by_election(run: &[Shown<'_>], recovery: &RecoveryReport) -> String {
     for (phase, due) in &recovery.writes_due {
         let _ = write!(
             html,
-            "<tr><td>{}</td><td class=\"text\">{}</td><td>{}</td>",
+            "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td><td>{}</td>",
             phase.name(),
             Esc(Phase::about(*phase)),
             words::count(due.n)
@@ -90,7 +90,7 @@ fn pair(html: &mut String, shown: &[Shown<'_>], what: &str, caption: &str) {
 }
 
 fn figure(html: &mut String, picture: &str, caption: &str) {
-    let _ = writeln!(html, "<figure>{picture}<figcaption>{caption}</figcaption></figure>");
+    let _ = writeln!(html, "<figure><div class=\"scroll\">{picture}</div><figcaption>{caption}</figcaption></figure>");
 }
 
 fn histograms(shown: &[Shown<'_>], what: &str) -> String {
@@ -187,7 +187,13 @@ fn table(latency: &LatencyReport) -> String {
     for (op, phases) in &latency.ops {
         for (phase, d) in phases.iter().filter(|(_, distribution)| distribution.n > 0) {
             let about = if op == READ_LAG { " title=\"from a value's intended start until a poll first returned it\"" } else { "" };
-            let _ = write!(html, "<tr><td{about}>{}</td><td class=\"text\">{}</td><td>{}</td>", Esc(op), phase.name(), words::count(d.n));
+            let _ = write!(
+                html,
+                "<tr><th scope=\"row\"{about}>{}</th><td class=\"text\">{}</td><td>{}</td>",
+                Esc(op),
+                phase.name(),
+                words::count(d.n)
+            );
             for value in [d.p50_ns, d.p90_ns, d.p95_ns, d.p99_ns, d.p999_ns, d.max_ns] {
                 let _ = write!(html, "<td>{}</td>", words::duration(value));
             }

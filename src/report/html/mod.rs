@@ -26,6 +26,7 @@ mod scale;
 mod strips;
 mod svg;
 mod text;
+mod told;
 pub(crate) use text::Esc;
 mod timeline;
 
@@ -33,6 +34,8 @@ use text::cut;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod usable;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -175,7 +178,7 @@ fn banner(html: &mut String, data: &RunData) {
     let command = command.split(' ').map(|argument| format!("<span>{}</span>", Esc(argument))).collect::<Vec<_>>().join(" ");
     let _ = write!(
         html,
-        "<p class=\"repeat\"><span>Repeat</span> <code id=\"command\">{command}</code> <button type=\"button\" id=\"copy\" hidden>copy</button>",
+        "<p class=\"repeat\"><span>Repeat</span> <code id=\"command\">{command}</code> <button type=\"button\" id=\"copy\" hidden>copy<span class=\"unseen\"> the command</span></button>",
     );
     let _ = writeln!(html, "<span class=\"exit\">exit code {}</span></p>\n</div>\n</section>", verdict.exit_code);
 }
@@ -253,9 +256,11 @@ fn timeline_section(data: &RunData) -> String {
          <button type=\"button\" data-do=\"right\" title=\"Later (right arrow)\">→<span class=\"unseen\"> later</span></button>\
          <button type=\"button\" data-do=\"all\" title=\"The whole run (0)\">all</button> <output id=\"range\"></output></div>\n\
          <div class=\"timeline scroll\" id=\"plots\" tabindex=\"0\" role=\"group\" aria-label=\"Timeline\">{}<div id=\"tip\" hidden></div></div>\n\
+         <p id=\"said\" class=\"unseen\" aria-live=\"polite\"></p>\n\
          <p class=\"note\">Shaded: a fault in force, from the first moment it may have been to its proved mend. Seconds since the start of the run.\
          <span id=\"zoom-help\" hidden> Drag to zoom, double-click to see all; or, with the timeline in focus, <kbd>+</kbd> <kbd>-</kbd> <kbd>←</kbd> \
-         <kbd>→</kbd> <kbd>0</kbd>.</span></p>\n",
-        timeline::render(data)
+         <kbd>→</kbd> <kbd>0</kbd>, and <kbd>Shift</kbd> with an arrow for the figures of each second.</span></p>\n{told}",
+        timeline::render(data),
+        told = told::render(data)
     )
 }

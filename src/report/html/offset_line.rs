@@ -45,7 +45,7 @@ pub(super) fn render(data: &RunData, name: &str, example: &Example) -> String {
     let partition = data.key_name_short(line.key);
     let width = picture.right() + 8.0;
     format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{partition}: the offsets that {name} speaks of\">\
+        "<div class=\"scroll\" role=\"group\" aria-label=\"{partition}: the offsets that {name} speaks of\">\
          <svg class=\"offsets\" role=\"img\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" aria-label=\"{told}\">{svg}</svg>\n</div>\n",
         partition = Esc(&partition),
         name = Esc(name),

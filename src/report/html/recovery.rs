@@ -14,6 +14,26 @@ const GUTTER: f64 = 250.0;
 const RIGHT: f64 = 74.0;
 const ROW: f64 = 25.0;
 const ROWS_SHOWN: usize = 60;
+/// The columns of the table by fault.
+const PHASES: [(Phase, &str); 8] = [
+    (Phase::Detection, "detection"),
+    (Phase::Election, "election"),
+    (Phase::Propagation, "propagation"),
+    (Phase::Client, "client"),
+    (Phase::Recovery, "writes back after"),
+    (Phase::Read, "read after"),
+    (Phase::Isr, "in sync, from mend"),
+    (Phase::PreferredLeader, "old leader back"),
+];
+/// Each part of a bar has a pattern of its own, beside its colour and its place.
+const PATTERNS: &str = "<defs>\
+<pattern id=\"part-detection\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\"><rect width=\"4\" height=\"4\" class=\"pale of-detection\"/></pattern>\
+<pattern id=\"part-election\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+<rect width=\"5\" height=\"5\" class=\"pale of-election\"/><rect width=\"2.6\" height=\"5\" class=\"of-election\"/></pattern>\
+<pattern id=\"part-propagation\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\">\
+<rect width=\"4\" height=\"4\" class=\"pale of-propagation\"/><rect width=\"4\" height=\"2\" class=\"of-propagation\"/></pattern>\
+<pattern id=\"part-client\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\">\
+<rect width=\"5\" height=\"5\" class=\"pale of-client\"/><circle cx=\"2.5\" cy=\"2.5\" r=\"1.5\" class=\"of-client\"/></pattern></defs>\n";
 
 pub(super) fn render(data: &RunData) -> String {
     let recovery = &data.verdict.recovery;
@@ -69,7 +89,8 @@ fn bars(data: &RunData) -> String {
     let shown = rows.len().min(ROWS_SHOWN);
     let height = 30.0 + ROW * shown as f64 + 26.0;
     let mut svg = format!(
-        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"Recovery of each partition from each fault, by phase\">",
+        "<div class=\"scroll\"><svg class=\"chart wide\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
+         aria-label=\"Recovery of each partition from each fault, by phase; the table below tells the same\">{PATTERNS}",
         Px(height)
     );
     legend(&mut svg);
@@ -86,7 +107,7 @@ fn bars(data: &RunData) -> String {
         before = Some(fault.fault_id);
         row(&mut svg, y, &name, &label(data, key), parts, scale);
     }
-    svg.push_str("</svg>\n");
+    svg.push_str("</svg></div>\n");
     if rows.len() > shown {
         svg::note(&mut svg, &format!("{} more are in verdict.json.", rows.len() - shown));
     }
@@ -159,16 +180,6 @@ fn row(svg: &mut String, y: f64, name: &str, label: &str, parts: &Parts, scale: 
 
 /// One row for each fault and partition: how long each phase lasted, or why there is none.
 fn by_fault(data: &RunData) -> String {
-    const PHASES: [(Phase, &str); 8] = [
-        (Phase::Detection, "detection"),
-        (Phase::Election, "election"),
-        (Phase::Propagation, "propagation"),
-        (Phase::Client, "client"),
-        (Phase::Recovery, "writes back after"),
-        (Phase::Read, "read after"),
-        (Phase::Isr, "in sync, from mend"),
-        (Phase::PreferredLeader, "old leader back"),
-    ];
     let faults = &data.verdict.recovery.faults;
     if faults.is_empty() {
         return String::new();
@@ -181,8 +192,11 @@ fn by_fault(data: &RunData) -> String {
         let name = format!("{} {}", fault.fault_id, fault.nemesis);
         let of_the_fault = of_the_fault(fault);
         if fault.keys.is_empty() {
-            let _ =
-                writeln!(html, "<tr><td>{}{of_the_fault}</td><td class=\"text\" colspan=\"9\">took no leader away</td></tr>", Esc(&name));
+            let _ = writeln!(
+                html,
+                "<tr><th scope=\"row\">{}{of_the_fault}</th><td class=\"text\" colspan=\"9\">took no leader away</td></tr>",
+                Esc(&name)
+            );
             continue;
         }
         for (at, key) in fault.keys.iter().enumerate() {
@@ -192,7 +206,7 @@ fn by_fault(data: &RunData) -> String {
             }
             let name =
                 if at == 0 { format!("{}{of_the_fault}", Esc(&name)) } else { format!("<span class=\"muted\">{}</span>", Esc(&name)) };
-            let _ = write!(html, "<tr><td>{name}</td><td class=\"text\">{}</td>", Esc(label(data, key)));
+            let _ = write!(html, "<tr><th scope=\"row\">{name}</th><td class=\"text\">{}</td>", Esc(label(data, key)));
             for (phase, _) in PHASES {
                 html.push_str(&cell(key.phases.get(&phase), phase == Phase::Recovery));
             }
@@ -203,7 +217,34 @@ fn by_fault(data: &RunData) -> String {
     if rows > ROWS_SHOWN {
         svg::note(&mut html, &format!("{} more are in verdict.json.", rows - ROWS_SHOWN));
     }
+    html.push_str(&how_exact(data));
     html
+}
+
+/// What stands under the pointer as well, for those who have none: between which bounds each phase lies, and why one is missing.
+fn how_exact(data: &RunData) -> String {
+    let mut items = String::new();
+    let keys = data.verdict.recovery.faults.iter().flat_map(|fault| fault.keys.iter().map(move |key| (fault, key)));
+    for (fault, key) in keys.take(ROWS_SHOWN) {
+        let told: Vec<String> =
+            PHASES.iter().filter_map(|(phase, name)| Some(format!("{name} {}", bounds(key.phases.get(phase)?)))).collect();
+        let whose = format!("{} {}, {}: {}.", fault.fault_id, fault.nemesis, label(data, key), told.join("; "));
+        let _ = writeln!(items, "<li>{}</li>", Esc(whose));
+    }
+    if items.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<details class=\"more\"><summary>How exact each of them is, and why some are missing</summary>\n<ul class=\"plain\">{items}</ul></details>\n"
+    )
+}
+
+fn bounds(found: &Found<Span>) -> String {
+    match found {
+        Found::Seen(span) => format!("{} to {}", words::duration(span.at_least_ns), words::duration(span.at_most_ns)),
+        Found::Unseen { unseen } => format!("never seen ({unseen})"),
+        Found::NotApplicable { not_applicable } => format!("not owed ({not_applicable})"),
+    }
 }
 
 /// What concerns no partition alone, and that a fault was not proved.
@@ -252,7 +293,7 @@ fn table(data: &RunData) -> String {
         let class = if *phase == Phase::Recovery { " class=\"total\"" } else { "" };
         let _ = write!(
             html,
-            "<tr{class}><td>{}</td><td class=\"text\">{}</td><td>{}</td>",
+            "<tr{class}><th scope=\"row\">{}</th><td class=\"text\">{}</td><td>{}</td>",
             phase.name(),
             Esc(phase.about()),
             words::count(summary.n)
@@ -268,7 +309,7 @@ fn table(data: &RunData) -> String {
         } else {
             format!("± {} (max {})", half(summary.width.p50_ns), half(summary.width.max_ns))
         };
-        let unseen = if summary.unseen == 0 { "0".to_owned() } else { format!("<strong class=\"bad\">{}</strong>", summary.unseen) };
+        let unseen = if summary.unseen == 0 { "0".to_owned() } else { format!("<strong class=\"bad\">✗ {}</strong>", summary.unseen) };
         let _ = writeln!(html, "<td>{width}</td><td>{unseen}</td></tr>");
     }
     html.push_str(svg::TABLE_END);

@@ -4,8 +4,22 @@
   const copy = $("copy"), command = $("command");
   if (copy && command && navigator.clipboard) {
     copy.hidden = false;
-    copy.onclick = () => navigator.clipboard.writeText(command.textContent).then(() => { copy.textContent = "copied"; });
+    copy.onclick = () => navigator.clipboard.writeText(command.textContent).then(() => { copy.textContent = "copied"; const said = $("said"); if (said) said.textContent = "The command is copied"; });
   }
+  // Paper shows what is folded, also where the style sheet alone cannot.
+  let folded = [];
+  addEventListener("beforeprint", () => { folded = [...document.querySelectorAll("details:not([open])")]; for (const one of folded) one.open = true; });
+  addEventListener("afterprint", () => { for (const one of folded) one.open = false; });
+  // What is wider than the window can be reached and moved by keys, in browsers that do not see to it themselves.
+  const reach = () => {
+    for (const box of document.querySelectorAll(".scroll:not(#plots)")) {
+      const caption = box.querySelector("caption");
+      if (box.scrollWidth <= box.clientWidth) { box.removeAttribute("tabindex"); continue; }
+      box.tabIndex = 0; box.setAttribute("role", "group");
+      if (!box.hasAttribute("aria-label")) box.setAttribute("aria-label", caption ? caption.textContent : "A wide picture");
+    }
+  };
+  addEventListener("resize", reach); document.addEventListener("toggle", reach, true); reach();
   const picture = $("timeline"), tip = $("tip"), data = $("series");
   if (!picture || !tip || !data) return;
   const series = JSON.parse(data.textContent);
@@ -63,13 +77,12 @@
     return { time: from + part * (to - from), x: gutter + part * width, inside: x >= gutter - 2 && x <= gutter + width + 2, pixel: event.clientX - box.left, box };
   };
   const duration = (us) => us == null ? "–" : us < 1e3 ? `${us} µs` : us < 1e6 ? `${(us / 1e3).toFixed(us < 1e4 ? 1 : 0)} ms` : `${(us / 1e6).toFixed(2)} s`;
-  picture.addEventListener("pointermove", (event) => {
-    const p = at(event), i = Math.floor(p.time / series.width);
+  const tell = (p) => {
+    const i = Math.floor(p.time / series.width);
     cursor.toggleAttribute("hidden", !p.inside);
     tip.hidden = !p.inside;
     if (!p.inside) return;
     for (const [key, value] of [["x1", p.x], ["x2", p.x], ["y1", 0], ["y2", bottom]]) cursor.setAttribute(key, value);
-    if (grabbed !== null) { select.setAttribute("x", Math.min(grabbed.x, p.x)); select.setAttribute("width", Math.abs(p.x - grabbed.x)); }
     const lines = [`${p.time.toFixed(1)} s`];
     if (i < series.ok.length) {
       lines.push(`acknowledged ${series.ok[i]}   unknown ${series.info[i]}   failed ${series.fail[i]}`);
@@ -80,9 +93,19 @@
     const over = p.pixel > p.box.width - 290;
     tip.style.left = over ? "auto" : `${p.pixel + 14}px`;
     tip.style.right = over ? `${p.box.width - p.pixel + 14}px` : "auto";
+  };
+  const hush = () => { tip.hidden = true; cursor.toggleAttribute("hidden", true); };
+  picture.addEventListener("pointermove", (event) => {
+    const p = at(event);
+    tell(p);
+    if (p.inside && grabbed !== null) { select.setAttribute("x", Math.min(grabbed.x, p.x)); select.setAttribute("width", Math.abs(p.x - grabbed.x)); }
   });
-  picture.addEventListener("pointerleave", () => { tip.hidden = true; cursor.toggleAttribute("hidden", true); });
-  picture.addEventListener("pointerdown", (event) => { const p = at(event); if (p.inside && event.button === 0) { grabbed = p; event.preventDefault(); } });
+  picture.addEventListener("pointerleave", hush);
+  // A finger moves the page.
+  picture.addEventListener("pointerdown", (event) => {
+    const p = at(event);
+    if (p.inside && event.button === 0 && event.pointerType !== "touch") { grabbed = p; event.preventDefault(); }
+  });
   addEventListener("pointerup", (event) => {
     if (grabbed === null) return;
     const a = grabbed, b = at(event);
@@ -102,19 +125,35 @@
   };
   const keys = { "+": "in", "=": "in", "-": "out", "_": "out", ArrowLeft: "left", ArrowRight: "right", 0: "all", Home: "all" };
   zooms.addEventListener("click", (event) => { const button = event.target.closest("button"); if (button) act[button.dataset.do](); });
+  // The figures of one point of time, as under the pointer: seen, and said.
+  let second = null;
+  const step = (by) => {
+    const first = Math.ceil(from / series.width), last = Math.min(series.ok.length, Math.ceil(to / series.width)) - 1;
+    second = Math.max(first, Math.min(last, second === null ? (by > 0 ? first : last) : second + by));
+    const box = picture.getBoundingClientRect(), time = (second + 0.5) * series.width, x = gutter + ((time - from) / (to - from)) * width;
+    tell({ time, x, inside: second >= 0, pixel: (x / picture.viewBox.baseVal.width) * box.width, box });
+    $("said").textContent = tip.textContent.replaceAll("\n", ", ");
+  };
   around.addEventListener("keydown", (event) => {
     const what = keys[event.key];
-    if (!what || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.shiftKey && event.key.startsWith("Arrow")) {
+      if (what) { event.preventDefault(); step(what === "left" ? -1 : 1); }
+      return;
+    }
+    // What does nothing here is the page's: to the side of a narrow window.
+    if (!what || (to - from >= end && what !== "in")) return;
     event.preventDefault();
     act[what]();
   });
-  around.setAttribute("aria-label", "Timeline; plus and minus zoom, the arrows move, zero shows the whole run");
+  around.addEventListener("blur", () => { second = null; hush(); });
+  around.setAttribute("aria-label", "Timeline; plus and minus zoom, the arrows move, zero shows the whole run, shift with an arrow tells the figures of each second");
   zoom(0, end);
 
   // From a finding to its moment.
   for (const example of document.querySelectorAll(".example[data-at]")) {
     const at = +example.dataset.at, button = document.createElement("button");
-    button.type = "button"; button.className = "jump"; button.textContent = "show in the timeline";
+    button.type = "button"; button.className = "jump"; button.textContent = `show ${at} s in the timeline`;
     button.onclick = () => {
       const reach = Math.min(end, Math.max(4, end / 20)) / 2;
       zoom(at - reach, at + reach);

@@ -117,11 +117,7 @@ fn a_sign_stands_for_each_thing_that_may_be_known_of_an_offset() {
 fn who_cannot_see_is_told_as_much() {
     let html = render(&fixture::run(Variant::Invalid));
     let count = |what: &str| html.matches(what).count();
-    // Every picture that is no ornament has a name, every table says what it is, and every section has its title.
-    let pictures = count("<svg") - count("class=\"plot\"") - count("aria-hidden=\"true\"");
-    assert_eq!(html.match_indices("role=\"img\"").count(), pictures);
-    assert_eq!(html.match_indices("<table").count(), count("<caption>"));
-    assert_eq!(count("<th>"), 0, "a head says of what it is");
+    // Every section has its title. What holds of every page of ours stands in usable.rs.
     assert_eq!(count("<section id=\"") - 1, count("aria-labelledby="));
     for expected in ["lang=\"en\"", "<a class=\"skip\" href=\"#verdict\">", "<nav aria-label=\"Sections\">", "<main>", "<h1>"] {
         assert_eq!(count(expected), 1, "{expected}");
@@ -132,9 +128,13 @@ fn who_cannot_see_is_told_as_much() {
     for sign in ["✓", "✗", "▼", "▸", "passed over"] {
         assert!(html.contains(sign), "{sign}");
     }
-    for rule in ["@media screen and (prefers-color-scheme: dark)", "@media print", ":focus-visible"] {
-        assert!(html.contains(rule), "{rule}");
-    }
+}
+
+/// A run with every anomaly that there is.
+pub(super) fn every_anomaly() -> RunData {
+    let mut every = fixture::run(Variant::Invalid);
+    every.verdict.anomalies = anomalies().map(|(name, finding)| (name.to_owned(), finding)).collect();
+    every
 }
 
 /// Half an hour with a fault every 20 s on a dozen partitions, and every anomaly that there is: more than any run so far.
@@ -237,9 +237,7 @@ fn pages_to_look_at() {
     for (name, variant) in [("valid", Variant::Valid), ("invalid", Variant::Invalid), ("unknown", Variant::Unknown)] {
         write(name, &fixture::run(variant));
     }
-    let mut every = fixture::run(Variant::Invalid);
-    every.verdict.anomalies = anomalies().map(|(name, finding)| (name.to_owned(), finding)).collect();
-    write("anomalies", &every);
+    write("anomalies", &every_anomaly());
     write("half-an-hour", &half_an_hour());
     let runs = std::env::var_os("KCHAOS_RUNS").unwrap_or_default();
     for run in std::env::split_paths(&runs).filter(|run| run.is_dir()) {

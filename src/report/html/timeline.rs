@@ -49,9 +49,9 @@ pub(super) fn render(data: &RunData) -> String {
     picture.axis(bottom);
     let height = bottom + 24.0;
     let mut svg = format!(
-        "<svg id=\"timeline\" class=\"chart\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
+        "<svg id=\"timeline\" class=\"chart wide\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
          aria-label=\"Timeline of the run: writes per second, latency, unread values, leaders, replicas in sync, controller and faults by host. \
-         The tables below tell the same.\" \
+         The same in words and figures follows it.\" \
          data-end=\"{}\" data-gutter=\"{GUTTER}\" data-plot=\"{PLOT}\" data-bottom=\"{}\">\n{HATCHES}",
         Px(height),
         end_ns as f64 / 1e9,
@@ -74,7 +74,9 @@ const HATCHES: &str = "<defs>\
 <pattern id=\"hatch-bad\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
 <rect width=\"5\" height=\"5\" class=\"hatch-ground\"/><rect width=\"2.4\" height=\"5\" class=\"hatch-line\"/></pattern>\
 <pattern id=\"hatch-pale\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-<rect width=\"6\" height=\"6\" class=\"hatch-ground\"/><rect width=\"2\" height=\"6\" class=\"hatch-pale\"/></pattern></defs>\n";
+<rect width=\"6\" height=\"6\" class=\"hatch-ground\"/><rect width=\"2\" height=\"6\" class=\"hatch-pale\"/></pattern>\
+<pattern id=\"hatch-info\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(-45)\">\
+<rect width=\"5\" height=\"5\" class=\"hatch-ground\"/><rect width=\"3.4\" height=\"5\" class=\"hatch-info\"/></pattern></defs>\n";
 
 /// A nested picture that zooms along the axis of time only.
 pub(super) fn plot(y: f64, height: f64, content: &str) -> String {

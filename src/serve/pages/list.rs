@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::Site;
 use super::super::address::Address;
-use super::super::verdict_mark;
+use super::super::{TABLE_END, table_head, verdict_mark};
 use super::{Place, each_once, link_to, named, plain, select, shell};
 use crate::report::{Esc, words};
 use crate::runs::{self, Brief, Filter, Run, State};
@@ -100,7 +100,7 @@ fn form(html: &mut String, all: &[Run], address: &Address) {
     select(html, ("nemesis", "Nemesis"), &nemeses, &address.all("nemesis"));
     let _ = write!(
         html,
-        "<label>Since <input name=\"since\" size=\"12\" placeholder=\"7d or 2026-11-23\" value=\"{}\"></label> <button>Show</button>",
+        "<label>Since <input name=\"since\" size=\"15\" placeholder=\"7d or 2026-11-23\" value=\"{}\"></label> <button>Show</button>",
         Esc(address.get("since").unwrap_or_default())
     );
     let query = if address.raw_query.is_empty() { String::new() } else { format!("?{}", address.raw_query) };
@@ -110,28 +110,35 @@ fn form(html: &mut String, all: &[Run], address: &Address) {
 fn table(html: &mut String, shown: &[Run], address: &Address) {
     let pages = shown.len().div_ceil(PER_PAGE);
     let nth = address.get("page").and_then(|page| page.parse::<usize>().ok()).unwrap_or(1).clamp(1, pages);
-    html.push_str(
-        "<form method=\"get\" action=\"/compare\"><div class=\"wide\"><table class=\"runs\"><caption class=\"unseen\">The runs, the newest first</caption><thead><tr>\
-         <th scope=\"col\"><span class=\"unseen\">compare</span></th><th scope=\"col\">began (UTC)</th><th scope=\"col\">verdict</th><th scope=\"col\">workload × nemeses</th>\
-         <th scope=\"col\">what came of it</th><th scope=\"col\" class=\"number\">faults</th><th scope=\"col\" class=\"number\">acknowledged</th>\
-         <th scope=\"col\" class=\"number\">recovery p50 / max</th><th scope=\"col\" class=\"number\">size</th></tr></thead><tbody>\n",
-    );
+    let columns = [
+        ("compare", "unseen"),
+        ("began (UTC)", ""),
+        ("verdict", ""),
+        ("workload × nemeses", ""),
+        ("what came of it", ""),
+        ("faults", "number"),
+        ("acknowledged", "number"),
+        ("recovery p50 / max", "number"),
+        ("size", "number"),
+    ];
+    html.push_str("<form method=\"get\" action=\"/compare\" aria-label=\"Runs to compare\">");
+    html.push_str(&table_head("runs", "The runs, the newest first", &columns));
     shown.iter().skip((nth - 1) * PER_PAGE).take(PER_PAGE).for_each(|run| row(html, run));
-    html.push_str("</tbody></table></div>\n<p class=\"below\"><button>Compare the chosen</button> <span class=\"note\">two or more: the newest is held against the others</span>");
+    html.push_str(TABLE_END);
+    html.push_str("<p class=\"below\"><button>Compare the chosen</button> <span class=\"note\">two or more: the newest is held against the others</span></p></form>\n");
     if pages > 1 {
-        let rest: Vec<&str> = address.raw_query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("page=")).collect();
-        let rest = rest.join("&");
-        let _ = write!(html, " <span>Page {nth} of {pages}:");
-        for page in 1..=pages {
-            let _ = if page == nth {
-                write!(html, " <b>{page}</b>")
-            } else {
-                write!(html, " <a href=\"/?{}&amp;page={page}\">{page}</a>", Esc(&rest))
-            };
-        }
-        html.push_str("</span>");
+        pager(html, (nth, pages), address);
     }
-    html.push_str("</p></form>\n");
+}
+
+fn pager(html: &mut String, (nth, pages): (usize, usize), address: &Address) {
+    let _ = write!(html, "<nav class=\"pages\" aria-label=\"Pages of the list\">Page {nth} of {pages}:");
+    for page in 1..=pages {
+        let to = address.again(&[("page", &page.to_string())]);
+        let current = if page == nth { " aria-current=\"page\"" } else { "" };
+        let _ = write!(html, " <a href=\"/{}\"{current}><span class=\"unseen\">page </span>{page}</a>", Esc(to));
+    }
+    html.push_str("</nav>\n");
 }
 
 fn row(html: &mut String, run: &Run) {
@@ -143,8 +150,8 @@ fn row(html: &mut String, run: &Run) {
     });
     let _ = writeln!(
         html,
-        "<tr><td><input type=\"checkbox\" name=\"run\" value=\"{id}\" aria-label=\"compare {id}\"></td><td class=\"when\"><a href=\"{link}\">{when}</a></td>\
-         <td>{mark}</td><td><a class=\"what\" href=\"{link}\">{what}</a><br><span class=\"id\">{named}</span></td><td class=\"told\"><span>{told}</span></td>\
+        "<tr><td><input type=\"checkbox\" name=\"run\" value=\"{id}\" aria-label=\"compare {id}\"></td><th scope=\"row\" class=\"when\"><a href=\"{link}\">{when}</a></th>\
+         <td>{mark}</td><td><a class=\"what\" href=\"{link}\" tabindex=\"-1\">{what}</a><br><span class=\"id\">{named}</span></td><td class=\"told\"><span>{told}</span></td>\
          <td class=\"number\">{faults}</td><td class=\"number\">{acknowledged}</td><td class=\"number\">{recovery}</td><td class=\"number\">{size}</td></tr>",
         id = Esc(&run.id),
         link = link_to(run),

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use super::super::address::Address;
 use super::super::chart::{Chart, Column, Line};
 use super::super::live::{Cluster, Fault, SECONDS_MAX, Second, cluster, faults, lines_of, seconds, tail};
+use super::super::{TABLE_END, table_head};
 use super::run::head;
 use super::{Place, link_to, shell, tabs, what};
 use crate::report::{Esc, words};
@@ -12,18 +14,24 @@ use crate::runs::{Run, State};
 const REFRESH_S: u32 = 3;
 const CLIENT_LINES: usize = 8;
 
-pub(in super::super) fn page(run: &Run) -> String {
+/// `?renew=no`: whoever reads slowly, or hears it read, is not interrupted.
+pub(in super::super) fn page(run: &Run, address: &Address) -> String {
     let is_running = run.state == State::Running;
+    let is_renewed = is_running && address.get("renew") != Some("no");
     let mut html = head(run);
     html.push_str(&tabs(run, "Live"));
     if !is_running {
         let _ = write!(html, "<p class=\"lead\">It does not go on any more: <a href=\"{}about\">its page</a>.</p>", link_to(run));
     }
+    if is_running {
+        html.push_str(&renewal(is_renewed));
+    }
     let (by_second, phase) = seconds(&tail(&run.path.join("latency.hlog")));
     let faults = faults(&lines_of(&run.path.join("faults.jsonl")));
     let cluster = cluster(&lines_of(&run.path.join("timeline.jsonl")));
     let elapsed_ns = elapsed_ns(run, &cluster, is_running);
-    figures(&mut html, (elapsed_ns, phase.as_deref()), by_second.iter().next_back(), &faults.values().collect::<Vec<_>>());
+    let now = in_force(&faults);
+    figures(&mut html, (elapsed_ns, phase.as_deref(), &now), by_second.iter().next_back(), &faults.values().collect::<Vec<_>>());
     if !by_second.is_empty() {
         pictures(&mut html, &by_second);
     } else if is_running {
@@ -32,16 +40,37 @@ pub(in super::super) fn page(run: &Run) -> String {
     fault_table(&mut html, run, &faults.into_values().collect::<Vec<_>>(), elapsed_ns);
     cluster_table(&mut html, run, &cluster);
     client_lines(&mut html, run);
-    let _ = write!(
-        html,
-        "<p class=\"note\">{}</p>",
-        if is_running {
-            format!("Renewed every {REFRESH_S} s from the run's files; latencies are written every 2 s.")
-        } else {
-            String::new()
-        }
-    );
-    shell(&format!("live: {}", what(run)), Place::Elsewhere, is_running.then_some(REFRESH_S), &html)
+    // A reader of screens says the title each time a page comes.
+    let title = if is_running {
+        format!("{}, in force: {now}: {}", words::long_duration(elapsed_ns), what(run))
+    } else {
+        format!("live: {}", what(run))
+    };
+    shell(&title, Place::Elsewhere, is_renewed.then_some(REFRESH_S), &html)
+}
+
+fn renewal(is_renewed: bool) -> String {
+    let written = "Latencies are written every 2 s.";
+    if is_renewed {
+        format!(
+            "<p class=\"note\">Renewed every {REFRESH_S} s from the run's files. <a href=\"live?renew=no\">Stop renewing</a>. {written}</p>\n"
+        )
+    } else {
+        let at = chrono::Utc::now().format("%H:%M:%S");
+        format!(
+            "<p class=\"note\">As it was at {at} UTC, and not renewed. <a href=\"live?renew=no\">Look again</a>, or <a href=\"live\">go on renewing</a>. {written}</p>\n"
+        )
+    }
+}
+
+/// The faults that are in force, by name.
+fn in_force(faults: &std::collections::BTreeMap<u32, Fault>) -> String {
+    let names: Vec<&str> = faults
+        .values()
+        .filter(|fault| fault.in_effect_ns.is_some() && fault.healed_ns.is_none())
+        .map(|fault| fault.nemesis.as_str())
+        .collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn elapsed_ns(run: &Run, cluster: &Cluster, is_running: bool) -> u64 {
@@ -49,12 +78,7 @@ fn elapsed_ns(run: &Run, cluster: &Cluster, is_running: bool) -> u64 {
     if is_running { now_ns.saturating_sub(run.plan.started_at_unix_ns) } else { cluster.seen_ns }
 }
 
-fn figures(html: &mut String, (elapsed_ns, phase): (u64, Option<&str>), last: Option<(&u64, &Second)>, faults: &[&Fault]) {
-    let in_force: Vec<&str> = faults
-        .iter()
-        .filter(|fault| fault.in_effect_ns.is_some() && fault.healed_ns.is_none())
-        .map(|fault| fault.nemesis.as_str())
-        .collect();
+fn figures(html: &mut String, (elapsed_ns, phase, in_force): (u64, Option<&str>, &str), last: Option<(&u64, &Second)>, faults: &[&Fault]) {
     html.push_str("<section class=\"figures\" aria-label=\"Key figures\">");
     let mut figure = |name: &str, value: &str, note: &str| {
         let _ = write!(html, "<div class=\"figure\"><span>{}</span><b>{}</b><small>{}</small></div>", Esc(name), Esc(value), Esc(note));
@@ -75,10 +99,9 @@ fn figures(html: &mut String, (elapsed_ns, phase): (u64, Option<&str>), last: Op
         }
         None => figure("Acknowledged", "–", "nothing yet"),
     }
-    let in_force_now = if in_force.is_empty() { "none".to_owned() } else { in_force.join(", ") };
     figure(
         "In force now",
-        &in_force_now,
+        in_force,
         &format!("{} of {} mended", faults.iter().filter(|fault| fault.healed_ns.is_some()).count(), faults.len()),
     );
     html.push_str("</section>\n");
@@ -113,7 +136,8 @@ fn fault_table(html: &mut String, run: &Run, faults: &[Fault], now_ns: u64) {
         html.push_str("<p>None yet.</p>");
         return;
     }
-    html.push_str("<div class=\"wide\"><table><thead><tr><th scope=\"col\">fault</th><th scope=\"col\">on</th><th scope=\"col\">state</th><th scope=\"col\" class=\"number\">in force at</th><th scope=\"col\" class=\"number\">mended at</th></tr></thead><tbody>");
+    let columns = [("fault", ""), ("on", ""), ("state", ""), ("in force at", "number"), ("mended at", "number")];
+    html.push_str(&table_head("", "Faults, the newest first", &columns));
     for fault in faults.iter().rev() {
         let at = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), words::moment);
         let state = match (fault.in_effect_ns, fault.healed_ns) {
@@ -134,7 +158,7 @@ fn fault_table(html: &mut String, run: &Run, faults: &[Fault], now_ns: u64) {
         );
     }
     let left = run.plan.schedule.len().saturating_sub(faults.len());
-    html.push_str("</tbody></table></div>");
+    html.push_str(TABLE_END);
     if left > 0 && run.state == State::Running {
         let _ = write!(html, "<p class=\"note\">{left} more were planned, as far as the time allows.</p>");
     }
@@ -149,11 +173,13 @@ fn cluster_table(html: &mut String, run: &Run, cluster: &Cluster) {
     let zookeepers: Vec<String> = cluster.zookeepers.iter().map(|(host, mode)| format!("{host} {mode}")).collect();
     let _ = write!(
         html,
-        "<h2>The cluster, as it was seen last</h2><p>Controller {}{}{}</p><div class=\"wide\"><table><thead><tr><th scope=\"col\">partition</th><th scope=\"col\">leader</th><th scope=\"col\" class=\"number\">epoch</th><th scope=\"col\">in sync</th></tr></thead><tbody>",
+        "<h2>The cluster, as it was seen last</h2><p>Controller {}{}{}</p>",
         Esc(told(cluster.controller)),
         if gone.is_empty() { String::new() } else { format!(" · <b>gone: broker {}</b>", Esc(gone.join(", "))) },
         if zookeepers.is_empty() { String::new() } else { format!(" · ZooKeeper: {}", Esc(zookeepers.join(", "))) },
     );
+    let columns = [("partition", ""), ("leader", ""), ("epoch", "number"), ("in sync", "")];
+    html.push_str(&table_head("", "Partitions, as they were seen last", &columns));
     let most = cluster.partitions.values().map(|(_, _, isr)| isr.len()).max().unwrap_or(0);
     for (key, (leader, epoch, isr)) in cluster.partitions.iter().take(64) {
         let name = run
@@ -172,7 +198,7 @@ fn cluster_table(html: &mut String, run: &Run, cluster: &Cluster) {
             if isr.len() < most { " <b>(fewer)</b>" } else { "" }
         );
     }
-    html.push_str("</tbody></table></div>\n");
+    html.push_str(TABLE_END);
 }
 
 fn client_lines(html: &mut String, run: &Run) {

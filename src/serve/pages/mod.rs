@@ -39,7 +39,7 @@ fn shell(title: &str, place: Place, refresh_s: Option<u32>, content: &str) -> St
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\">{refresh}<title>{title} · kchaos</title><link rel=\"stylesheet\" href=\"/style.css\"></head><body>\
-         <a class=\"skip\" href=\"#content\">To the content</a><nav aria-label=\"Pages\"><b>kchaos</b> {runs} {trend}</nav>\n<main id=\"content\">\n{content}</main></body></html>\n",
+         <a class=\"skip\" href=\"#content\">To the content</a><nav aria-label=\"Pages\"><b>kchaos</b> {runs} {trend}</nav>\n<main id=\"content\" tabindex=\"-1\">\n{content}</main></body></html>\n",
         title = Esc(title),
         runs = nav(Place::Runs, "/", "Runs"),
         trend = nav(Place::Trend, "/trend", "Trend"),

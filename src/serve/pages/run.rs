@@ -27,13 +27,14 @@ pub(in super::super) fn page(run: &Run) -> String {
     if run.path.join("report.html").is_file() {
         let _ = writeln!(
             html,
-            "<iframe class=\"report\" src=\"{link}files/report.html\" title=\"Report of {}\" sandbox=\"allow-scripts\"></iframe>",
+            "<a class=\"skip\" href=\"#in-short\">Past the report</a>\n<iframe class=\"report\" src=\"{link}files/report.html\" title=\"Report of {}\" sandbox=\"allow-scripts\"></iframe>\n\
+             <p class=\"paper\">The report is a page of its own, and prints from there: {link}files/report.html</p>",
             Esc(&run.id)
         );
     } else {
         html.push_str("<p class=\"note\">There is no report.html: it is written at the end of a run (<code>kchaos report RUN</code> writes it again where there is a verdict).</p>\n");
     }
-    html.push_str("<div class=\"columns\"><section><h2>In short</h2>");
+    html.push_str("<div class=\"columns\"><section id=\"in-short\" tabindex=\"-1\"><h2>In short</h2>");
     let files = crate::report::files(&run.path);
     let _ = write!(
         html,

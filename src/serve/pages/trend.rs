@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use super::super::address::Address;
 use super::super::chart::{Chart, Column, Line};
-use super::super::{Site, tone};
+use super::super::store::Measured;
+use super::super::{Site, TABLE_END, table_head, tone};
 use super::{Place, each_once, link_to, plain, select, shell, what};
 use crate::report::{Esc, words};
 use crate::runs::{self, Run};
@@ -15,13 +16,17 @@ const KINDS_MAX: usize = 12;
 /// Of one kind, the newest.
 const RUNS_MAX: usize = 120;
 
-const PICTURES: [(&str, &[(&str, &str)]); 3] = [
+/// A title, the name in a table, and lines by their names.
+type Shown = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const PICTURES: [Shown; 3] = [
     (
         "Recovery: from the fault to the first write that was acknowledged again",
+        "recovery",
         &[("p50", "recovery.p50"), ("p99", "recovery.p99"), ("max", "recovery.max")],
     ),
-    ("Latency of sends while there was no trouble yet", &[("p50", "send.before.p50"), ("p99", "send.before.p99")]),
-    ("Longest time without an acknowledgement", &[("max", "unavailable.max")]),
+    ("Latency of sends while there was no trouble yet", "sends", &[("p50", "send.before.p50"), ("p99", "send.before.p99")]),
+    ("Longest time without an acknowledgement", "without an ack", &[("max", "unavailable.max")]),
 ];
 
 pub(in super::super) fn page(site: &Site, address: &Address) -> String {
@@ -30,7 +35,7 @@ pub(in super::super) fn page(site: &Site, address: &Address) -> String {
         (Err(why), _) | (_, Err(why)) => return plain("The trend cannot be shown", &why),
     };
     let mut html = String::from(
-        "<h1>Trend</h1><p class=\"sentence\">How long recovery and sends took, run after run. A point leads to its run.</p>\n",
+        "<h1>Trend</h1><p class=\"sentence\">How long recovery and sends took, run after run. A point leads to its run, and so does the table below.</p>\n",
     );
     form(&mut html, &all, address);
     let mut kinds: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
@@ -63,7 +68,7 @@ fn form(html: &mut String, all: &[Run], address: &Address) {
     select(html, ("nemesis", "Nemesis"), &each_once(all.iter().flat_map(|run| run.plan.nemeses.clone())), &address.all("nemesis"));
     let _ = writeln!(
         html,
-        "<label>Since <input name=\"since\" size=\"12\" placeholder=\"30d or 2026-11-23\" value=\"{}\"></label> <button>Show</button></form>",
+        "<label>Since <input name=\"since\" size=\"15\" placeholder=\"30d or 2026-11-23\" value=\"{}\"></label> <button>Show</button></form>",
         Esc(address.get("since").unwrap_or_default())
     );
 }
@@ -73,7 +78,7 @@ fn kind(html: &mut String, name: &str, runs: &[&Run], site: &Site) {
     let _ = writeln!(html, "<section><h2>{} <span class=\"note\">{} {noun}</span></h2>", Esc(name), runs.len());
     let measured: Vec<_> = runs.iter().map(|run| site.store.measured(run)).collect();
     let mut drawn = 0;
-    for (title, figures) in PICTURES {
+    for (title, _, figures) in PICTURES {
         let lines: Vec<Line> = figures
             .iter()
             .zip(["a", "b", "c"])
@@ -98,7 +103,7 @@ fn kind(html: &mut String, name: &str, runs: &[&Run], site: &Site) {
     if drawn == 0 {
         html.push_str("<p class=\"note\">Nothing was measured in them.</p>");
     }
-    table(html, runs);
+    table(html, (name, runs), &measured);
     html.push_str("</section>\n");
 }
 
@@ -111,22 +116,31 @@ fn column(run: &Run) -> Column {
     }
 }
 
-/// The same in figures, for those who do not see pictures.
-fn table(html: &mut String, runs: &[&Run]) {
-    html.push_str("<details><summary>The same as a table</summary><div class=\"wide\"><table><thead><tr><th scope=\"col\">began (UTC)</th><th scope=\"col\">verdict</th><th scope=\"col\" class=\"number\">recovery p50</th><th scope=\"col\" class=\"number\">p99</th><th scope=\"col\" class=\"number\">max</th></tr></thead><tbody>");
-    for run in runs.iter().rev() {
-        let recovery = run.brief.as_ref().and_then(runs::Brief::recovery);
-        let told = |of: fn(&runs::Summary) -> u64| recovery.map_or_else(|| "–".to_owned(), |summary| words::duration(of(summary)));
+/// The same in figures, for those who do not see pictures or have no pointer.
+fn table(html: &mut String, (name, runs): (&str, &[&Run]), measured: &[Measured]) {
+    let value = |of: &Measured, figure: &str| of.iter().find(|(known, _)| known.name == figure).map(|(_, value)| *value);
+    let figures =
+        PICTURES.iter().flat_map(|(_, what, figures)| figures.iter().map(move |(label, figure)| (format!("{what} {label}"), *figure)));
+    let figures: Vec<(String, &str)> = figures.filter(|(_, figure)| measured.iter().any(|of| value(of, figure).is_some())).collect();
+    let mut columns = vec![("began (UTC)", ""), ("verdict", "")];
+    columns.extend(figures.iter().map(|(label, _)| (label.as_str(), "number")));
+    html.push_str("<details><summary>The same as a table");
+    let _ = write!(html, "<span class=\"unseen\">: {}</span></summary>", Esc(name));
+    html.push_str(&table_head("", &format!("{name}: its runs, the newest first"), &columns));
+    for (run, of) in runs.iter().zip(measured).rev() {
         let _ = write!(
             html,
-            "<tr><td><a href=\"{}\">{}</a></td><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
+            "<tr><th scope=\"row\"><a href=\"{}\">{}</a></th><td>{}</td>",
             link_to(run),
             runs::when(run.started),
-            super::super::verdict_mark(run),
-            told(|summary| summary.middle.p50_ns),
-            told(|summary| summary.middle.p99_ns),
-            told(|summary| summary.middle.max_ns)
+            super::super::verdict_mark(run)
         );
+        for (_, figure) in &figures {
+            let told = value(of, figure).map_or_else(|| "–".to_owned(), |ns| words::duration(ns as u64));
+            let _ = write!(html, "<td class=\"number\">{told}</td>");
+        }
+        html.push_str("</tr>\n");
     }
-    html.push_str("</tbody></table></div></details>\n");
+    html.push_str(TABLE_END);
+    html.push_str("</details>\n");
 }

@@ -10,20 +10,25 @@ use crate::exit;
 use crate::report::Esc;
 
 const STYLE: &str = include_str!("page.css");
+/// While the suite goes on; who reads slowly stops it by a link.
+const RENEW: &str = "setInterval(()=>location.hash===\"#still\"||location.reload(),1e4)";
+/// Of those bytes and no others, so that no script of anybody else runs: `printf %s '…' | openssl dgst -sha256 -binary | base64`.
+const RENEW_HASH: &str = "sha256-TU14OMc2vyrmQxptk0Yez+kSPyIUX8dQvDyU98QRt+w=";
 
 /// `directory`: whose runs have a report that can be linked to.
 pub(super) fn render(result: &MatrixResult, directory: &Path) -> String {
     let mut page = String::new();
     let class = class(result.exit_code);
     let state = if result.is_going_on { "going on" } else { result.verdict };
+    let (allowed, renewal, script) = renewal(result.is_going_on);
     let _ = write!(
         page,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">{refresh}\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'{allowed}\">\
          <title>{state}: suite {suite}</title><style>{STYLE}</style></head><body><main>\
-         <p class=\"top\"><b>kchaos</b> suite {suite} · {started} · {seconds} s · seed {seed} · kchaos {version}</p>\
+         <p class=\"top\"><b>kchaos</b> suite {suite} · {started} · {seconds} s · seed {seed} · kchaos {version}</p>{renewal}\
          <section class=\"verdict {class}\"><h1>{sign} {state}</h1><p>{sentence}</p></section>",
-        refresh = if result.is_going_on { "<meta http-equiv=\"refresh\" content=\"10\">" } else { "" },
         suite = Esc(&result.suite),
         started = Esc(&result.started_at),
         seconds = result.took_ms / 1_000,
@@ -36,11 +41,21 @@ pub(super) fn render(result: &MatrixResult, directory: &Path) -> String {
     table(&mut page, &result.runs, directory);
     let _ = writeln!(
         page,
-        "<p class=\"note\">{} · the same seeds again: <code>seed = {}</code> in <code>[matrix]</code></p></main></body></html>",
+        "<p class=\"note\">{} · the same seeds again: <code>seed = {}</code> in <code>[matrix]</code></p></main>{script}</body></html>",
         Esc(&result.file),
         result.seed
     );
     page
+}
+
+/// What the policy allows besides, the line that says so, and the script.
+fn renewal(is_going_on: bool) -> (String, &'static str, String) {
+    if !is_going_on {
+        return Default::default();
+    }
+    let line = "<p class=\"top\" id=\"renewal\">Renewed every 10 s, where scripts run: <a href=\"#still\" id=\"still\">stop renewing</a> · \
+                <a href=\"#renewal\">go on renewing</a></p>";
+    (format!("; script-src '{RENEW_HASH}'"), line, format!("<script>{RENEW}</script>"))
 }
 
 /// Combinations down, rounds across.
@@ -56,10 +71,11 @@ fn grid(page: &mut String, runs: &[Done]) {
     }
     let last = runs.iter().map(|run| run.round).max().unwrap_or(0);
     page.push_str(
-        "<h2>Combinations and rounds</h2><div class=\"wide\"><table class=\"grid\"><thead><tr><th scope=\"col\">combination</th>",
+        "<h2>Combinations and rounds</h2><div class=\"wide\"><table class=\"grid\"><caption>What came of each combination in each round</caption>\
+         <thead><tr><th scope=\"col\">combination</th>",
     );
     (1..=last).for_each(|round| {
-        let _ = write!(page, "<th scope=\"col\">{round}</th>");
+        let _ = write!(page, "<th scope=\"col\"><span class=\"unseen\">round </span>{round}</th>");
     });
     page.push_str("</tr></thead><tbody>");
     for (name, rounds) in rows {
@@ -69,10 +85,11 @@ fn grid(page: &mut String, runs: &[Done]) {
                 None => write!(page, "<td class=\"none\">–</td>"),
                 Some(run) => write!(
                     page,
-                    "<td class=\"{}\"><a href=\"#run-{}\" title=\"{}\">{} {}</a></td>",
+                    "<td class=\"{}\"><a href=\"#run-{}\" title=\"{}\"><span class=\"unseen\">{}, round {round}: </span>{} {}</a></td>",
                     class(run.exit_code),
                     run.number,
                     Esc(&run.text),
+                    Esc(name),
                     sign(run.exit_code),
                     run.verdict
                 ),
@@ -85,14 +102,14 @@ fn grid(page: &mut String, runs: &[Done]) {
 
 fn table(page: &mut String, runs: &[Done], directory: &Path) {
     page.push_str(
-        "<h2>Runs</h2><div class=\"wide\"><table><thead><tr><th scope=\"col\">run</th><th scope=\"col\">combination</th><th scope=\"col\">verdict</th>\
+        "<h2>Runs</h2><div class=\"wide\"><table class=\"runs\"><caption>The runs, in order</caption><thead><tr><th scope=\"col\">run</th><th scope=\"col\">combination</th><th scope=\"col\">verdict</th>\
          <th scope=\"col\">what was found</th><th scope=\"col\">seed</th><th scope=\"col\">took</th><th scope=\"col\">files</th></tr></thead><tbody>",
     );
     for run in runs {
         let _ = write!(
             page,
             "<tr id=\"run-{number}\"><td>{number}</td><th scope=\"row\">{name}</th><td class=\"{class}\">{sign} {verdict}</td><td>{text}\
-             <details><summary>command</summary><code>{command}</code></details></td><td>{seed}</td><td>{seconds} s</td><td>",
+             <details><summary>command<span class=\"unseen\"> of run {number}</span></summary><code>{command}</code></details></td><td>{seed}</td><td>{seconds} s</td><td>",
             number = run.number,
             name = Esc(&run.name),
             class = class(run.exit_code),
@@ -104,9 +121,10 @@ fn table(page: &mut String, runs: &[Done], directory: &Path) {
             seconds = run.took_ms / 1_000,
         );
         if !run.run.is_empty() && directory.join(&run.run).join("report.html").exists() {
-            let _ = write!(page, "<a href=\"{}/report.html\">report</a> ", Esc(&run.run));
+            let _ =
+                write!(page, "<a href=\"{}/report.html\">report<span class=\"unseen\"> of run {}</span></a> ", Esc(&run.run), run.number);
         }
-        let _ = write!(page, "<a href=\"{}\">output</a></td></tr>", Esc(&run.output));
+        let _ = write!(page, "<a href=\"{}\">output<span class=\"unseen\"> of run {}</span></a></td></tr>", Esc(&run.output), run.number);
     }
     page.push_str("</tbody></table></div>");
 }
@@ -163,6 +181,32 @@ mod tests {
             ..MatrixResult::default()
         };
         result.conclude(2, false);
-        insta::assert_snapshot!(render(&result, Path::new("/nowhere")));
+        let page = render(&result, Path::new("/nowhere"));
+        crate::usable::page("a night", &page);
+        insta::assert_snapshot!(page);
+        result.conclude(2, true);
+        let page = render(&result, Path::new("/nowhere"));
+        crate::usable::page("a night that goes on", &page);
+        assert!(page.contains("location.reload()") && page.contains("<a href=\"#still\""), "{page}");
+    }
+
+    #[test]
+    fn what_is_drawn_can_be_told_from_what_it_is_drawn_on() {
+        use crate::usable::style::{Pair, Sheet, TEXT};
+        const PAIRS: &[Pair<'_>] = &[
+            ("ink", "ground", TEXT),
+            ("ink", "card", TEXT),
+            ("muted", "ground", TEXT),
+            ("muted", "card", TEXT),
+            ("link", "ground", TEXT),
+            ("link", "card", TEXT),
+            ("valid", "card", TEXT),
+            ("valid", "valid-ground", TEXT),
+            ("invalid", "card", TEXT),
+            ("invalid", "invalid-ground", TEXT),
+            ("unknown", "card", TEXT),
+            ("unknown", "unknown-ground", TEXT),
+        ];
+        Sheet::of("suite/matrix/page.css", STYLE).hold(PAIRS, &["line"]);
     }
 }
