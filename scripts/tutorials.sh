@@ -24,6 +24,7 @@ fi
 ln -s "$place/target" "$place/kchaos/target"
 blocks=$(mktemp -d)
 trap 'rm -rf "$blocks"' EXIT
+export CARGO_INCREMENTAL=0
 
 # One file for each marked block, numbered: its words in the first line.
 cut_up() {
@@ -53,36 +54,42 @@ wrong() {
     exit 1
 }
 
-# shellcheck disable=SC2317
-for page in "${pages[@]}"; do
-    rm -f "$blocks"/*
-    cut_up "$page" "$blocks"
-    for block in "$blocks"/[0-9][0-9][0-9]; do
-        words=$(head -1 "$block")
-        case $words in
-        *' file='*)
-            path=$place/kchaos/${words##*file=}
-            [ ! -e "$path" ] || wrong 'is there already'
-            mkdir -p "$(dirname "$path")"
-            tail -n +2 "$block" >"$path"
-            ;;
-        *' in='*) put_in "$place/kchaos/${words##*in=}" "$block" || wrong 'does not fit' ;;
-        'sh try' | 'sh lab')
-            if [ "$words" = 'sh try' ] || [ -n "${KCHAOS_TUTORIALS_LAB-}" ]; then
-                echo "── $page: $(tail -n +2 "$block" | tr '\n' ';')"
-                (cd "$place/kchaos" && sh -exc "$(tail -n +2 "$block")") 2>&1 </dev/null | tee "$blocks/said" || wrong 'failed'
-            else
-                : >"$blocks/said"
-            fi
-            ;;
-        'text printed')
-            [ -s "$blocks/said" ] || continue
-            tail -n +2 "$block" | while IFS= read -r line; do
-                pattern=$(printf '%s' "$line" | sed -e 's/[][\.*^$/]/\\&/g' -e 's/…/.*/g')
-                grep -q -- "$pattern" "$blocks/said" || wrong "was not printed: $line"
-            done
-            ;;
-        esac
+# What a block says, in one of two rounds: all pages are written first, and then what they say is typed, so that it is built once and not for each page.
+follow() {
+    case $1,$words in
+    writing,*' file='*)
+        path=$place/kchaos/${words##*file=}
+        [ ! -e "$path" ] || wrong 'is there already'
+        mkdir -p "$(dirname "$path")"
+        tail -n +2 "$block" >"$path"
+        ;;
+    writing,*' in='*) put_in "$place/kchaos/${words##*in=}" "$block" || wrong 'does not fit' ;;
+    typing,'sh try' | typing,'sh lab')
+        if [ "$words" = 'sh try' ] || [ -n "${KCHAOS_TUTORIALS_LAB-}" ]; then
+            echo "── $page: $(tail -n +2 "$block" | tr '\n' ';')"
+            (cd "$place/kchaos" && sh -exc "$(tail -n +2 "$block")") 2>&1 </dev/null | tee "$blocks/said" || wrong 'failed'
+        else
+            : >"$blocks/said"
+        fi
+        ;;
+    typing,'text printed')
+        [ -s "$blocks/said" ] || return 0
+        tail -n +2 "$block" | while IFS= read -r line; do
+            pattern=$(printf '%s' "$line" | sed -e 's/[][\.*^$/]/\\&/g' -e 's/…/.*/g')
+            grep -q -- "$pattern" "$blocks/said" || wrong "was not printed: $line"
+        done
+        ;;
+    esac
+}
+
+for round in writing typing; do
+    for page in "${pages[@]}"; do
+        rm -f "$blocks"/*
+        cut_up "$page" "$blocks"
+        for block in "$blocks"/[0-9][0-9][0-9]; do
+            words=$(head -1 "$block")
+            follow "$round"
+        done
     done
 done
 (cd "$place/kchaos" && cargo fmt --all --check)
