@@ -63,6 +63,7 @@ case "$*" in *safety* | *kills*) skip=() ;; esac
 # A quarter of an hour of twins whose like is tried in every `make test` by others; `make test-nightly` tries them as well.
 nightly=(
     bank::a_bank_without_transactions
+    client::java_clients
     client_hosts::acks_1
     client_hosts::clients_on_two_hosts
     conditions::
@@ -82,6 +83,7 @@ nightly=(
     shrink::
     soak::
     suites::a_suite_kills_a_leader
+    wide::a_plan_s_faults_overlap
     wide::a_rolling_restart
 )
 is_short=
