@@ -60,7 +60,7 @@ step 'the whole tool'
 # What takes half an hour has a command of its own (scripts/test-safety.sh).
 skip=(--skip safety:: --skip kills::)
 case "$*" in *safety* | *kills*) skip=() ;; esac
-# A quarter of an hour of twins whose like is tried in every `make test` by others; `make test-nightly` tries them as well.
+# Some twenty minutes of twins whose like is tried in every `make test` by others; `make test-nightly` tries them as well.
 nightly=(
     bank::a_bank_without_transactions
     client::java_clients
