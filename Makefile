@@ -12,7 +12,7 @@ help:
 	@echo 'make scenarios-short  their short forms, for CI'
 	@echo 'make test-unit  lint and what needs no cluster'
 	@echo 'make test-live  only what needs a cluster'
-	@echo 'make test-nightly  the same with what is tried every night only: some twenty minutes more'
+	@echo 'make test-nightly  the same with what is tried every night only'
 	@echo 'make versions   ten versions of Kafka, each with a leader killed, paused and cut off; writes the table of docs/elections.md: about 40 minutes'
 	@echo 'make test-faults  every fault on every target, with nftables and with iptables: longer than make test'
 	@echo 'make test-proved  what of fault and target has no record yet is proved and recorded (docs/faults.md)'

@@ -60,7 +60,8 @@ step 'the whole tool'
 # What takes half an hour has a command of its own (scripts/test-safety.sh).
 skip=(--skip safety:: --skip kills::)
 case "$*" in *safety* | *kills*) skip=() ;; esac
-# Some twenty minutes of twins whose like is tried in every `make test` by others; `make test-nightly` tries them as well.
+# Twins whose like is tried in every `make test` by others, and long ones (Java's clients, overlapping faults and their replay, a rolling restart); `make test-nightly` tries
+# them as well.
 nightly=(
     bank::a_bank_without_transactions
     client::java_clients

@@ -25,7 +25,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
                 [one] => json!(one),
                 several => json!({"runs": several}),
             };
-            crate::say!("{}", serde_json::to_string_pretty(&answer).map_err(anyhow::Error::from)?);
+            super::say_json(&answer)?;
         }
         Format::Text => {
             for (input, report) in args.inputs.iter().zip(&reports) {

@@ -43,7 +43,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<u8, Failure> {
     }
     match args.format {
         Format::Text => crate::say_raw!("{}", compare::text(&comparison)),
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&comparison.json()).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&comparison.json())?,
     }
     Ok(comparison.exit_code())
 }

@@ -25,7 +25,7 @@ fn show(args: &ConfigShowArgs) -> Result<u8, Failure> {
     let defaults = options.iter().filter(|shown| shown.origin == Origin::Default).count();
     options.retain(is_told);
     match args.format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&options).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&options)?,
         Format::Text => {
             crate::say_raw!("{}", table(&options, args));
             if !args.all {
@@ -63,7 +63,7 @@ fn check(args: &ConfigFileArgs) -> Result<u8, Failure> {
 fn list(args: &ConfigFileArgs) -> Result<u8, Failure> {
     let file = File::read(&file_of(args.config.as_deref()))?;
     match args.format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&listed(&file)).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&listed(&file))?,
         Format::Text => {
             let width = file.presets.keys().map(String::len).max().unwrap_or(0);
             for (name, preset) in &file.presets {

@@ -14,7 +14,7 @@ pub(super) fn run(args: &CoverageArgs) -> Result<u8, Failure> {
     }
     match args.format {
         Format::Text => crate::say_raw!("{}", coverage::table(&covered)),
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&told(&covered)).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&told(&covered))?,
     }
     Ok(exit::VALID)
 }

@@ -86,7 +86,7 @@ pub(super) fn run(args: &DiscoverArgs) -> Result<u8, Failure> {
     }
     if args.format == Format::Json {
         let told = told(&found, lacks.as_deref(), args.output.as_deref());
-        crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?);
+        super::say_json(&told)?;
     }
     Ok(if lacks.is_none() { exit::VALID } else { exit::ENVIRONMENT })
 }

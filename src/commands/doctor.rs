@@ -9,10 +9,10 @@ use crate::run::Setup;
 
 pub(super) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
     let inventory = super::require_inventory(&args.inventory)?;
-    let setup = Setup::resolve(test_args(args)?, std::env::args().collect(), inventory.clone())?;
+    let setup = Setup::resolve(test_args(args)?, inventory.clone())?;
     let examined = super::within_network(&inventory, doctor::examine(&setup, true))?;
     match args.format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&examined.lines).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&examined.lines)?,
         Format::Text => crate::say_raw!("{}", doctor::text(&examined.lines)),
     }
     Ok(match examined.worst() {

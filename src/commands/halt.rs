@@ -50,7 +50,7 @@ async fn halt(args: &HaltArgs, doors: &Arc<dyn Doors>, options: &HaltOptions) ->
         .collect();
     match args.format {
         Format::Json => {
-            crate::say!("{}", serde_json::to_string_pretty(&halted_json(&hosts, &runs)).map_err(anyhow::Error::from)?);
+            super::say_json(&halted_json(&hosts, &runs))?;
         }
         Format::Text => hosts.iter().for_each(|host| crate::say!("{}", line(host))),
     }
@@ -118,7 +118,7 @@ async fn release(args: &HaltArgs, doors: &Arc<dyn Doors>, options: &HaltOptions)
     let is_free = hosts.iter().all(|(_, answer)| answer.is_ok());
     match args.format {
         Format::Json => {
-            crate::say!("{}", serde_json::to_string_pretty(&released_json(&hosts)).map_err(anyhow::Error::from)?);
+            super::say_json(&released_json(&hosts))?;
         }
         Format::Text => {
             for (host, answer) in &hosts {

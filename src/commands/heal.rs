@@ -17,7 +17,7 @@ pub(super) fn run(args: &HealArgs) -> Result<u8, Failure> {
         Ok::<_, Failure>(kchaos_nemeses::heal_cluster(kchaos_nemeses::doors(Arc::new(cluster)), options).await)
     })??;
     match args.format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&hosts).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&hosts)?,
         Format::Text => hosts.iter().for_each(|host| crate::say!("{}", line(host))),
     }
     let is_mended = hosts.iter().all(HostReport::is_whole);

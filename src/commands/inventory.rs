@@ -20,7 +20,7 @@ pub(super) fn check(arg: &InventoryArg, format: Format) -> Result<u8, Failure> {
         Ok::<_, Failure>(hosts)
     })??;
     match format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&hosts).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&hosts)?,
         Format::Text => {
             for host in &hosts {
                 let helper = host.helper.as_ref().map_or(String::new(), |helper| format!(" ({helper})"));

@@ -144,7 +144,7 @@ pub(super) fn options(args: LabUpArgs) -> Result<LabOptions, Failure> {
 fn status(format: Format) -> Result<(), Failure> {
     let status = kchaos_lab::status().map_err(failure)?;
     match format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&status)?,
         Format::Text => {
             let state = match status.kraft {
                 None => format!("ZooKeeper session {} ms", status.zookeeper_session_timeout_ms),

@@ -32,7 +32,7 @@ pub(super) fn run(args: &ListArgs) -> Result<u8, Failure> {
         }
         Format::Json => {
             let told = told(args.what, looked(args)?.as_ref());
-            crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?);
+            super::say_json(&told)?;
         }
     }
     Ok(exit::VALID)

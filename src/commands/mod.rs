@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kchaos_cluster::inventory::{Inventory, find_inventory as find};
+use serde::Serialize;
 
 use crate::cli::{Command, InventoryArg, InventoryCommand};
 use crate::exit::Failure;
@@ -101,6 +102,12 @@ fn require_inventory(arg: &InventoryArg) -> Result<Arc<Inventory>, Failure> {
             "no cluster: there is no --inventory, no $KCHAOS_INVENTORY, no ./kchaos.toml and no lab that is up (`kchaos lab up` makes one)"
         ))
     })
+}
+
+/// What `--format json` answers with, on standard output.
+pub(crate) fn say_json(value: &impl Serialize) -> Result<(), Failure> {
+    crate::say!("{}", serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
+    Ok(())
 }
 
 /// A malformed inventory is a matter of configuration; one that is not there as well.

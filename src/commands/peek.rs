@@ -10,7 +10,7 @@ pub(super) fn run(args: PeekArgs) -> Result<u8, Failure> {
     let wish = Wish { topic, partition, from: args.from, count: args.count, width: args.width };
     let peeked = super::within_network(&inventory, peek::peek(&inventory, &wish))??;
     match args.format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&peeked).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&peeked)?,
         Format::Text => crate::say_raw!("{}", peek::text(&peeked)),
     }
     Ok(exit::VALID)

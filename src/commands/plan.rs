@@ -64,11 +64,10 @@ pub(super) fn of_test(test: TestArgs) -> Result<u8, Failure> {
 pub(super) fn run(args: PlanArgs) -> Result<u8, Failure> {
     let PlanArgs { show, format, test } = args;
     let inventory = super::require_inventory(&test.inventory)?;
-    let command = test.typed.command.clone();
-    let setup = Setup::resolve(test, command, Arc::clone(&inventory))?;
+    let setup = Setup::resolve(test, Arc::clone(&inventory))?;
     let told = super::within_network(&inventory, tell(&setup, show))??;
     match format {
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(&told).map_err(anyhow::Error::from)?),
+        Format::Json => super::say_json(&told)?,
         Format::Text => crate::say_raw!("{}", text(&told, show)),
     }
     Ok(if told.not_ready.is_empty() { exit::VALID } else { exit::ENVIRONMENT })

@@ -19,11 +19,6 @@ pub(super) fn run(command: &RunsCommand) -> Result<u8, Failure> {
     }
 }
 
-fn say_json(value: &Value) -> Result<(), Failure> {
-    crate::say!("{}", serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
-    Ok(())
-}
-
 fn list(args: &RunsArgs) -> Result<u8, Failure> {
     let results = &args.results.results;
     let all = runs::below(results)?;
@@ -32,7 +27,7 @@ fn list(args: &RunsArgs) -> Result<u8, Failure> {
     let mut shown: Vec<_> = all.iter().filter(|run| filter.takes(run)).cloned().collect();
     shown.truncate(args.limit.unwrap_or(usize::MAX));
     match args.format {
-        Format::Json => say_json(&listed(results, all.len(), &shown))?,
+        Format::Json => super::say_json(&listed(results, all.len(), &shown))?,
         Format::Text if all.is_empty() => crate::say!("{} holds no run yet", results.display()),
         Format::Text if shown.is_empty() => crate::say!("{}", runs::nothing_matches(&all)),
         Format::Text => crate::say_raw!("{}", runs::table(&shown)),
@@ -49,7 +44,7 @@ fn info(args: &InfoArgs) -> Result<u8, Failure> {
     let files = crate::report::files(&run.path);
     match args.format {
         Format::Text => crate::say_raw!("{}", runs::info(&run, &files)),
-        Format::Json => say_json(&informed(&run, &files))?,
+        Format::Json => super::say_json(&informed(&run, &files))?,
     }
     Ok(exit::VALID)
 }
@@ -79,7 +74,7 @@ fn prune(args: &PruneArgs) -> Result<u8, Failure> {
     let goes: Vec<_> = units.iter().zip(&fates).filter(|(_, fate)| matches!(fate, Fate::Goes(_))).map(|(unit, _)| unit).collect();
     let pruned = if args.yes { runs::carry_out(results, &goes) } else { runs::Pruned::default() };
     match args.format {
-        Format::Json => say_json(&fated(args.yes, &units, &fates, &pruned))?,
+        Format::Json => super::say_json(&fated(args.yes, &units, &fates, &pruned))?,
         Format::Text => tell_pruned(args, &units, &fates, &goes, &pruned),
     }
     pruned.failed.iter().for_each(|failed| eprintln!("kchaos: not removed: {failed}"));
@@ -135,7 +130,7 @@ fn export(args: &ExportArgs) -> Result<u8, Failure> {
         Format::Text => {
             crate::say!("{}: {} files, {} in {}", output.display(), archived.files, words::bytes(archived.bytes), words::bytes(bytes));
         }
-        Format::Json => say_json(&exported(&run, &output, &archived, bytes))?,
+        Format::Json => super::say_json(&exported(&run, &output, &archived, bytes))?,
     }
     Ok(exit::VALID)
 }

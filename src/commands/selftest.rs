@@ -31,7 +31,7 @@ pub(super) fn run(args: &SelftestArgs) -> Result<u8, Failure> {
     if args.list {
         match args.format {
             Format::Text => cases.iter().for_each(|case| crate::say!("{}", told(case))),
-            Format::Json => crate::say!("{}", serde_json::to_string_pretty(&json(&cases)).map_err(anyhow::Error::from)?),
+            Format::Json => super::say_json(&json(&cases))?,
         }
         return Ok(exit::VALID);
     }

@@ -10,7 +10,7 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<u8, Failure> {
         let rehearsed = shrink::rehearse(&original, args.tries);
         match args.format {
             Format::Text => crate::say_raw!("{}", rehearsed.text()),
-            Format::Json => crate::say!("{}", serde_json::to_string_pretty(&rehearsed).map_err(anyhow::Error::from)?),
+            Format::Json => super::say_json(&rehearsed)?,
         }
         return Ok(exit::VALID);
     }

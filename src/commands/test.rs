@@ -33,11 +33,10 @@ pub(super) fn run(args: TestArgs) -> Result<u8, Failure> {
 }
 
 fn in_cluster(args: TestArgs, inventory: &Arc<Inventory>, home: &super::lab::Home) -> Result<u8, Failure> {
-    let command = args.typed.command.clone();
     let results = args.results.clone();
     let tell = Tell::of(&args.tell)?;
     let display = Arc::new(Display::of(&args.view)?);
-    let setup = Arc::new(Setup::resolve(args, command, Arc::clone(inventory))?);
+    let setup = Arc::new(Setup::resolve(args, Arc::clone(inventory))?);
     let directory = RunDirectory::create(&results, &setup.directory_name())?;
     display.event(&format!("run {} · seed {} · {}", setup.run_id, setup.seed, directory.path().display()));
     let life = async {

@@ -13,7 +13,7 @@ use super::{DEFAULT_FILE, rule_out, test_command};
 use crate::commands::test_args;
 use crate::exit::Failure;
 use crate::run::nearest;
-use crate::suite::file::{Trouble, told};
+use crate::suite::file::{Trouble, line_and_column, told};
 use crate::suite::options::option;
 
 /// What a preset must not say: itself, what is no run, and a consent that somebody has to type.
@@ -119,11 +119,10 @@ fn blames_value(setting: &Setting, why: &str) -> bool {
 
 /// A preset's options and its ancestors': the nearest wins, over what cannot stand beside it too.
 fn merged(presets: &BTreeMap<String, Preset>, name: &str) -> Vec<Setting> {
-    let command = test_command();
     let (mut settings, mut next): (Vec<Setting>, _) = (Vec::new(), presets.get(name));
     while let Some(preset) = next {
         let is_new = |new: &Setting| {
-            let rules = |set: &Setting| set.id == new.id || (!set.words.is_empty() && rule_out(&command, &set.id, &new.id));
+            let rules = |set: &Setting| set.id == new.id || (!set.words.is_empty() && rule_out(&set.id, &new.id));
             !settings.iter().any(rules)
         };
         let new: Vec<Setting> = preset.settings.iter().filter(|new| is_new(new)).cloned().collect();
@@ -189,22 +188,20 @@ fn preset(
 ) -> Result<Preset, Vec<Trouble>> {
     let DeValue::Table(table) = value.get_ref() else { return Err(vec![Trouble::at(value.span(), "a preset is a table: [preset.NAME]")]) };
     let directory = path.parent().unwrap_or(Path::new(""));
-    let command = test_command();
     let (mut about, mut inherits, mut inherits_span) = (None, None, 0..0);
     let (mut settings, mut troubles) = (Vec::<Setting>::new(), Vec::new());
     for (key, value) in table {
-        let place = || text.get(..key.span().start).unwrap_or_default().matches('\n').count() + 1;
+        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == key.get_ref().as_ref()) {
+            troubles.push(Trouble::at(key.span(), *why));
+            continue;
+        }
         match key.get_ref().as_ref() {
             word @ ("about" | "inherits") => match value.get_ref() {
                 DeValue::String(said) if word == "about" => about = Some(said.to_string()),
                 DeValue::String(parent) => (inherits, inherits_span) = (Some(parent.to_string()), value.span()),
                 _ => troubles.push(Trouble::at(value.span(), format!("{word} is a text"))),
             },
-            refused if REFUSED.iter().any(|(name, _)| *name == refused) => {
-                let why = REFUSED.iter().find(|(name, _)| *name == refused).map_or("", |(_, why)| why);
-                troubles.push(Trouble::at(key.span(), why));
-            }
-            option_name => match option(&command, key, value) {
+            option_name => match option(test_command(), key, value) {
                 Ok((arg, _)) if settings.iter().any(|set| arg.get_id() == set.id.as_str()) => {
                     troubles.push(Trouble::at(key.span(), format!("{option_name} is said twice, short and long")));
                 }
@@ -213,7 +210,7 @@ fn preset(
                         words.iter_mut().for_each(|word| *word = from(directory, word));
                     }
                     let (id, name, preset) = (arg.get_id().to_string(), option_name.to_owned(), name.get_ref().to_string());
-                    settings.push(Setting { id, name, words, preset, line: place(), span: value.span() });
+                    settings.push(Setting { id, name, words, preset, line: line_and_column(text, key.span().start).0, span: value.span() });
                 }
                 Err(trouble) => troubles.push(trouble),
             },

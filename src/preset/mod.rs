@@ -8,6 +8,7 @@ pub(crate) mod show;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches};
@@ -90,6 +91,10 @@ struct Named {
 
 /// Loosely: what a preset gives may be what the rest asks for.
 fn named(words: &[OsString]) -> Option<Named> {
+    // Every command comes by here, the daemons of a lab as well: what has none is not read twice.
+    if !words.iter().any(|word| is_flag(&word.to_string_lossy(), "--preset")) {
+        return None;
+    }
     let matches = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
     let own = innermost(&matches);
     let preset = own.try_get_one::<String>("preset").ok()??.clone();
@@ -120,41 +125,49 @@ impl Named {
     fn apply(self) -> Result<Applied, Failure> {
         let file = File::read(&self.file)?;
         let mut settings = file.settings(&self.preset)?;
-        let command = test_command();
         settings.retain(|setting| {
             let id = setting.id.as_str();
-            !self.said.iter().any(|said| said == id || rule_out(&command, said, id))
+            !self.said.iter().any(|said| said == id || rule_out(said, id))
         });
         Ok(Applied { name: self.preset, file: self.file, settings })
     }
 }
 
 /// The options of `kchaos test`.
-pub(crate) fn test_command() -> clap::Command {
-    let mut command = TestArgs::augment_args(clap::Command::new("kchaos"));
-    command.build();
-    command
+pub(crate) fn test_command() -> &'static clap::Command {
+    static COMMAND: LazyLock<clap::Command> = LazyLock::new(|| {
+        let mut command = TestArgs::augment_args(clap::Command::new("kchaos"));
+        command.build();
+        command
+    });
+    &COMMAND
 }
 
 /// Whether two options cannot be given together.
-fn rule_out(command: &clap::Command, one: &str, other: &str) -> bool {
+fn rule_out(one: &str, other: &str) -> bool {
+    let command = test_command();
     let find = |id: &str| command.get_arguments().find(|arg| arg.get_id() == id);
     let (Some(one), Some(other)) = (find(one), find(other)) else { return false };
     let names = |of: &Arg, named: &Arg| command.get_arg_conflicts_with(of).iter().any(|arg| arg.get_id() == named.get_id());
     names(one, other) || names(other, one)
 }
 
+/// `--flag`, of which the value is the next word, or `--flag=value`.
+fn is_flag(word: &str, flag: &str) -> bool {
+    word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
 /// The words without the preset's name and file, and with what it gives at their end.
 fn put_in(words: Vec<OsString>, applied: &Applied) -> Vec<OsString> {
     let (mut put, mut is_value) = (Vec::new(), false);
     for word in words {
-        let text = word.to_string_lossy();
-        let is_ours = text == "--preset" || text == "--config";
-        if std::mem::take(&mut is_value) || text.starts_with("--preset=") || text.starts_with("--config=") {
+        if std::mem::take(&mut is_value) {
             continue;
         }
-        is_value = is_ours;
-        if !is_ours {
+        let text = word.to_string_lossy();
+        if ["--preset", "--config"].iter().any(|flag| is_flag(&text, flag)) {
+            is_value = !text.contains('=');
+        } else {
             put.push(word);
         }
     }

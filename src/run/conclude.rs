@@ -102,7 +102,7 @@ fn write_reports(directory: &RunDirectory, verdict: &RunVerdict, format: Format)
     directory.write("report.html", report::html(&data).as_bytes())?;
     match format {
         Format::Text => crate::say_raw!("{}", report::terminal(&data, report::Style::of_stdout())),
-        Format::Json => crate::say!("{}", serde_json::to_string_pretty(verdict).map_err(anyhow::Error::from)?),
+        Format::Json => crate::commands::say_json(&verdict)?,
     }
     Ok(verdict.exit_code)
 }

@@ -35,14 +35,15 @@ pub(crate) enum Mended {
 impl HeldFault {
     /// Brings the first nemesis of `args` into force; `topic` is the one whose leader is meant, none: any.
     pub(crate) async fn begin(
-        args: TestArgs,
+        mut args: TestArgs,
         inventory: &Arc<Inventory>,
         topic: Option<String>,
         journal: &Path,
         say: Say,
         abort: &Abort,
     ) -> Result<Self, Failure> {
-        let setup = Arc::new(Setup::resolve(args, vec!["kchaos".into(), "suite".into()], Arc::clone(inventory))?);
+        args.typed.command = vec!["kchaos".into(), "suite".into()];
+        let setup = Arc::new(Setup::resolve(args, Arc::clone(inventory))?);
         let name = setup.nemeses.first().cloned().ok_or_else(|| Failure::usage(anyhow!("no fault is named")))?;
         let display = Display::new(Progress::None);
         let ready = preflight::check(&setup, &display).await?;

@@ -29,7 +29,6 @@ const BEYOND_SESSION_MS: u64 = 7_000;
 
 pub(crate) struct Setup {
     pub(crate) args: TestArgs,
-    pub(crate) command: Vec<String>,
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) nemeses: Vec<NemesisName>,
     /// Faults whose times are told (`--plan`, `--replay`); empty: they are drawn.
@@ -50,7 +49,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Everything that can be wrong with what was typed is found here, before anything is touched.
-    pub(crate) fn resolve(mut args: TestArgs, command: Vec<String>, inventory: Arc<Inventory>) -> Result<Self, Failure> {
+    pub(crate) fn resolve(mut args: TestArgs, inventory: Arc<Inventory>) -> Result<Self, Failure> {
         let clock = Arc::new(RunClock::start());
         let Names { nemeses, exact, steps, options, workload, slos } = Names::resolve(&mut args)?;
         refuse_unknown_hosts(&nemeses, &inventory)?;
@@ -72,7 +71,6 @@ impl Setup {
         let run_id = format!("{}-{:04x}", started.format("%Y%m%d%H%M%S"), draw::<u16>());
         Ok(Self {
             args,
-            command,
             inventory,
             nemeses,
             exact,
@@ -90,8 +88,9 @@ impl Setup {
     }
 
     /// The same run once more, after it was cut off: what it was told to do, under its own name, from where its history ends.
-    pub(crate) fn take_up(args: TestArgs, inventory: Arc<Inventory>, plan: &Plan, left: &Left) -> Result<Self, Failure> {
-        let setup = Self::resolve(args, plan.command.clone(), inventory)?;
+    pub(crate) fn take_up(mut args: TestArgs, inventory: Arc<Inventory>, plan: &Plan, left: &Left) -> Result<Self, Failure> {
+        args.typed.command.clone_from(&plan.command);
+        let setup = Self::resolve(args, inventory)?;
         if !setup.workload.can_be_concluded() {
             return Err(Failure::usage(anyhow!(
                 "runs of the workload {} cannot be read to their end by other clients: what was recorded is judged by `kchaos check`",
@@ -286,7 +285,7 @@ impl Setup {
 
     /// The command as typed, with the seed that was drawn, and without what may be a secret: it is written down.
     fn repeat_command(&self) -> Vec<String> {
-        let mut command = without_secrets(&self.command);
+        let mut command = without_secrets(&self.args.typed.command);
         if self.args.seed.is_none() {
             command.extend(["--seed".into(), self.seed.to_string()]);
         }

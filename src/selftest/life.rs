@@ -125,7 +125,7 @@ pub(super) fn in_a_directory(
         result.sentence, result.exit_code, result.verdict, result.directory
     ));
     if args.format == Format::Json {
-        crate::say!("{}", serde_json::to_string_pretty(&result).map_err(anyhow::Error::from)?);
+        crate::commands::say_json(&result)?;
     }
     Ok(result.exit_code)
 }

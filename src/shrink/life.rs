@@ -275,7 +275,7 @@ impl Live<'_> {
         self.write()?;
         self.shown.say(&self.told());
         if self.args.format == Format::Json {
-            crate::say!("{}", serde_json::to_string_pretty(&self.result).map_err(anyhow::Error::from)?);
+            crate::commands::say_json(&self.result)?;
         }
         Ok(self.result.exit_code)
     }

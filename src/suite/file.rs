@@ -299,13 +299,18 @@ pub(crate) fn span_of(table: &DeTable<'_>, key: &str) -> Range<usize> {
         .map_or(0..0, |(key, value)| if matches!(value.get_ref(), DeValue::Array(_)) { value.span() } else { key.span() })
 }
 
+/// Of a place in a text, from 1.
+pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
 /// `FILE:LINE:COLUMN: what`, a line each.
 pub(crate) fn told(path: &Path, text: &str, troubles: &[Trouble]) -> String {
     let mut lines = String::new();
     for Trouble { span, text: what } in troubles {
-        let before = text.get(..span.start).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let (line, column) = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
+        let (line, column) = line_and_column(text, span.start);
         let _ = writeln!(lines, "{}:{line}:{column}: {what}", path.display());
     }
     lines.truncate(lines.trim_end().len());

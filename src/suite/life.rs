@@ -93,7 +93,7 @@ pub(crate) fn live(suite: &Suite, place: &Place, args: &SuiteArgs) -> Result<u8,
     directory.write("junit.xml", result.junit().context("junit.xml")?.as_bytes())?;
     transcript.say(&format!("\n{}", result.table()));
     if args.format == Format::Json {
-        crate::say!("{}", serde_json::to_string_pretty(&result).map_err(anyhow::Error::from)?);
+        crate::commands::say_json(&result)?;
     }
     Ok(result.exit_code)
 }

@@ -67,7 +67,7 @@ pub(crate) fn live(suite: &Suite, matrix: &Matrix, place: &Place, args: &SuiteAr
     ended?;
     work.shown.say(&format!("\n{}", work.result.last_words()));
     if args.format == Format::Json {
-        crate::say!("{}", serde_json::to_string_pretty(&work.result).map_err(anyhow::Error::from)?);
+        crate::commands::say_json(&work.result)?;
     }
     Ok(work.result.exit_code)
 }
